@@ -1,0 +1,5 @@
+//! Convergia: one executable that plays roles. ARCHITECTURE.md is the map.
+
+#![forbid(unsafe_code)]
+
+pub mod wire;

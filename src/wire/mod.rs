@@ -1,0 +1,17 @@
+//! Floor 0: bytes ⇄ packets ⇄ fields. No clock, no socket, no runtime.
+//!
+//! A packet is `ID SP COMMAND [SP DATA] EOL` (contract 1, seed 000). `~` makes the next byte literal.
+//! Parsing borrows from the read buffer; nothing here copies a body.
+
+pub mod fail;
+pub mod frame;
+pub mod name;
+pub mod packet;
+pub mod raw;
+
+pub use fail::Code;
+pub use fail::Fail;
+pub use frame::Framer;
+pub use packet::Packet;
+pub use packet::Reply;
+pub use raw::Raw;

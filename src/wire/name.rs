@@ -1,0 +1,73 @@
+//! Names of users, servers, workspaces, path segments.
+
+use std::borrow::Cow;
+
+use unicode_normalization::is_nfc;
+use unicode_normalization::UnicodeNormalization;
+
+use super::fail::Fail;
+
+/// The longest name, in bytes (contract 1).
+pub const MAX_NAME: usize = 64;
+
+/// Checks a name: UTF-8, 1–64 bytes, NFC, no control characters, no `|`, `/`, `:`, and not `.` or `..`.
+/// Another Unicode form is refused, not normalised: two spellings of one name must not both reach a table.
+pub fn check(name: &str) -> Result<(), Fail> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(Fail::bad_args("a name is 1 to 64 bytes long"));
+    }
+    if name.chars().any(|c| c.is_control() || matches!(c, '|' | '/' | ':')) {
+        return Err(Fail::bad_args("a name has no control characters and none of | / :"));
+    }
+    if name == "." || name == ".." {
+        return Err(Fail::bad_args("a name is not . or .."));
+    }
+    if !is_nfc(name) {
+        return Err(Fail::bad_args("a name is in Unicode form NFC"));
+    }
+    Ok(())
+}
+
+/// Checks a user's name: a name without white space.
+pub fn check_user(name: &str) -> Result<(), Fail> {
+    check(name)?;
+    if name.chars().any(char::is_whitespace) {
+        return Err(Fail::bad_args("a user name has no space"));
+    }
+    Ok(())
+}
+
+/// The form in which user names are compared: without regard to case.
+pub fn fold(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.chars().flat_map(char::to_lowercase).nfc().collect())
+}
+
+/// The NFC form, for what a person typed.
+pub fn normalise(name: &str) -> String {
+    name.nfc().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_and_bad_names() {
+        for good in ["alice", "Å", "名前", "a.b", "...", &"x".repeat(64)] {
+            assert!(check_user(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", ".", "..", "a b", "a|b", "a/b", "a:b", "a\nb", "A\u{30a}", &"x".repeat(65)] {
+            assert!(check_user(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn folding() {
+        assert_eq!(fold("alice"), "alice");
+        assert_eq!(fold("ALICE"), "alice");
+        assert_eq!(fold("ÅSA"), fold("åsa"));
+    }
+}
