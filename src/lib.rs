@@ -2,4 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accounts;
+pub mod client;
+pub mod config;
+pub mod engine;
+#[path = "../roles/mod.rs"]
+pub mod roles;
+pub mod route;
 pub mod wire;

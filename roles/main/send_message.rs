@@ -1,0 +1,97 @@
+//! SENDMESSAGE: an online message, from a session to all sessions of a user.
+
+use super::session_of;
+use super::signed_on;
+use super::Main;
+use crate::config::PortKey;
+use crate::engine::ctx::put_number;
+use crate::engine::Answer;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::Request;
+use crate::route::UserRef;
+use crate::wire::name;
+use crate::wire::raw::SEPARATOR;
+use crate::wire::Code;
+use crate::wire::Fail;
+use crate::wire::Raw;
+
+pub const SEND_MESSAGE: Command<Main> = Command {
+    name: "SENDMESSAGE",
+    ports: &[PortKey::ClientMain],
+    args: "recipient LF body",
+    gate: signed_on,
+    run,
+};
+
+fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [to, body] = request.data().take()?;
+    let index = session_of(ctx, request.link)?;
+    let Main { sessions, table, delivered, .. } = main;
+    let Some(Some(session)) = sessions.get_mut(index) else {
+        return Err(Fail::internal("a link names a session that is not there"));
+    };
+    let user = match session.last.0 == to.0 {
+        true => session.last.1,
+        false => {
+            let user = table.find(&checked(to)?).unwrap_or_default();
+            session.last = (to.0.to_vec(), user);
+            user
+        }
+    };
+    let user = match table.get(user) {
+        Some(user) => user,
+        // Signed off, or off and on again since the last message.
+        None => {
+            let name = checked(to)?;
+            let Some(found) = table.find(&name).and_then(|found| Some((found, table.get(found)?))) else {
+                session.last = (Vec::new(), UserRef::default());
+                return not_here(main, ctx, request, &name);
+            };
+            session.last.1 = found.0;
+            found.1
+        }
+    };
+    // All sessions or none: a sender who is told BUSY sends again, and must not double it on the others.
+    if let [_, _, ..] = &*user.here {
+        for link in &user.here {
+            ctx.room(*link)?;
+        }
+    }
+    let now = ctx.now();
+    for link in &user.here {
+        let out = ctx.begin(*link, "RECEIVEMESSAGE")?;
+        out.extend_from_slice(&session.from);
+        put_number(out, now);
+        out.extend_from_slice(SEPARATOR);
+        out.extend_from_slice(body.0);
+        out.push(b'\n');
+    }
+    *delivered += 1;
+    Ok(Answer::Ok)
+}
+
+fn checked(to: Raw<'_>) -> Result<String, Fail> {
+    let to = to.text()?;
+    if to.contains("::") {
+        return Err(Fail::new(Code::NotFound, "this server knows no other realms"));
+    }
+    name::check_user(&to)?;
+    Ok(to.into_owned())
+}
+
+/// Management knows whether there is such a user at all.
+fn not_here(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>, name: &str) -> Result<Answer, Fail> {
+    let Some(link) = main.management.link() else {
+        return Err(Fail::new(Code::Offline, "not signed on"));
+    };
+    let later = request.later();
+    ctx.request(link, "LOOKUP", &[name.as_bytes()], move |_, ctx, answer| {
+        let fail = match answer {
+            Err(fail) if fail.code == Code::NotFound => Fail::new(Code::NotFound, "there is no such user"),
+            _ => Fail::new(Code::Offline, "not signed on"),
+        };
+        ctx.answer(&later, Err(fail));
+    });
+    Ok(Answer::Later)
+}

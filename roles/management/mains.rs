@@ -1,0 +1,110 @@
+//! What main servers report (64478): that they are there, who is signed on, and whether there is such a user.
+
+use super::main_server;
+use super::map;
+use super::Management;
+use crate::accounts::users;
+use crate::config::PortKey;
+use crate::engine::ctx::Fingerprint;
+use crate::engine::tls;
+use crate::engine::Answer;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::LinkId;
+use crate::engine::Request;
+use crate::wire::name;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+/// A main server that is up.
+#[derive(Debug)]
+pub struct MainServer {
+    /// Its link on 64478.
+    pub link: LinkId,
+    /// For people.
+    pub name: String,
+    /// `host:port` for clients; an empty host: that of management.
+    pub address: String,
+    /// Of its certificate on the client port.
+    pub fingerprint: Fingerprint,
+    /// Sessions there.
+    pub clients: u64,
+}
+
+pub const MAIN_SERVER: Command<Management> = Command {
+    name: "MAINSERVER",
+    ports: &[PortKey::MainManagement],
+    args: "server-id LF name LF host:port LF fingerprint",
+    gate: main_server,
+    run: main,
+};
+
+pub const PRESENCE: Command<Management> = Command {
+    name: "PRESENCE",
+    ports: &[PortKey::MainManagement],
+    args: "username LF sessions LF status",
+    gate: main_server,
+    run: presence,
+};
+
+pub const LOOKUP: Command<Management> = Command {
+    name: "LOOKUP",
+    ports: &[PortKey::MainManagement],
+    args: "username",
+    gate: main_server,
+    run: lookup,
+};
+
+fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [id, name, address, print] = request.data().take()?;
+    let (id, name, address) = (id.text()?.into_owned(), name.text()?.into_owned(), address.text()?.into_owned());
+    name::check(&id)?;
+    name::check(&name)?;
+    let fingerprint = tls::unhex(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
+    if let Some(old) = management.mains.get(&id).filter(|old| old.link != request.link) {
+        return match ctx.is_open(old.link) {
+            true => Err(Fail::new(Code::Exists, "a server with this id is connected")),
+            false => Err(Fail::new(Code::Busy, "the last connection of this server is being closed; retry")),
+        };
+    }
+    if let Some(peer) = ctx.peer(request.link) {
+        peer.server = Some(id.clone());
+    }
+    log::info!("main server {id} is up at {address}");
+    management.mains.insert(id.clone(), MainServer { link: request.link, name, address, fingerprint, clients: 0 });
+    map::server_changed(management, ctx, &id);
+    Ok(Answer::Ok)
+}
+
+/// The link of a main server is gone, and its clients with it.
+pub fn lost(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId, id: &str, why: &str) {
+    management.online.forget_watcher(link);
+    if management.mains.get(id).is_none_or(|server| server.link != link) {
+        return;
+    }
+    log::warn!("main server {id} is gone: {why}");
+    map::server_lost(management, ctx, id);
+}
+
+fn presence(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [user, sessions, status] = request.data().take()?;
+    let (user, sessions, status) = (user.text()?, sessions.number()?, status.text()?);
+    name::check_user(&user)?;
+    let server = ctx.peer_ref(request.link).and_then(|peer| peer.server.clone());
+    let Some(server) = server else { return Err(Fail::new(Code::BadCommand, "send MAINSERVER first")) };
+    map::presence(management, ctx, &server, &user, sessions, &status);
+    Ok(Answer::None)
+}
+
+fn lookup(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let user = request.data().text()?.into_owned();
+    let later = request.later();
+    ctx.query(
+        move |db| users::find(db, &user),
+        move |_, ctx, found| {
+            let none = || Fail::new(Code::NotFound, "there is no such user");
+            ctx.answer(&later, found.and_then(|found| found.ok_or_else(none)).map(|_| Vec::new()));
+        },
+    );
+    Ok(Answer::Later)
+}

@@ -1,0 +1,189 @@
+//! Role management: accounts, sign-on, the choice of a main server, and who is where.
+
+mod account;
+mod admin;
+mod get_ports;
+mod keys;
+mod login;
+mod mains;
+mod map;
+mod registration;
+mod servers;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+
+use crate::accounts::registration::Registrations;
+use crate::accounts::tickets::Tickets;
+use crate::accounts::tries::Tries;
+use crate::accounts::users;
+use crate::accounts::users::UserId;
+use crate::config::Policy;
+use crate::engine::ctx::Fingerprint;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::Gone;
+use crate::engine::LinkId;
+use crate::engine::Role;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+/// The schema of management's database.
+pub const MIGRATIONS: &[&str] = &[users::SCHEMA];
+
+/// What management is told at start, and again on a reload.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Shown in the map.
+    pub name: String,
+    /// Who may register.
+    pub registration: Policy,
+    /// How long a session token lasts.
+    pub token_days: u64,
+    /// Of the certificate that clients see; signed by those that sign on with a key.
+    pub fingerprint: Fingerprint,
+    /// `config key`, port: the answer to GETPORTS.
+    pub ports: Vec<(&'static str, u16)>,
+}
+
+/// An account that a link has signed on to.
+#[derive(Clone, Debug)]
+pub struct Account {
+    id: UserId,
+    folded: String,
+}
+
+/// What management remembers of a link.
+#[derive(Debug, Default)]
+pub struct Peer {
+    account: Option<Account>,
+    /// A LOGIN or PROVEKEY of this link is being checked.
+    checking: bool,
+    /// The open challenge: for which account, and what.
+    challenge: Option<(String, String)>,
+    /// The main server at the other end.
+    server: Option<String>,
+}
+
+/// The state of management.
+pub struct Management {
+    settings: Settings,
+    started: u64,
+    registrations: Registrations,
+    tickets: Tickets,
+    tries: Tries,
+    mains: BTreeMap<String, mains::MainServer>,
+    online: map::Online,
+}
+
+impl Management {
+    /// Management without any server or user.
+    pub fn new(settings: Settings) -> Management {
+        Management {
+            settings,
+            started: 0,
+            registrations: Registrations::new(),
+            tickets: Tickets::new(),
+            tries: Tries::new(),
+            mains: BTreeMap::new(),
+            online: map::Online::default(),
+        }
+    }
+
+    /// Takes new settings; those that need a restart stay as they are.
+    pub fn reload(&mut self, registration: Policy, token_days: u64, fingerprint: Fingerprint) {
+        self.settings.registration = registration;
+        self.settings.token_days = token_days;
+        self.settings.fingerprint = fingerprint;
+    }
+
+    /// The ports that were bound; known after this role was made.
+    pub fn set_ports(&mut self, ports: Vec<(&'static str, u16)>) {
+        self.settings.ports = ports;
+    }
+
+}
+
+/// The gate of what needs a LOGIN first.
+fn signed_on(_: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), Fail> {
+    match ctx.peer_ref(link) {
+        Some(Peer { account: Some(_), .. }) => Ok(()),
+        _ => Err(Fail::new(Code::SignIn, "sign on first")),
+    }
+}
+
+/// The gate of what main servers send: only over links within this process, or proven by the server handshake.
+fn main_server(_: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), Fail> {
+    match ctx.info(link) {
+        Some(info) if info.remote.is_none() => Ok(()),
+        _ => Err(Fail::new(Code::Denied, "not a server of this network")),
+    }
+}
+
+/// The account of a link that passed `signed_on`.
+fn account_of(ctx: &Ctx<Management>, link: LinkId) -> Result<Account, Fail> {
+    match ctx.peer_ref(link) {
+        Some(Peer { account: Some(account), .. }) => Ok(account.clone()),
+        _ => Err(Fail::new(Code::SignIn, "sign on first")),
+    }
+}
+
+/// The address that tries are counted for.
+fn address_of(ctx: &Ctx<Management>, link: LinkId) -> IpAddr {
+    ctx.info(link).and_then(|info| info.remote).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+impl Role for Management {
+    type Peer = Peer;
+    const NAME: &'static str = "management";
+
+    fn commands() -> &'static [Command<Management>] {
+        &[
+            registration::REGISTER_ACCOUNT,
+            registration::CONFIRM_REGISTER_ACCOUNT,
+            get_ports::GET_PORTS,
+            login::LOGIN,
+            login::LOGIN_KEY,
+            login::PROVE_KEY,
+            keys::ADD_KEY,
+            keys::LIST_KEYS,
+            keys::REMOVE_KEY,
+            account::CHANGE_PASSWORD,
+            account::REVOKE_TOKENS,
+            servers::LIST_SERVERS,
+            servers::REPORT_SERVERS,
+            validate::VALIDATE,
+            validate::VALIDATE_KEY,
+            mains::MAIN_SERVER,
+            mains::PRESENCE,
+            mains::LOOKUP,
+            map::WATCH_MAP,
+            admin::USERS,
+            admin::USER_ADD,
+            admin::USER_STATE,
+            admin::USER_DELETE,
+            admin::USER_PASSWD,
+            admin::KICK,
+            admin::INVITE,
+            admin::STATUS,
+        ]
+    }
+
+    fn start(&mut self, ctx: &mut Ctx<Management>) {
+        self.started = ctx.now();
+    }
+
+    fn closed(&mut self, ctx: &mut Ctx<Management>, link: LinkId, gone: Gone<Peer>) {
+        if let Some(server) = gone.peer.server {
+            mains::lost(self, ctx, link, &server, &gone.why);
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Ctx<Management>) {
+        let now = ctx.now();
+        self.registrations.sweep(now);
+        self.tickets.sweep(now);
+    }
+}

@@ -1,0 +1,148 @@
+//! REGISTERACCOUNT and CONFIRMREGISTERACCOUNT: a new account, after a captcha, an invite, or nothing, as the policy says.
+
+use rand::rngs::StdRng;
+use rand::SeedableRng;
+
+use super::address_of;
+use super::map;
+use super::Management;
+use crate::accounts::captcha;
+use crate::accounts::invites;
+use crate::accounts::password;
+use crate::accounts::password::Password;
+use crate::accounts::registration::Pending;
+use crate::accounts::users;
+use crate::config::Policy;
+use crate::config::PortKey;
+use crate::engine::anyone;
+use crate::engine::Answer;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::Later;
+use crate::engine::Request;
+use crate::wire::name;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+pub const REGISTER_ACCOUNT: Command<Management> = Command {
+    name: "REGISTERACCOUNT",
+    ports: &[PortKey::PublicManagement],
+    args: "username LF password",
+    gate: anyone,
+    run: register,
+};
+
+pub const CONFIRM_REGISTER_ACCOUNT: Command<Management> = Command {
+    name: "CONFIRMREGISTERACCOUNT",
+    ports: &[PortKey::PublicManagement],
+    args: "request-id LF text",
+    gate: anyone,
+    run: confirm,
+};
+
+fn open(management: &Management) -> Result<Policy, Fail> {
+    match management.settings.registration {
+        Policy::Closed => Err(Fail::new(Code::Refused, "this server takes no registrations; ask its operator")),
+        policy => Ok(policy),
+    }
+}
+
+fn register(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [user, secret] = request.data().take()?;
+    let policy = open(management)?;
+    let user = user.text()?.into_owned();
+    name::check_user(&user)?;
+    let secret = Password::new(&secret.unescape())?;
+    let addr = address_of(ctx, request.link);
+    management.registrations.room(addr, ctx.now())?;
+    let later = request.later();
+    let wanted = user.clone();
+    ctx.query(
+        move |db| users::find(db, &wanted),
+        move |management, ctx, found| {
+            let taken = || Fail::new(Code::Exists, "this name is taken");
+            if let Err(fail) = found.and_then(|found| found.map_or(Ok(()), |_| Err(taken()))) {
+                return ctx.answer(&later, Err(fail));
+            }
+            let pending = Pending { name: user, password: secret, answer: String::new(), addr };
+            if policy != Policy::Captcha {
+                return begin(management, ctx, &later, pending, &[]);
+            }
+            let mut seed = [0; 32];
+            rand::Rng::fill_bytes(ctx.rng(), &mut seed);
+            ctx.heavy(
+                move || Ok(captcha::draw(&mut StdRng::from_seed(seed))),
+                move |management, ctx, drawn| match drawn {
+                    Ok(drawn) => {
+                        let pending = Pending { answer: drawn.answer, ..pending };
+                        begin(management, ctx, &later, pending, &drawn.png);
+                    }
+                    Err(fail) => ctx.answer(&later, Err(fail)),
+                },
+            );
+        },
+    );
+    Ok(Answer::Later)
+}
+
+fn begin(management: &mut Management, ctx: &mut Ctx<Management>, later: &Later, pending: Pending, png: &[u8]) {
+    let now = ctx.now();
+    let answer = management.registrations.begin(ctx.rng(), pending, now).map(|id| {
+        let mut data = id.into_bytes();
+        data.push(b'\n');
+        data.extend_from_slice(png);
+        data
+    });
+    ctx.answer(later, answer);
+}
+
+fn confirm(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [id, text] = request.data().take()?;
+    let (id, text) = (id.text()?, text.text()?.into_owned());
+    let policy = open(management)?;
+    let pending = management.registrations.confirm(&id, ctx.now())?;
+    if policy == Policy::Captcha && !captcha::matches(&pending.answer, &text) {
+        return Err(Fail::new(Code::Wrong, "that is not what the picture says; begin anew"));
+    }
+    let later = request.later();
+    let invite = (policy == Policy::Invite).then_some(text);
+    let now = ctx.now();
+    let code = invite.clone();
+    // A wrong code is found out before the password is hashed, which costs.
+    ctx.query(
+        move |db| code.map_or(Ok(()), |code| invites::check(db, &code, now)),
+        move |_, ctx, checked| match checked {
+            Ok(()) => create(ctx, later, pending, invite),
+            Err(fail) => ctx.answer(&later, Err(fail)),
+        },
+    );
+    Ok(Answer::Later)
+}
+
+fn create(ctx: &mut Ctx<Management>, later: Later, pending: Pending, invite: Option<String>) {
+    let Pending { name, password: secret, addr, .. } = pending;
+    let hash = move || password::hash(secret.bytes());
+    ctx.heavy(hash, move |_, ctx, hashed| {
+        let hashed = match hashed {
+            Ok(hashed) => hashed,
+            Err(fail) => return ctx.answer(&later, Err(fail)),
+        };
+        let now = ctx.now();
+        let user = name.clone();
+        let store = move |db: &rusqlite::Connection| {
+            let id = users::create(db, &user, &hashed, now)?;
+            if let Some(code) = invite {
+                invites::redeem(db, &code, id, now)?;
+            }
+            Ok(id)
+        };
+        ctx.store(store, move |management, ctx, created| {
+            if let Ok(id) = &created {
+                log::info!("{name} registered");
+                management.tries.remember(&name::fold(&name), addr, ctx.now());
+                map::registered(management, ctx, *id, &name);
+            }
+            ctx.answer(&later, created.map(|_| Vec::new()));
+        });
+    });
+}

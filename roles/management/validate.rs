@@ -1,0 +1,63 @@
+//! VALIDATE and VALIDATEKEY (64482): is this ticket good, is this server's certificate the right one.
+
+use super::Management;
+use crate::accounts::users;
+use crate::accounts::users::State;
+use crate::config::PortKey;
+use crate::engine::anyone;
+use crate::engine::tls;
+use crate::engine::Answer;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::Request;
+use crate::wire::name;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+pub const VALIDATE: Command<Management> = Command {
+    name: "VALIDATE",
+    ports: &[PortKey::Validation],
+    args: "username LF ticket[ LF server-id]",
+    gate: anyone,
+    run: ticket,
+};
+
+pub const VALIDATE_KEY: Command<Management> = Command {
+    name: "VALIDATEKEY",
+    ports: &[PortKey::Validation],
+    args: "server-id LF fingerprint",
+    gate: anyone,
+    run: key,
+};
+
+fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [user, rest] = request.data().take()?;
+    let (ticket, server) = rest.split_field();
+    let user = user.text()?;
+    name::check_user(&user)?;
+    let server = server.map(|server| server.text()).transpose()?;
+    let folded = name::fold(&user).into_owned();
+    management.tickets.take(&folded, &ticket.text()?, server.as_deref(), ctx.now())?;
+    let later = request.later();
+    ctx.query(
+        move |db| users::find(db, &folded),
+        move |_, ctx, found| {
+            // Disabled or deleted since the ticket was given.
+            let gone = || Fail::new(Code::Wrong, "this ticket is not good");
+            let user = found.and_then(|found| found.filter(|user| user.state == State::Active).ok_or_else(gone));
+            ctx.answer(&later, user.map(|user| user.name.into_bytes()));
+        },
+    );
+    Ok(Answer::Later)
+}
+
+fn key(management: &mut Management, _: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [server, print] = request.data().take()?;
+    let wrong = || Fail::new(Code::Wrong, "this is not that server's certificate; go elsewhere");
+    let server = management.mains.get(&*server.text()?).ok_or_else(wrong)?;
+    let print = tls::unhex(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
+    match server.fingerprint == print {
+        true => Ok(Answer::Ok),
+        false => Err(wrong()),
+    }
+}

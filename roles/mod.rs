@@ -1,0 +1,4 @@
+//! The roles of the executable. A role is state plus a table of commands; no role imports another.
+
+pub mod main;
+pub mod management;

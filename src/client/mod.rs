@@ -1,0 +1,105 @@
+//! The client library: nothing else speaks for clients. `Client` is signed on and stays so; `Connection` is one link for one
+//! question, as registering asks. Both run on the same engine as the servers.
+
+pub mod address;
+mod connection;
+pub mod core;
+
+use std::sync::Arc;
+
+use crate::engine::limits::Limits;
+use crate::engine::net::Handle;
+use crate::engine::net::Registry;
+use crate::engine::rt::channel;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+pub use address::Address;
+pub use connection::register;
+pub use connection::Connection;
+pub use connection::Registration;
+pub use core::Event;
+pub use core::Options;
+pub use core::Secret;
+
+/// Events that wait for `Client::next`, until reading from the server pauses.
+const EVENTS: usize = 4_096;
+
+/// A signed-on client. It reconnects by itself when its server goes; what it tells is in `Event`.
+pub struct Client {
+    handle: Handle<core::Core>,
+    events: channel::Receiver<Event>,
+}
+
+impl Client {
+    /// Signs on.
+    ///
+    /// # Errors
+    /// The server's FAIL, or UNAVAILABLE with the reason when no server can be reached.
+    pub async fn sign_on(options: Options) -> Result<Client, Fail> {
+        let (send, events) = channel::unbounded();
+        let paused = send.clone();
+        let sink = move |event| {
+            // The receiver is gone only when the client is.
+            let _ = send.try_send(event);
+            paused.len() >= EVENTS
+        };
+        let core = core::Core::new(options, Box::new(sink));
+        let handle =
+            Handle::new(core, Limits::default(), 1, None, &Arc::new(Registry::default())).map_err(Fail::internal)?;
+        handle.with(|core, ctx| core.begin(ctx));
+        let client = Client { handle, events };
+        match client.handle.with(|core, _| core.when_on()).recv().await {
+            Ok(result) => result.map(|()| client),
+            Err(_) => Err(Fail::new(Code::Unavailable, "the client was stopped")),
+        }
+    }
+
+    /// What happened since, in order; waits until something does. None: the client has given up, as the event before said.
+    pub async fn next(&self) -> Option<Event> {
+        let event = self.events.recv().await.ok();
+        if self.events.len() == EVENTS / 2 || self.events.is_empty() {
+            self.handle.with(|core, ctx| core.resume(ctx));
+        }
+        event
+    }
+
+    /// Sends an online message. Ok: it is in the hands of the recipient's server, and queued to at least one session.
+    ///
+    /// # Errors
+    /// OFFLINE, NOTFOUND, BUSY, DENIED; UNAVAILABLE while there is no connection, or when it broke before the answer.
+    pub async fn send(&self, recipient: &str, body: &[u8]) -> Result<(), Fail> {
+        self.request("SENDMESSAGE", &[recipient.as_bytes(), body]).await.map(|_| ())
+    }
+
+    /// Any request of a signed-on client: `fields` unescaped; the answer's DATA, unescaped.
+    ///
+    /// # Errors
+    /// The server's FAIL, or UNAVAILABLE as for `send`.
+    pub async fn request(&self, command: &str, fields: &[&[u8]]) -> Result<Vec<u8>, Fail> {
+        let (send, answer) = channel::bounded(1);
+        self.handle.with(|core, ctx| core.request(ctx, command, fields, send));
+        answer.recv().await.unwrap_or_else(|_| Err(Fail::new(Code::Unavailable, "the client was stopped")))
+    }
+
+    /// The lines of the server map; changes follow as `Event::Map`.
+    ///
+    /// # Errors
+    /// As `request`.
+    pub async fn server_map(&self) -> Result<Vec<String>, Fail> {
+        let map = self.request("GETSERVERMAP", &[]).await?;
+        Ok(String::from_utf8_lossy(&map).lines().map(str::to_owned).collect())
+    }
+
+    /// The token that stands in for the password next time.
+    pub fn token(&self) -> Option<String> {
+        self.handle.with(|core, _| core.token())
+    }
+
+    /// Signs off and ends the client.
+    pub async fn sign_off(self) {
+        let (send, answer) = channel::bounded(1);
+        self.handle.with(|core, ctx| core.sign_off(ctx, send));
+        let _ = answer.recv().await;
+    }
+}

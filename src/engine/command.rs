@@ -1,0 +1,131 @@
+//! The table of commands: a row says what a command is called, where it may be sent, by whom, and what runs.
+
+use super::ctx::Ctx;
+use super::ctx::LinkId;
+use crate::config::PortKey;
+use crate::wire::packet::MAX_ID;
+use crate::wire::Fail;
+use crate::wire::Packet;
+use crate::wire::Raw;
+
+/// A role: state and a table of commands. It never awaits, locks, or looks at a clock: the engine brings events, and
+/// what shall happen is written into the `Ctx`.
+pub trait Role: Sized + Send + 'static {
+    /// What the role remembers of a link.
+    type Peer: Default + Send;
+
+    /// The role's name in the log.
+    const NAME: &'static str;
+
+    /// Every command the role answers, as one explicit list.
+    fn commands() -> &'static [Command<Self>];
+
+    /// The role's listeners are bound.
+    fn start(&mut self, _ctx: &mut Ctx<Self>) {}
+
+    /// An accepted or requested link is ready.
+    fn opened(&mut self, _ctx: &mut Ctx<Self>, _link: LinkId) {}
+
+    /// A link is gone, or could not be made. Every link that `connect` returned or `opened` announced comes here once.
+    fn closed(&mut self, _ctx: &mut Ctx<Self>, _link: LinkId, _gone: Gone<Self::Peer>) {}
+
+    /// Once a second.
+    fn tick(&mut self, _ctx: &mut Ctx<Self>) {}
+
+    /// The process will stop: say goodbye to links; what is queued is still written.
+    fn stop(&mut self, _ctx: &mut Ctx<Self>) {}
+}
+
+/// What is left of a link that is gone.
+#[derive(Debug)]
+pub struct Gone<P> {
+    /// The port it was on.
+    pub port: PortKey,
+    /// What the role remembered of it.
+    pub peer: P,
+    /// Whether it had been open at all.
+    pub was_open: bool,
+    /// Why, for the log and for people.
+    pub why: String,
+    /// Whole packets that the peer may not have read, oldest first; only of links that keep them.
+    pub undelivered: Vec<u8>,
+}
+
+/// One row of the table.
+pub struct Command<R: Role> {
+    /// The word on the wire.
+    pub name: &'static str,
+    /// The ports on which it is known.
+    pub ports: &'static [PortKey],
+    /// Its DATA, in words, as docs/protocol.md has it; empty: it takes none, and any is FAIL BADARGS.
+    pub args: &'static str,
+    /// Checked before anything else is looked at.
+    pub gate: fn(&R, &Ctx<R>, LinkId) -> Result<(), Fail>,
+    /// The handler.
+    pub run: fn(&mut R, &mut Ctx<R>, &Request<'_>) -> Result<Answer, Fail>,
+}
+
+/// The gate that lets everyone on the port pass.
+pub fn anyone<R: Role>(_: &R, _: &Ctx<R>, _: LinkId) -> Result<(), Fail> {
+    Ok(())
+}
+
+/// A request, borrowed from the batch it came in.
+pub struct Request<'a> {
+    /// The link it came on.
+    pub link: LinkId,
+    /// The port of that link.
+    pub port: PortKey,
+    /// The packet.
+    pub packet: Packet<'a>,
+}
+
+impl<'a> Request<'a> {
+    /// The packet's DATA.
+    pub fn data(&self) -> Raw<'a> {
+        self.packet.data
+    }
+
+    /// What is needed to answer after the handler has returned `Answer::Later`.
+    pub fn later(&self) -> Later {
+        let mut later = Later { link: self.link, id: [0; MAX_ID], id_len: 0, command: Box::from(self.packet.command) };
+        for (to, from) in later.id.iter_mut().zip(self.packet.id) {
+            *to = *from;
+        }
+        later.id_len = self.packet.id.len().min(MAX_ID);
+        later
+    }
+}
+
+/// What a handler says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// `OK`
+    Ok,
+    /// `OK data`
+    Data(Vec<u8>),
+    /// Will be answered through `Ctx::answer`.
+    Later,
+    /// Has no answer (what a server tells unasked).
+    None,
+}
+
+/// A request that will be answered later. Dropping it unanswered is a bug.
+#[derive(Clone, Debug)]
+pub struct Later {
+    pub(super) link: LinkId,
+    id: [u8; MAX_ID],
+    id_len: usize,
+    pub(super) command: Box<[u8]>,
+}
+
+impl Later {
+    /// The link that will be answered.
+    pub fn link(&self) -> LinkId {
+        self.link
+    }
+
+    pub(super) fn id(&self) -> &[u8] {
+        self.id.get(..self.id_len).unwrap_or_default()
+    }
+}

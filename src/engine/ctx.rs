@@ -1,0 +1,607 @@
+//! What a role sees of the engine: its links, and the effects it may ask for. Pure: a driver carries effects out.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::task::Waker;
+
+use rand::rngs::StdRng;
+use rand::SeedableRng;
+
+use super::command::Command;
+use super::command::Later;
+use super::command::Role;
+use super::limits;
+use super::limits::Limits;
+use super::outbox::Outbox;
+use crate::config::PortKey;
+use crate::wire::packet;
+use crate::wire::raw;
+use crate::wire::Code;
+use crate::wire::Fail;
+use crate::wire::Framer;
+use crate::wire::Raw;
+
+/// A link of one role. Never reused: a new link in the same place has another generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// SHA-256 of a DER certificate.
+pub type Fingerprint = [u8; 32];
+
+/// Where a role wants a link to.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The role of this process that listens on the port.
+    Local(PortKey),
+    /// `host:port`, and how its certificate is checked.
+    Net(String, Verify),
+    /// A Unix socket, without TLS: the operator's.
+    Unix(std::path::PathBuf),
+}
+
+/// How the certificate of the accepting side is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// It has this fingerprint.
+    Pinned(Fingerprint),
+    /// A public CA signed it for the host's name.
+    PublicCa,
+    /// Any; the role looks at the fingerprint itself.
+    Any,
+}
+
+/// A link that the driver shall make.
+#[derive(Debug)]
+pub struct Connect {
+    /// The link as the role knows it already.
+    pub link: LinkId,
+    /// The port, as a kind.
+    pub port: PortKey,
+    /// Where.
+    pub target: Target,
+}
+
+/// What kind of worker runs a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Computes for long: Argon2, drawing.
+    Heavy,
+    /// Changes the database; its result is seen only after the commit.
+    Store,
+    /// Reads the database.
+    Query,
+}
+
+/// A job's result before the role sees it.
+pub type JobResult = Result<Box<dyn Any + Send>, Fail>;
+/// A job's work; the connection is there on the database's lanes.
+pub type Work = Box<dyn FnOnce(Option<&rusqlite::Connection>) -> JobResult + Send>;
+
+/// Work for another thread.
+pub struct Job {
+    /// Who runs it.
+    pub lane: Lane,
+    /// Names the continuation.
+    pub token: u64,
+    /// The work.
+    pub work: Work,
+}
+
+/// Facts about a link.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// The port, as a kind.
+    pub port: PortKey,
+    /// This side opened it.
+    pub opener: bool,
+    /// The peer's address; None for a local link.
+    pub remote: Option<IpAddr>,
+    /// This side's address; None for a local link.
+    pub local: Option<SocketAddr>,
+    /// The peer's certificate, where it showed one.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Connecting,
+    Open,
+    /// Writes what is queued, then closes; nothing more is read or queued.
+    Closing,
+    /// The driver shall drop it now.
+    Aborting,
+}
+
+type ThenReply<R> = Box<dyn FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send>;
+type ThenJob<R> = Box<dyn FnOnce(&mut R, &mut Ctx<R>, JobResult) + Send>;
+type ThenTime<R> = Box<dyn FnOnce(&mut R, &mut Ctx<R>) + Send>;
+
+pub(super) struct Link<R: Role> {
+    pub(super) info: Info,
+    pub(super) state: State,
+    pub(super) peer: R::Peer,
+    /// Signed on, or needs no sign-on to be trusted with large packets.
+    pub(super) trusted: bool,
+    /// Between roles or servers of one network: other bounds.
+    pub(super) internal: bool,
+    /// Has packets left unread, because its own outbox is over the bound or the role wants a pause.
+    pub(super) blocked: bool,
+    pub(super) paused: bool,
+    /// Its task was woken, or will ask again by itself.
+    pub(super) dirty: bool,
+    pub(super) was_open: bool,
+    pub(super) framer: Framer,
+    pub(super) tail: Vec<u8>,
+    pub(super) out: Outbox,
+    pub(super) next_id: u64,
+    pub(super) requests: HashMap<u64, ThenReply<R>>,
+    pub(super) born: u64,
+    pub(super) heard: u64,
+    pub(super) pinged: bool,
+    pub(super) stalled: Option<u64>,
+    pub(super) closing_since: u64,
+    pub(super) why: String,
+    pub(super) waker: Option<Waker>,
+}
+
+impl<R: Role> Link<R> {
+    fn room(&self, limits: &Limits, total: usize) -> Result<(), Fail> {
+        if self.state != State::Open {
+            return Err(Fail::new(Code::Offline, "not connected"));
+        }
+        let full = match self.internal {
+            true => self.out.waiting() > limits::INTERNAL_OUTBOX,
+            false => self.out.waiting() > limits.outbox || total > limits.outbox_total,
+        };
+        match full {
+            true => Err(Fail::new(Code::Busy, "the queue to the recipient is full; retry later")),
+            false => Ok(()),
+        }
+    }
+
+    /// Starts a packet of this side: `ID COMMAND SP`.
+    fn head(&mut self, command: &str) -> &mut Vec<u8> {
+        self.next_id += 1;
+        let (number, opener) = (self.next_id, self.info.opener);
+        let buffer = self.out.buffer();
+        put_id(buffer, number, opener);
+        buffer.push(b' ');
+        buffer.extend_from_slice(command.as_bytes());
+        buffer.push(b' ');
+        buffer
+    }
+}
+
+pub(super) struct Slot<R: Role> {
+    pub(super) generation: u32,
+    pub(super) link: Option<Box<Link<R>>>,
+}
+
+/// Counters for `status` and for tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets read.
+    pub packets: u64,
+    /// Links accepted.
+    pub accepted: u64,
+    /// Links closed because their reader stalled.
+    pub stalled: u64,
+    /// Links closed because too many waited.
+    pub evicted: u64,
+}
+
+/// A role's view of the engine.
+pub struct Ctx<R: Role> {
+    pub(super) now: u64,
+    pub(super) rng: StdRng,
+    pub(super) limits: Limits,
+    pub(super) slots: Vec<Slot<R>>,
+    pub(super) free: Vec<u32>,
+    pub(super) open_links: usize,
+    pub(super) waiting: usize,
+    pub(super) total: usize,
+    pub(super) dirty: Vec<LinkId>,
+    pub(super) connects: Vec<Connect>,
+    pub(super) jobs: Vec<Job>,
+    pub(super) job_thens: HashMap<u64, (Lane, ThenJob<R>)>,
+    pub(super) jobs_open: [usize; 3],
+    pub(super) refused_jobs: Vec<(u64, Fail)>,
+    pub(super) timers: BTreeMap<(u64, u64), ThenTime<R>>,
+    pub(super) next_token: u64,
+    pub(super) spare: Vec<Vec<u8>>,
+    pub(super) counters: Counters,
+    pub(super) stopping: bool,
+}
+
+impl<R: Role> Ctx<R> {
+    pub(super) fn new(limits: Limits, seed: [u8; 32], now: u64) -> Ctx<R> {
+        Ctx {
+            now,
+            rng: StdRng::from_seed(seed),
+            limits,
+            slots: Vec::new(),
+            free: Vec::new(),
+            open_links: 0,
+            waiting: 0,
+            total: 0,
+            dirty: Vec::new(),
+            connects: Vec::new(),
+            jobs: Vec::new(),
+            job_thens: HashMap::new(),
+            jobs_open: [0; 3],
+            refused_jobs: Vec::new(),
+            timers: BTreeMap::new(),
+            next_token: 1,
+            spare: Vec::new(),
+            counters: Counters::default(),
+            stopping: false,
+        }
+    }
+
+    /// Unix milliseconds; the same for a whole event.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// The role's random source: of the system in a process, of the seed in a simulation.
+    pub fn rng(&mut self) -> &mut StdRng {
+        &mut self.rng
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Links there are, of all states.
+    pub fn links(&self) -> usize {
+        self.open_links
+    }
+
+    /// Bytes queued or unproven, over all links.
+    pub fn queued(&self) -> usize {
+        self.total
+    }
+
+    pub(super) fn slot(&self, id: LinkId) -> Option<&Link<R>> {
+        let slot = self.slots.get(id.index as usize)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        slot.link.as_deref()
+    }
+
+    pub(super) fn slot_mut(&mut self, id: LinkId) -> Option<&mut Link<R>> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        slot.link.as_deref_mut()
+    }
+
+    /// What the role remembers of a link; None when it is gone.
+    pub fn peer(&mut self, link: LinkId) -> Option<&mut R::Peer> {
+        self.slot_mut(link).map(|link| &mut link.peer)
+    }
+
+    /// The same, to look at.
+    pub fn peer_ref(&self, link: LinkId) -> Option<&R::Peer> {
+        self.slot(link).map(|link| &link.peer)
+    }
+
+    /// Facts about a link; None when it is gone.
+    pub fn info(&self, link: LinkId) -> Option<&Info> {
+        self.slot(link).map(|link| &link.info)
+    }
+
+    /// Whether packets can be queued on the link.
+    pub fn is_open(&self, link: LinkId) -> bool {
+        self.slot(link).is_some_and(|link| link.state == State::Open)
+    }
+
+    /// The link has signed on: it may send large packets and is not one of those that wait.
+    pub fn trust(&mut self, id: LinkId) {
+        let Some(link) = self.slot_mut(id) else { return };
+        if !std::mem::replace(&mut link.trusted, true) {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+    }
+
+    /// From now on, what the link's peer may not have read when the link goes is given to `Role::closed`.
+    pub fn keep_undelivered(&mut self, id: LinkId) {
+        if let Some(link) = self.slot_mut(id) {
+            link.out.keep_unproven();
+        }
+    }
+
+    /// Whether a packet can be queued now: FAIL OFFLINE when the link is not open, BUSY when its queue is full.
+    pub fn room(&self, id: LinkId) -> Result<(), Fail> {
+        match self.slot(id) {
+            Some(link) => link.room(&self.limits, self.total),
+            None => Err(Fail::new(Code::Offline, "not connected")),
+        }
+    }
+
+    /// Starts a packet that has no answer: writes `ID COMMAND SP` and returns the buffer; the caller appends escaped DATA
+    /// and LF, and must not fail in between. FAIL as `room`.
+    pub fn begin(&mut self, id: LinkId, command: &str) -> Result<&mut Vec<u8>, Fail> {
+        // Looked up by hand, as the borrow must not hold `self.dirty`.
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
+        let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) else {
+            return Err(Fail::new(Code::Offline, "not connected"));
+        };
+        link.room(&self.limits, self.total)?;
+        if !std::mem::replace(&mut link.dirty, true) {
+            self.dirty.push(id);
+        }
+        Ok(link.head(command))
+    }
+
+    /// Queues a packet with DATA that is escaped already, whatever is queued before it.
+    pub fn push_kept(&mut self, id: LinkId, command: &str, data: &[u8]) {
+        let Some(link) = self.slot_mut(id).filter(|link| link.state == State::Open) else { return };
+        let out = link.head(command);
+        out.extend_from_slice(data);
+        out.push(b'\n');
+        if !std::mem::replace(&mut link.dirty, true) {
+            self.dirty.push(id);
+        }
+    }
+
+    /// Queues a packet that has no answer. FAIL as `begin`.
+    pub fn push(&mut self, id: LinkId, command: &str, fields: &[&[u8]]) -> Result<(), Fail> {
+        let buffer = self.begin(id, command)?;
+        for (n, field) in fields.iter().enumerate() {
+            if n > 0 {
+                buffer.extend_from_slice(raw::SEPARATOR);
+            }
+            raw::escape_into(buffer, field);
+        }
+        buffer.push(b'\n');
+        Ok(())
+    }
+
+    /// Queues a request; `then` gets the answer, or FAIL UNAVAILABLE when the link goes before it.
+    pub fn request(
+        &mut self,
+        id: LinkId,
+        command: &str,
+        fields: &[&[u8]],
+        then: impl FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send + 'static,
+    ) {
+        let refused = match self.slot_mut(id) {
+            Some(link) if link.requests.len() < limits::REQUESTS && link.state == State::Open => {
+                self.push(id, command, fields).err()
+            }
+            Some(link) if link.state == State::Open => {
+                Some(Fail::new(Code::Busy, "too many requests wait; retry later"))
+            }
+            _ => Some(Fail::new(Code::Unavailable, "a server that is needed is not reachable; retry later")),
+        };
+        if let Some(fail) = refused {
+            // Told after the running handler, so that `then` always finds the role at rest.
+            self.after(0, move |role, ctx| then(role, ctx, Err(fail)));
+        } else if let Some(link) = self.slot_mut(id) {
+            link.requests.insert(link.next_id, Box::new(then));
+        }
+    }
+
+    /// Answers a request whose handler returned `Answer::Later`. Nothing happens when the link is gone.
+    pub fn answer(&mut self, later: &Later, result: Result<Vec<u8>, Fail>) {
+        self.put_answer(later.link, later.id(), &later.command, result.as_deref());
+    }
+
+    pub(super) fn put_answer(&mut self, id: LinkId, packet: &[u8], command: &[u8], result: Result<&[u8], &Fail>) {
+        if packet == b"0" && result.is_ok() {
+            return;
+        }
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
+        let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return };
+        if link.state != State::Open && link.state != State::Closing {
+            return;
+        }
+        if !std::mem::replace(&mut link.dirty, true) {
+            self.dirty.push(id);
+        }
+        match result {
+            Ok(data) => packet::put_ok(link.out.buffer(), packet, command, data),
+            Err(fail) => packet::put_fail(link.out.buffer(), packet, command, fail),
+        }
+    }
+
+    /// Makes a new link to `target`, whose end is of the kind `port`. `opened` or `closed` tells how it went.
+    pub fn connect(&mut self, port: PortKey, target: Target, peer: R::Peer) -> LinkId {
+        let internal = matches!(target, Target::Local(_));
+        let info = Info { port, opener: true, remote: None, local: None, fingerprint: None };
+        let link = self.insert(info, internal, true);
+        if let Some(slot) = self.slot_mut(link) {
+            slot.peer = peer;
+        }
+        self.connects.push(Connect { link, port, target });
+        link
+    }
+
+    pub(super) fn insert(&mut self, info: Info, internal: bool, trusted: bool) -> LinkId {
+        let link = Box::new(Link {
+            info,
+            state: State::Connecting,
+            peer: R::Peer::default(),
+            trusted,
+            internal,
+            blocked: false,
+            paused: false,
+            dirty: false,
+            was_open: false,
+            framer: Framer::default(),
+            tail: Vec::new(),
+            out: Outbox::default(),
+            next_id: 0,
+            requests: HashMap::new(),
+            born: self.now,
+            heard: self.now,
+            pinged: false,
+            stalled: None,
+            closing_since: 0,
+            why: String::new(),
+            waker: None,
+        });
+        self.open_links += 1;
+        if !trusted {
+            self.waiting += 1;
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, link: None });
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.link = Some(link);
+        LinkId { index, generation: slot.generation }
+    }
+
+    /// Reads nothing more from the link until it is called with false: what the role passes on is not taken.
+    pub fn pause(&mut self, id: LinkId, pause: bool) {
+        let Some(link) = self.slot_mut(id) else { return };
+        if std::mem::replace(&mut link.paused, pause) != pause && !pause && !std::mem::replace(&mut link.dirty, true) {
+            self.dirty.push(id);
+        }
+    }
+
+    /// Closes the link after what is queued is written.
+    pub fn close(&mut self, id: LinkId, why: &str) {
+        self.end(id, why, State::Closing);
+    }
+
+    /// Drops the link now.
+    pub fn abort(&mut self, id: LinkId, why: &str) {
+        self.end(id, why, State::Aborting);
+    }
+
+    fn end(&mut self, id: LinkId, why: &str, state: State) {
+        let now = self.now;
+        let Some(link) = self.slot_mut(id) else { return };
+        if link.state == State::Aborting || link.state == state {
+            return;
+        }
+        // Nothing was queued on a link that never opened.
+        link.state = if link.state == State::Connecting { State::Aborting } else { state };
+        link.closing_since = now;
+        if link.why.is_empty() {
+            link.why = why.to_owned();
+        }
+        // Even if it was woken before: its task may be waiting for a socket that takes nothing.
+        link.dirty = true;
+        self.dirty.push(id);
+    }
+
+    /// Runs `work` on a thread for long computations, then `then` in the role.
+    pub fn heavy<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> Result<T, Fail> + Send + 'static,
+        then: impl FnOnce(&mut R, &mut Ctx<R>, Result<T, Fail>) + Send + 'static,
+    ) {
+        self.job(Lane::Heavy, move |_| work(), then);
+    }
+
+    /// Changes the database on its writer thread; `then` runs after the commit. An Err undoes this job's changes alone.
+    pub fn store<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, Fail> + Send + 'static,
+        then: impl FnOnce(&mut R, &mut Ctx<R>, Result<T, Fail>) + Send + 'static,
+    ) {
+        self.job(Lane::Store, with_database(work), then);
+    }
+
+    /// Reads the database on its reader thread.
+    pub fn query<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, Fail> + Send + 'static,
+        then: impl FnOnce(&mut R, &mut Ctx<R>, Result<T, Fail>) + Send + 'static,
+    ) {
+        self.job(Lane::Query, with_database(work), then);
+    }
+
+    fn job<T: Send + 'static>(
+        &mut self,
+        lane: Lane,
+        work: impl FnOnce(Option<&rusqlite::Connection>) -> Result<T, Fail> + Send + 'static,
+        then: impl FnOnce(&mut R, &mut Ctx<R>, Result<T, Fail>) + Send + 'static,
+    ) {
+        let token = self.token();
+        let open = &mut self.jobs_open[lane as usize];
+        *open += 1;
+        let full = *open > limits::JOBS;
+        let then = move |role: &mut R, ctx: &mut Ctx<R>, result: JobResult| {
+            let result = result.and_then(|value| match value.downcast::<T>() {
+                Ok(value) => Ok(*value),
+                Err(_) => Err(Fail::internal("a job returned another type")),
+            });
+            then(role, ctx, result);
+        };
+        self.job_thens.insert(token, (lane, Box::new(then)));
+        if full {
+            self.refused_jobs.push((token, Fail::new(Code::Busy, "the server is busy; retry later")));
+            return;
+        }
+        let work: Work = Box::new(move |connection| work(connection).map(|value| Box::new(value) as Box<dyn Any + Send>));
+        self.jobs.push(Job { lane, token, work });
+    }
+
+    /// Runs `then` once, `delay` milliseconds from now; 0: right after the running handler.
+    pub fn after(&mut self, delay: u64, then: impl FnOnce(&mut R, &mut Ctx<R>) + Send + 'static) {
+        let token = self.token();
+        self.timers.insert((self.now.saturating_add(delay), token), Box::new(then));
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+}
+
+fn with_database<T>(
+    work: impl FnOnce(&rusqlite::Connection) -> Result<T, Fail>,
+) -> impl FnOnce(Option<&rusqlite::Connection>) -> Result<T, Fail> {
+    move |connection| match connection {
+        Some(connection) => work(connection),
+        None => Err(Fail::internal("this role has no database")),
+    }
+}
+
+/// Appends a packet ID: the number, with the accepter's `-` before it.
+pub(super) fn put_id(out: &mut Vec<u8>, number: u64, opener: bool) {
+    if !opener {
+        out.push(b'-');
+    }
+    put_number(out, number);
+}
+
+/// Appends a decimal number.
+pub fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// The rows of a role's table that are known on `port`.
+pub(super) fn rows<R: Role>(port: PortKey) -> impl Iterator<Item = &'static Command<R>> {
+    R::commands().iter().filter(move |row| row.ports.contains(&port))
+}

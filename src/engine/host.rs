@@ -1,0 +1,605 @@
+//! A host: one role with all its links. Bytes and events in, bytes and effects out; pure, so that a driver for sockets
+//! and one for a simulation run the same code.
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::task::Waker;
+
+use super::command::Answer;
+use super::command::Command;
+use super::command::Gone;
+use super::command::Request;
+use super::command::Role;
+use super::ctx::rows;
+use super::ctx::Connect;
+use super::ctx::Ctx;
+use super::ctx::Info;
+use super::ctx::Job;
+use super::ctx::JobResult;
+use super::ctx::LinkId;
+use super::ctx::State;
+use super::limits;
+use super::limits::Limits;
+use crate::config::PortKey;
+use crate::wire::packet;
+use crate::wire::Code;
+use crate::wire::Fail;
+use crate::wire::Packet;
+use crate::wire::Reply;
+
+/// What the task of a link does next.
+#[derive(Debug)]
+pub enum Next {
+    /// Write this, then come back with it.
+    Write(Vec<u8>),
+    /// Nothing to write. `read`: whether more may be read now.
+    Idle {
+        /// False while the link's own outbox is over its bound.
+        read: bool,
+    },
+    /// Shut the connection down, then report it gone.
+    Finish,
+}
+
+/// What a driver carries out after every entry into a host.
+#[derive(Default)]
+pub struct Effects {
+    /// Tasks of links that have something to write, or to close.
+    pub wake: Vec<Waker>,
+    /// Links without a task waker that have something to write (simulation).
+    pub dirty: Vec<LinkId>,
+    /// Links to make.
+    pub connects: Vec<Connect>,
+    /// Work for other threads.
+    pub jobs: Vec<Job>,
+    /// When `timers` wants to be called next, if ever.
+    pub deadline: Option<u64>,
+}
+
+impl Effects {
+    /// Whether there is anything but the deadline.
+    pub fn is_empty(&self) -> bool {
+        self.wake.is_empty() && self.dirty.is_empty() && self.connects.is_empty() && self.jobs.is_empty()
+    }
+}
+
+/// One role with its links.
+pub struct Host<R: Role> {
+    role: R,
+    ctx: Ctx<R>,
+    /// The role's rows by port; index: the port's number.
+    tables: Vec<Vec<&'static Command<R>>>,
+    next_tick: u64,
+}
+
+impl<R: Role> Host<R> {
+    /// A host that is not started. `seed` feeds the role's random source.
+    pub fn new(role: R, limits: Limits, seed: [u8; 32], now: u64) -> Host<R> {
+        let ports = PortKey::ALL.iter().copied().chain([PortKey::Admin]);
+        let mut tables = Vec::new();
+        for port in ports {
+            let number = port as usize;
+            if tables.len() <= number {
+                tables.resize_with(number + 1, Vec::new);
+            }
+            tables[number] = rows::<R>(port).collect();
+        }
+        Host { role, ctx: Ctx::new(limits, seed, now), tables, next_tick: now }
+    }
+
+    /// Enters the role from outside: start-up, the client library's calls, tests.
+    pub fn with<T>(&mut self, now: u64, run: impl FnOnce(&mut R, &mut Ctx<R>) -> T) -> T {
+        self.ctx.now = self.ctx.now.max(now);
+        let result = run(&mut self.role, &mut self.ctx);
+        self.settle();
+        result
+    }
+
+    /// Replaces the bounds in force (a reload).
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.ctx.limits = limits;
+    }
+
+    /// A connection was accepted, before TLS. None: there are too many links; drop it.
+    pub fn accepted(&mut self, now: u64, port: PortKey, remote: Option<IpAddr>, local: Option<SocketAddr>) -> Option<LinkId> {
+        self.ctx.now = self.ctx.now.max(now);
+        let internal = remote.is_none() && port != PortKey::Admin;
+        if self.ctx.stopping || (self.ctx.open_links >= self.ctx.limits.links && !internal) {
+            return None;
+        }
+        if self.ctx.waiting >= self.ctx.limits.waiting_links && !internal {
+            self.evict();
+        }
+        self.ctx.counters.accepted += 1;
+        let info = Info { port, opener: false, remote, local, fingerprint: None };
+        Some(self.ctx.insert(info, internal, internal || port == PortKey::Admin))
+    }
+
+    /// The link that has not signed on and was silent longest goes.
+    fn evict(&mut self) {
+        let waiting = self.ctx.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let link = slot.link.as_deref()?;
+            let candidate = !link.trusted && matches!(link.state, State::Connecting | State::Open);
+            candidate.then_some((link.heard, index as u32, slot.generation))
+        });
+        let Some((_, index, generation)) = waiting.min() else { return };
+        self.ctx.counters.evicted += 1;
+        self.ctx.abort(LinkId { index, generation }, "too many connections wait for a sign-on");
+    }
+
+    /// The link is ready for packets. False: it is not wanted any more.
+    pub fn open(&mut self, now: u64, link: LinkId, fill: impl FnOnce(&mut Info)) -> bool {
+        self.ctx.now = self.ctx.now.max(now);
+        let now = self.ctx.now;
+        let Some(entry) = self.ctx.slot_mut(link).filter(|entry| entry.state == State::Connecting) else {
+            return false;
+        };
+        entry.state = State::Open;
+        entry.was_open = true;
+        entry.heard = now;
+        fill(&mut entry.info);
+        self.role.opened(&mut self.ctx, link);
+        self.settle();
+        true
+    }
+
+    /// The waker of the link's task, for the time until it first asks what to do next.
+    pub fn set_waker(&mut self, link: LinkId, waker: &Waker) {
+        if let Some(entry) = self.ctx.slot_mut(link) {
+            entry.waker = Some(waker.clone());
+        }
+    }
+
+    /// Whether the driver shall drop the link.
+    pub fn is_aborted(&self, link: LinkId) -> bool {
+        self.ctx.slot(link).is_none_or(|entry| entry.state == State::Aborting)
+    }
+
+    /// The peer will send nothing more: what is queued for it is still written.
+    pub fn hang_up(&mut self, now: u64, link: LinkId) {
+        self.ctx.now = self.ctx.now.max(now);
+        self.ctx.close(link, "closed by the peer");
+    }
+
+    /// Bytes came on a link. `own_task`: the caller will `exchange` on this link right after, so it needs no wake-up.
+    pub fn received(&mut self, now: u64, link: LinkId, bytes: &[u8], own_task: bool) {
+        self.ctx.now = self.ctx.now.max(now);
+        let now = self.ctx.now;
+        let Some(entry) = self.ctx.slot_mut(link) else { return };
+        entry.dirty |= own_task;
+        entry.heard = now;
+        entry.pinged = false;
+        let mut tail = std::mem::take(&mut entry.tail);
+        if tail.is_empty() {
+            let used = self.packets(link, bytes);
+            self.keep_tail(link, &bytes[used..], Vec::new());
+        } else {
+            tail.extend_from_slice(bytes);
+            let used = self.packets(link, &tail);
+            if used > 0 {
+                tail.drain(..used);
+            }
+            self.keep_tail(link, &[], tail);
+        }
+        self.settle();
+    }
+
+    fn keep_tail(&mut self, link: LinkId, bytes: &[u8], mut tail: Vec<u8>) {
+        let Some(entry) = self.ctx.slot_mut(link) else { return };
+        if entry.state != State::Open {
+            return;
+        }
+        if !bytes.is_empty() {
+            tail = bytes.to_vec();
+        } else if tail.is_empty() {
+            tail = Vec::new();
+        }
+        entry.tail = tail;
+    }
+
+    /// Handles the whole packets in `input`; returns how many bytes of it are done with.
+    fn packets(&mut self, id: LinkId, input: &[u8]) -> usize {
+        let mut start = 0;
+        let Some(entry) = self.ctx.slot_mut(id) else { return input.len() };
+        entry.blocked = false;
+        let mut framer = std::mem::take(&mut entry.framer);
+        let table = entry.info.port as usize;
+        // The row of the packet before: most batches are of one command.
+        let mut last: Option<&'static Command<R>> = None;
+        loop {
+            let before = start;
+            let limits = self.ctx.limits.clone_small();
+            let Some(entry) = self.ctx.slot_mut(id).filter(|entry| entry.state == State::Open) else {
+                return input.len();
+            };
+            if entry.paused || (entry.out.waiting() > limits.outbox && !entry.internal) {
+                // Its answers are not read: its requests wait until they are.
+                entry.blocked = true;
+                break;
+            }
+            let line = framer.next(input, &mut start);
+            let bound = entry.bound(&limits);
+            let length = line.map_or(input.len() - start, <[u8]>::len);
+            if length > bound.wire || line.is_some_and(|line| over(line, bound.data)) {
+                self.refuse(id, Code::TooLong, "the packet is too long");
+                return input.len();
+            }
+            let Some(line) = line else { break };
+            let Ok(packet) = Packet::parse(line) else {
+                self.refuse(id, Code::BadPacket, "a packet is: ID COMMAND DATA");
+                return input.len();
+            };
+            debug_assert!(start > before);
+            self.ctx.counters.packets += 1;
+            self.packet(id, table, packet, &mut last);
+        }
+        if let Some(entry) = self.ctx.slot_mut(id) {
+            entry.framer = framer;
+        }
+        start
+    }
+
+    fn refuse(&mut self, id: LinkId, code: Code, text: &'static str) {
+        self.ctx.put_answer(id, b"-0", b"ERROR", Err(&Fail::new(code, text)));
+        self.ctx.close(id, text);
+    }
+
+    fn packet(&mut self, id: LinkId, table: usize, packet: Packet<'_>, last: &mut Option<&'static Command<R>>) {
+        let Some(entry) = self.ctx.slot_mut(id) else { return };
+        let port = entry.info.port;
+        if packet.id.starts_with(b"-") != entry.info.opener {
+            return self.response(id, packet);
+        }
+        let row = match last {
+            Some(row) if row.name.as_bytes() == packet.command => Some(*row),
+            _ => self.tables.get(table).and_then(|rows| rows.iter().find(|row| row.name.as_bytes() == packet.command)).copied(),
+        };
+        let Some(row) = row else {
+            return self.built_in(id, packet);
+        };
+        *last = Some(row);
+        let request = Request { link: id, port, packet };
+        let result = (row.gate)(&self.role, &self.ctx, id).and_then(|()| {
+            if row.args.is_empty() && !packet.data.is_empty() {
+                return Err(Fail::bad_args("this command takes no arguments"));
+            }
+            (row.run)(&mut self.role, &mut self.ctx, &request)
+        });
+        match result {
+            Ok(Answer::Later | Answer::None) => {}
+            Ok(Answer::Ok) => self.ctx.put_answer(id, packet.id, packet.command, Ok(b"")),
+            Ok(Answer::Data(data)) => self.ctx.put_answer(id, packet.id, packet.command, Ok(&data)),
+            Err(fail) => self.ctx.put_answer(id, packet.id, packet.command, Err(&fail)),
+        }
+    }
+
+    /// Commands that every port knows.
+    fn built_in(&mut self, id: LinkId, packet: Packet<'_>) {
+        match packet.command {
+            b"PING" => self.ctx.put_answer(id, packet.id, packet.command, Ok(b"")),
+            // The other side says that it closes, and why; answering a FAIL with a FAIL would never end.
+            b"ERROR" => log::debug!("{}: the peer reports {}", R::NAME, packet.data.0.escape_ascii()),
+            _ => {
+                let fail = Fail::new(Code::BadCommand, "no such command here");
+                self.ctx.put_answer(id, packet.id, packet.command, Err(&fail));
+            }
+        }
+    }
+
+    fn response(&mut self, id: LinkId, packet: Packet<'_>) {
+        let Some(entry) = self.ctx.slot_mut(id) else { return };
+        let digits = packet.id.strip_prefix(b"-").unwrap_or(packet.id);
+        let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
+        let Some(number) = number else { return };
+        if packet.command == b"PING" {
+            if let Some(spare) = entry.out.proven(number) {
+                self.ctx.recycle(spare);
+            }
+            if let Some(entry) = self.ctx.slot_mut(id) {
+                if !std::mem::replace(&mut entry.dirty, true) {
+                    self.ctx.dirty.push(id);
+                }
+            }
+            return;
+        }
+        let Some(then) = entry.requests.remove(&number) else { return };
+        let result = match Reply::parse(packet.data) {
+            Ok(Reply::Ok(data)) => Ok(data),
+            Ok(Reply::Fail(code, text)) => {
+                Err(Fail::new(code, String::from_utf8_lossy(&text.unescape()).chars().take(500).collect::<String>()))
+            }
+            Err(_) => Err(Fail::new(Code::Internal, "the answer is neither OK nor FAIL")),
+        };
+        then(&mut self.role, &mut self.ctx, result);
+    }
+
+    /// The link's task has written `done` (if anything) and asks what next. Its waker is kept for when there is more.
+    pub fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>, waker: Option<&Waker>) -> Next {
+        self.ctx.now = self.ctx.now.max(now);
+        let outbox = self.ctx.limits.outbox;
+        let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
+        if entry.state == State::Aborting {
+            // The chunk counts as undelivered; the task hands it over with `gone`.
+            return Next::Finish;
+        }
+        // What is queued in here needs no wake-up: this task is awake.
+        entry.dirty = true;
+        let spare = done.and_then(|chunk| entry.out.wrote(chunk));
+        let resume = entry.blocked && !entry.paused && entry.out.waiting() <= outbox && entry.state == State::Open;
+        if let Some(spare) = spare {
+            self.ctx.recycle(spare);
+        }
+        if resume {
+            self.received(now, link, &[], true);
+        }
+        self.want_proof(link, true);
+        let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
+        if entry.out.is_drained() {
+            entry.stalled = None;
+            entry.dirty = false;
+            match entry.state {
+                State::Closing | State::Aborting => return Next::Finish,
+                State::Connecting | State::Open => {}
+            }
+            if let Some(waker) = waker {
+                if !entry.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
+                    entry.waker = Some(waker.clone());
+                }
+            }
+            let read = !entry.blocked && !entry.paused;
+            self.account(link);
+            return Next::Idle { read };
+        }
+        let spare = self.ctx.spare.pop().unwrap_or_default();
+        let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
+        entry.dirty = true;
+        let chunk = entry.out.take(spare);
+        self.account(link);
+        Next::Write(chunk)
+    }
+
+    /// Whether the link's own outbox is over its bound, so that nothing more shall be read from it.
+    pub fn is_blocked(&self, link: LinkId) -> bool {
+        self.ctx.slot(link).is_some_and(|entry| entry.blocked || entry.paused)
+    }
+
+    fn account(&mut self, link: LinkId) {
+        let Ctx { slots, total, .. } = &mut self.ctx;
+        let slot = slots.get_mut(link.index as usize).filter(|slot| slot.generation == link.generation);
+        if let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()) {
+            entry.out.account(total);
+        }
+    }
+
+    fn want_proof(&mut self, link: LinkId, at_once: bool) {
+        let Some(entry) = self.ctx.slot_mut(link) else { return };
+        if entry.state == State::Open && entry.out.wants_mark(at_once) {
+            let ping = entry.ping();
+            entry.out.mark(ping);
+            if !std::mem::replace(&mut entry.dirty, true) {
+                self.ctx.dirty.push(link);
+            }
+        }
+    }
+
+    /// The link is gone; `chunk` is what its task had not finished writing.
+    pub fn gone(&mut self, now: u64, link: LinkId, chunk: Vec<u8>, why: &str) {
+        self.ctx.now = self.ctx.now.max(now);
+        let Some(slot) = self.ctx.slots.get_mut(link.index as usize).filter(|s| s.generation == link.generation) else {
+            return;
+        };
+        let Some(mut entry) = slot.link.take() else { return };
+        slot.generation = slot.generation.wrapping_add(1);
+        self.ctx.free.push(link.index);
+        self.ctx.open_links -= 1;
+        if !entry.trusted {
+            self.ctx.waiting = self.ctx.waiting.saturating_sub(1);
+        }
+        let undelivered = entry.out.undelivered(chunk);
+        entry.out.account(&mut self.ctx.total);
+        for (_, then) in std::mem::take(&mut entry.requests) {
+            let fail = Fail::new(Code::Unavailable, "the connection to a server that is needed broke; retry later");
+            then(&mut self.role, &mut self.ctx, Err(fail));
+        }
+        let why = if entry.why.is_empty() { why.to_owned() } else { entry.why };
+        let gone = Gone { port: entry.info.port, peer: entry.peer, was_open: entry.was_open, why, undelivered };
+        self.role.closed(&mut self.ctx, link, gone);
+        self.settle();
+    }
+
+    /// A job is done.
+    pub fn finished(&mut self, now: u64, token: u64, result: JobResult) {
+        self.ctx.now = self.ctx.now.max(now);
+        self.finish(token, result);
+        self.settle();
+    }
+
+    fn finish(&mut self, token: u64, result: JobResult) {
+        if let Some((lane, then)) = self.ctx.job_thens.remove(&token) {
+            let open = &mut self.ctx.jobs_open[lane as usize];
+            *open = open.saturating_sub(1);
+            then(&mut self.role, &mut self.ctx, result);
+        }
+    }
+
+    /// Runs what is due.
+    pub fn timers(&mut self, now: u64) {
+        self.ctx.now = self.ctx.now.max(now);
+        self.settle();
+        if self.ctx.now >= self.next_tick {
+            self.next_tick = self.ctx.now + limits::TICK;
+            self.keep_alive();
+            self.role.tick(&mut self.ctx);
+            self.settle();
+        }
+    }
+
+    /// Runs what became due by the event just handled.
+    fn settle(&mut self) {
+        loop {
+            if let Some((token, fail)) = self.ctx.refused_jobs.pop() {
+                self.finish(token, Err(fail));
+                continue;
+            }
+            match self.ctx.timers.first_entry() {
+                Some(first) if first.key().0 <= self.ctx.now => {
+                    let then = first.remove();
+                    then(&mut self.role, &mut self.ctx);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn keep_alive(&mut self) {
+        let now = self.ctx.now;
+        for index in 0..self.ctx.slots.len() {
+            let Some(slot) = self.ctx.slots.get_mut(index) else { continue };
+            let id = LinkId { index: index as u32, generation: slot.generation };
+            let Some(entry) = slot.link.as_deref_mut() else { continue };
+            let silent = now.saturating_sub(entry.heard);
+            let full = entry.out.waiting() > self.ctx.limits.outbox && !entry.internal;
+            entry.stalled = if full { entry.stalled.or(Some(now)) } else { None };
+            let stalled = entry.stalled.is_some_and(|since| now.saturating_sub(since) >= self.ctx.limits.stall);
+            match entry.state {
+                State::Aborting => {}
+                State::Closing if now.saturating_sub(entry.closing_since) >= limits::CLOSING => {
+                    self.ctx.abort(id, "the peer takes nothing more");
+                }
+                State::Closing => {}
+                State::Connecting if now.saturating_sub(entry.born) >= limits::HANDSHAKE => {
+                    self.ctx.abort(id, "the handshake took too long");
+                }
+                State::Connecting => {}
+                State::Open if stalled => {
+                    self.ctx.counters.stalled += 1;
+                    self.ctx.abort(id, "the reader does not read");
+                }
+                // Silence is no fault of a link whose requests we do not read.
+                State::Open if silent >= limits::SILENCE_GONE && !entry.blocked => self.ctx.abort(id, "silent for too long"),
+                State::Open if !entry.trusted && port_signs_on(entry.info.port) && now.saturating_sub(entry.born) >= limits::SIGN_ON => {
+                    self.ctx.abort(id, "no sign-on in time");
+                }
+                State::Open => {
+                    if silent >= limits::SILENCE_PING && !entry.pinged {
+                        entry.pinged = true;
+                        entry.ping();
+                        if !std::mem::replace(&mut entry.dirty, true) {
+                            self.ctx.dirty.push(id);
+                        }
+                    }
+                    self.want_proof(id, false);
+                }
+            }
+        }
+    }
+
+    /// The process will stop: the role says goodbye, every link is closed after what is queued.
+    pub fn stop(&mut self, now: u64) {
+        self.ctx.now = self.ctx.now.max(now);
+        self.ctx.stopping = true;
+        self.role.stop(&mut self.ctx);
+        for index in 0..self.ctx.slots.len() {
+            let Some(slot) = self.ctx.slots.get(index) else { continue };
+            let id = LinkId { index: index as u32, generation: slot.generation };
+            if slot.link.is_some() {
+                self.ctx.close(id, "the server stops");
+            }
+        }
+        self.settle();
+    }
+
+    /// Links and jobs that are not done yet.
+    pub fn busy(&self) -> (usize, usize) {
+        (self.ctx.open_links, self.ctx.jobs_open.iter().sum())
+    }
+
+    /// What the driver shall carry out now.
+    pub fn effects(&mut self) -> Effects {
+        let mut effects = Effects {
+            connects: std::mem::take(&mut self.ctx.connects),
+            jobs: std::mem::take(&mut self.ctx.jobs),
+            deadline: Some(self.ctx.timers.keys().next().map_or(self.next_tick, |first| first.0.min(self.next_tick))),
+            ..Effects::default()
+        };
+        for at in 0..self.ctx.dirty.len() {
+            let id = self.ctx.dirty[at];
+            self.account(id);
+            if let Some(entry) = self.ctx.slot(id) {
+                match &entry.waker {
+                    Some(waker) => effects.wake.push(waker.clone()),
+                    None => effects.dirty.push(id),
+                }
+            }
+        }
+        self.ctx.dirty.clear();
+        effects
+    }
+}
+
+/// Whether a link on this port must sign on soon after it opens.
+fn port_signs_on(port: PortKey) -> bool {
+    !matches!(port, PortKey::PublicManagement | PortKey::Validation | PortKey::ClientRealms | PortKey::Admin)
+}
+
+/// Whether a packet's DATA is over `bound` once unescaped; looked at only when it might be.
+fn over(line: &[u8], bound: usize) -> bool {
+    if line.len() <= bound {
+        return false;
+    }
+    match Packet::parse(line) {
+        Ok(packet) => packet.data.0.len() > bound && packet.data.unescape().len() > bound,
+        Err(_) => false,
+    }
+}
+
+struct Bound {
+    /// Bytes of the line on the wire.
+    wire: usize,
+    /// Bytes of DATA, unescaped.
+    data: usize,
+}
+
+struct SmallLimits {
+    outbox: usize,
+    packet: usize,
+    packet_before_sign_on: usize,
+}
+
+impl Limits {
+    fn clone_small(&self) -> SmallLimits {
+        SmallLimits { outbox: self.outbox, packet: self.packet, packet_before_sign_on: self.packet_before_sign_on }
+    }
+}
+
+impl<R: Role> super::ctx::Link<R> {
+    fn bound(&self, limits: &SmallLimits) -> Bound {
+        if self.internal || self.info.opener {
+            return Bound { wire: 2 * limits::ANSWER, data: limits::ANSWER };
+        }
+        if self.trusted {
+            let head = packet::MAX_ID + packet::MAX_COMMAND + 2;
+            return Bound { wire: limits.packet.saturating_mul(2).saturating_add(head), data: limits.packet };
+        }
+        Bound { wire: limits.packet_before_sign_on, data: limits.packet_before_sign_on }
+    }
+
+    /// Queues a PING and returns its number.
+    fn ping(&mut self) -> u64 {
+        self.next_id += 1;
+        let (number, opener) = (self.next_id, self.info.opener);
+        super::ctx::put_id(self.out.buffer(), number, opener);
+        self.out.buffer().extend_from_slice(b" PING\n");
+        number
+    }
+}
+
+impl<R: Role> Ctx<R> {
+    /// Keeps a buffer for the next queue that fills.
+    fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() > 0 && buffer.capacity() <= limits::SPARE_BYTES && self.spare.len() < limits::SPARE_BUFFERS {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+}

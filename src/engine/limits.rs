@@ -1,0 +1,64 @@
+//! Every bound on what outsiders can make grow, with its reason. Times in milliseconds, sizes in bytes.
+
+/// Bounds that the configuration may move.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A whole packet on a link that has not signed on: enough for every command that can be sent there.
+    pub packet_before_sign_on: usize,
+    /// DATA of a packet after that, unescaped.
+    pub packet: usize,
+    /// Queued for one link. Over it, senders get BUSY, and the link's own requests wait.
+    pub outbox: usize,
+    /// Queued and unproven over all links of a role: ten thousand links that read nothing must not add up.
+    pub outbox_total: usize,
+    /// Links of a role, all together.
+    pub links: usize,
+    /// Links that have not signed on; the longest silent one goes when there are more.
+    pub waiting_links: usize,
+    /// How long an outbox may stay over its bound before the link is closed.
+    pub stall: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            packet_before_sign_on: 4 << 10,
+            packet: 1 << 20,
+            outbox: 1 << 20,
+            outbox_total: 256 << 20,
+            links: 100_000,
+            waiting_links: 4_096,
+            stall: 30_000,
+        }
+    }
+}
+
+/// Silence after which a PING is sent.
+pub const SILENCE_PING: u64 = 60_000;
+/// Silence after which a link is gone.
+pub const SILENCE_GONE: u64 = 120_000;
+/// A link that needs a sign-on has this long for it.
+pub const SIGN_ON: u64 = 30_000;
+/// A TCP connection has this long to become a TLS link (contract 2: the handshake is done within 10 s).
+pub const HANDSHAKE: u64 = 10_000;
+/// A closing link has this long to take what is queued.
+pub const CLOSING: u64 = 5_000;
+/// Unproven bytes after which a PING asks for proof at once; fewer wait for the next tick.
+pub const PROOF_BYTES: usize = 64 << 10;
+/// Unproven bytes that are kept for a link whose peer answers no PING. More than the kernels at both ends buffer (6 MiB
+/// on Linux, and our send buffer), so what is older was read.
+pub const UNPROVEN: usize = 8 << 20;
+/// Requests that one link may have open towards its peer.
+pub const REQUESTS: usize = 10_000;
+/// Queued between two roles of one process, or two servers: answers for many clients share it.
+pub const INTERNAL_OUTBOX: usize = 64 << 20;
+/// DATA of an answer from a server of our own network, or to a client from the server that it trusts.
+pub const ANSWER: usize = 64 << 20;
+/// Jobs that wait for a worker of one kind.
+pub const JOBS: usize = 4_096;
+/// Buffers that a role keeps for reuse, and the largest that is kept.
+pub const SPARE_BUFFERS: usize = 64;
+/// The largest buffer that is kept for reuse.
+pub const SPARE_BYTES: usize = 256 << 10;
+/// How often a role's `tick` runs.
+pub const TICK: u64 = 1_000;

@@ -1,0 +1,28 @@
+//! Floor 2: the one line-protocol engine that every role and the client library run on.
+
+pub mod clock;
+pub mod command;
+pub mod ctx;
+pub mod database;
+pub mod files;
+pub mod host;
+pub mod limits;
+pub mod net;
+mod outbox;
+pub mod rt;
+pub mod sim;
+pub mod tls;
+pub mod worker;
+
+pub use command::anyone;
+pub use command::Answer;
+pub use command::Command;
+pub use command::Gone;
+pub use command::Later;
+pub use command::Request;
+pub use command::Role;
+pub use ctx::Ctx;
+pub use ctx::LinkId;
+pub use ctx::Target;
+pub use ctx::Verify;
+pub use host::Host;

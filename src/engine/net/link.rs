@@ -1,0 +1,194 @@
+//! The task of one link: socket and TLS on one side, the host on the other.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+
+use super::Handle;
+use crate::engine::command::Role;
+use crate::engine::ctx::LinkId;
+use crate::engine::host::Next;
+use crate::engine::rt::AsyncRead;
+use crate::engine::rt::AsyncWrite;
+
+/// How much is read at most before the host and other tasks get their turn.
+const SCRATCH: usize = 64 << 10;
+/// How much is thrown away at most while waiting for the peer to read our last words and close.
+const LINGER: usize = 8 << 20;
+
+thread_local! {
+    /// Links are read into this, one after another: an idle link owns no read buffer.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+}
+
+enum Stage {
+    Running,
+    /// All is written; the stream is being shut down.
+    Shutting,
+    /// Shut down; what still comes is thrown away, so that the kernel sends no reset over our last words.
+    Lingering(usize),
+}
+
+/// See the module.
+pub struct LinkTask<R: Role, S> {
+    handle: Handle<R>,
+    link: LinkId,
+    stream: S,
+    stage: Stage,
+    /// What is being written, and how far; empty when nothing is.
+    chunk: Vec<u8>,
+    written: usize,
+    read: bool,
+    ended: bool,
+}
+
+impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
+    /// A task for a link that was opened in the host.
+    pub fn new(handle: Handle<R>, link: LinkId, stream: S) -> LinkTask<R, S> {
+        LinkTask { handle, link, stream, stage: Stage::Running, chunk: Vec::new(), written: 0, read: true, ended: false }
+    }
+
+    fn gone(&mut self, why: &str) -> Poll<()> {
+        let chunk = std::mem::take(&mut self.chunk);
+        let link = self.link;
+        self.handle.enter(|host, now| host.gone(now, link, chunk, why));
+        Poll::Ready(())
+    }
+
+    /// Reads what there is, at most a buffer full, and brings it to the host. Ok(true): there may be more.
+    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut got = 0;
+            let mut result = Ok(true);
+            while self.read && !self.ended && got < buffer.len() {
+                match Pin::new(&mut self.stream).poll_read(cx, &mut buffer[got..]) {
+                    Poll::Ready(Ok(0)) => self.ended = true,
+                    Poll::Ready(Ok(n)) => got += n,
+                    Poll::Ready(Err(error)) => {
+                        result = Err(error);
+                        break;
+                    }
+                    Poll::Pending => {
+                        result = Ok(false);
+                        break;
+                    }
+                }
+            }
+            let (link, ended, idle) = (self.link, self.ended, self.chunk.is_empty());
+            let next = self.handle.enter(|host, now| {
+                if got > 0 {
+                    host.received(now, link, &buffer[..got], true);
+                }
+                if ended {
+                    host.hang_up(now, link);
+                }
+                if idle {
+                    return host.exchange(now, link, None, Some(cx.waker()));
+                }
+                if host.is_aborted(link) {
+                    return Next::Finish;
+                }
+                Next::Idle { read: !host.is_blocked(link) }
+            });
+            self.apply(next);
+            result.map(|more| more && got == buffer.len())
+        })
+    }
+
+    fn apply(&mut self, next: Next) {
+        match next {
+            Next::Write(chunk) => (self.chunk, self.written) = (chunk, 0),
+            Next::Idle { read } => self.read = read,
+            Next::Finish => self.stage = Stage::Shutting,
+        }
+    }
+
+    /// Writes and flushes the chunk; then asks for the next. Ready: all is written.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.chunk.is_empty() && matches!(self.stage, Stage::Running) {
+            while self.written < self.chunk.len() {
+                match Pin::new(&mut self.stream).poll_write(cx, &self.chunk[self.written..]) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(n)) => self.written += n,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                other => return other,
+            }
+            let (link, done) = (self.link, std::mem::take(&mut self.chunk));
+            let next = self.handle.enter(|host, now| host.exchange(now, link, Some(done), Some(cx.waker())));
+            self.apply(next);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Shuts the stream down and waits for the peer to close, within bounds; the host aborts when it takes too long.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Stage::Shutting = self.stage {
+            match Pin::new(&mut self.stream).poll_close(cx) {
+                Poll::Ready(Ok(())) => self.stage = Stage::Lingering(0),
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let Stage::Lingering(thrown) = &mut self.stage else { return Poll::Pending };
+        if self.ended {
+            return Poll::Ready(());
+        }
+        BUFFER.with_borrow_mut(|buffer| loop {
+            match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+                Poll::Ready(Ok(n)) if n > 0 && *thrown < LINGER => *thrown += n,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        })
+    }
+}
+
+impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Future for LinkTask<R, S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            if !matches!(this.stage, Stage::Running) {
+                let (link, handle) = (this.link, &this.handle);
+                let aborted = handle.enter(|host, _| {
+                    host.set_waker(link, cx.waker());
+                    host.is_aborted(link)
+                });
+                if aborted || this.finish(cx).is_ready() {
+                    return this.gone("closed");
+                }
+                return Poll::Pending;
+            }
+            let could_read = this.read;
+            let more = match this.read(cx) {
+                Ok(more) => more,
+                Err(error) => return this.gone(&error.to_string()),
+            };
+            match this.write(cx) {
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+                Poll::Ready(Err(error)) => return this.gone(&error.to_string()),
+            }
+            if !matches!(this.stage, Stage::Running) {
+                continue;
+            }
+            if more {
+                // Others first: a fast sender must not keep the thread to itself.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if this.read && !could_read {
+                continue;
+            }
+            return Poll::Pending;
+        }
+    }
+}

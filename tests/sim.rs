@@ -1,0 +1,319 @@
+//! Whole networks in one thread, on a virtual clock, from a seed: what users rely on, whatever goes wrong in between.
+//! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test sim` runs that one alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use convergia::accounts::secret;
+use convergia::client::core::Core;
+use convergia::client::Event;
+use convergia::client::Options;
+use convergia::client::Secret;
+use convergia::config::Policy;
+use convergia::config::PortKey;
+use convergia::engine::limits::Limits;
+use convergia::engine::rt::channel;
+use convergia::engine::sim::NodeId;
+use convergia::engine::sim::Sim;
+use convergia::engine::Target;
+use convergia::engine::Verify;
+use convergia::roles::main;
+use convergia::roles::management;
+use convergia::wire::Fail;
+use rand::RngExt;
+
+const MANAGEMENT: [u8; 32] = [1; 32];
+const MAIN: [u8; 32] = [2; 32];
+
+type Log = Arc<Mutex<Vec<Event>>>;
+
+struct Network {
+    sim: Sim,
+    management: NodeId,
+    main: NodeId,
+}
+
+/// A database with accounts whose tokens are `token-of-NAME`.
+fn accounts(names: &[&str]) -> String {
+    let mut sql = String::new();
+    for (n, name) in names.iter().enumerate() {
+        let (id, hash) = (n + 1, secret::hex(&secret::sha256(token(name).as_bytes())));
+        sql += &format!(
+            "INSERT INTO users (id, name, folded, password, created) VALUES ({id}, '{name}', '{name}', 'x', 0);
+             INSERT INTO tokens (hash, user, created, expires) VALUES (x'{hash}', {id}, 0, 9000000000000);"
+        );
+    }
+    sql
+}
+
+fn token(name: &str) -> String {
+    secret::hex(&secret::sha256(name.as_bytes()))
+}
+
+impl Network {
+    fn new(seed: u64, names: &[&str]) -> Network {
+        let mut sim = Sim::new(seed);
+        let sql = accounts(names);
+        let migrations: Vec<&str> = management::MIGRATIONS.iter().copied().chain([sql.as_str()]).collect();
+        let settings = management::Settings {
+            name: "management".into(),
+            registration: Policy::Open,
+            token_days: 30,
+            fingerprint: MANAGEMENT,
+            ports: vec![("public_management", 74), ("client_management", 75), ("validation", 82)],
+        };
+        let listen = [
+            (PortKey::PublicManagement, "net:74"),
+            (PortKey::ClientManagement, "net:75"),
+            (PortKey::Validation, "net:82"),
+            (PortKey::MainManagement, "main_management"),
+            (PortKey::Validation, "validation"),
+        ];
+        let make = move || management::Management::new(settings.clone());
+        let management = sim.add(Some(&migrations), Limits::default(), MANAGEMENT, &listen, make).unwrap();
+        let settings = main::Settings {
+            server_id: "main".into(),
+            name: "main".into(),
+            address: "net:73".into(),
+            fingerprint: MAIN,
+            management: Target::Local(PortKey::MainManagement),
+            validation: Target::Local(PortKey::Validation),
+        };
+        let make = move || main::Main::new(settings.clone());
+        let listen = [(PortKey::ClientMain, "net:73")];
+        let main = sim.add(Some(main::MIGRATIONS), Limits::default(), MAIN, &listen, make).unwrap();
+        Network { sim, management, main }
+    }
+
+    fn client(&mut self, name: &str) -> (NodeId, Log) {
+        let log = Log::default();
+        let options = Options {
+            address: convergia::client::Address { host: "net".into(), port: 74, fingerprint: Some(MANAGEMENT) },
+            user: name.to_owned(),
+            secret: Secret::Token(token(name)),
+            reconnect: true,
+        };
+        assert_eq!(options.address.verify(), Verify::Pinned(MANAGEMENT));
+        let events = Arc::clone(&log);
+        let make = move || {
+            let events = Arc::clone(&events);
+            let sink = move |event| {
+                events.lock().unwrap().push(event);
+                false
+            };
+            Core::new(options.clone(), Box::new(sink))
+        };
+        let id = self.sim.add(None, Limits::default(), [0; 32], &[], make).unwrap();
+        self.sim.with(id, Core::begin).unwrap();
+        (id, log)
+    }
+
+    fn is_on(sim: &mut Sim, id: NodeId) -> bool {
+        sim.with(id, |core: &mut Core, _| core.is_on()) == Some(true)
+    }
+
+    fn until_on(&mut self, ids: &[NodeId]) {
+        let until = self.sim.now() + 300_000;
+        assert!(self.sim.run(until, |sim| ids.iter().all(|id| Network::is_on(sim, *id))), "not all signed on");
+    }
+
+    fn send(&mut self, from: NodeId, to: &str, body: &str) -> channel::Receiver<Result<Vec<u8>, Fail>> {
+        let (send, receive) = channel::bounded(1);
+        let fields = [to.as_bytes(), body.as_bytes()];
+        self.sim.with(from, |core: &mut Core, ctx| core.request(ctx, "SENDMESSAGE", &fields, send)).unwrap();
+        receive
+    }
+}
+
+fn bodies(log: &Log) -> Vec<String> {
+    let events = log.lock().unwrap();
+    let body = |event: &Event| match event {
+        Event::Message { body, .. } => Some(String::from_utf8(body.clone()).unwrap()),
+        _ => None,
+    };
+    events.iter().filter_map(body).collect()
+}
+
+/// Runs `test` on many seeds, or on the one that is asked for; names the seed of a failure.
+fn seeds(count: u64, test: impl Fn(u64)) {
+    if let Some(seed) = std::env::var("CONVERGIA_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return test(seed);
+    }
+    for seed in 0..count {
+        struct Name(u64);
+        impl Drop for Name {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    eprintln!("this was CONVERGIA_SEED={}", self.0);
+                }
+            }
+        }
+        let name = Name(seed);
+        test(seed);
+        drop(name);
+    }
+}
+
+#[test]
+fn two_people_talk() {
+    seeds(50, |seed| {
+        let mut net = Network::new(seed, &["alice", "bob"]);
+        let (alice, heard) = net.client("alice");
+        let (bob, told) = net.client("bob");
+        net.until_on(&[alice, bob]);
+        let answers: Vec<_> = (0..20).map(|n| net.send(alice, "BOB", &format!("hello {n}"))).collect();
+        let back = net.send(bob, "alice", "hi\nthere ~");
+        net.sim.run_for(1_000);
+        for answer in answers {
+            assert_eq!(answer.try_recv().unwrap(), Ok(vec![]));
+        }
+        assert_eq!(back.try_recv().unwrap(), Ok(vec![]));
+        assert_eq!(bodies(&told), (0..20).map(|n| format!("hello {n}")).collect::<Vec<_>>());
+        assert_eq!(bodies(&heard), ["hi\nthere ~"]);
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut net = Network::new(seed, &["alice", "bob"]);
+        let (alice, _) = net.client("alice");
+        let (bob, _) = net.client("bob");
+        net.until_on(&[alice, bob]);
+        net.send(alice, "bob", "x");
+        net.sim.run_for(5_000);
+        net.sim.trace()
+    };
+    for seed in 0..10 {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
+    }
+    assert_ne!(run(1), run(2));
+}
+
+/// Links to the recipient break at any moment: what was answered OK arrives, once, if not now then at the next sign-on.
+#[test]
+fn what_was_answered_ok_is_not_lost_when_links_break() {
+    seeds(60, |seed| {
+        let mut net = Network::new(seed, &["alice", "bob"]);
+        let (alice, _) = net.client("alice");
+        let (bob, told) = net.client("bob");
+        net.until_on(&[alice, bob]);
+        let mut answers = Vec::new();
+        for n in 0..200 {
+            answers.push((n.to_string(), net.send(alice, "bob", &n.to_string())));
+            let pause = net.sim.rng().random_range(0..40);
+            net.sim.run_for(pause);
+            if net.sim.rng().random_range(0..20) == 0 {
+                let main = net.main;
+                net.sim.cut(main, bob);
+            }
+            if net.sim.rng().random_range(0..30) == 0 {
+                net.until_on(&[bob]);
+            }
+        }
+        net.until_on(&[bob]);
+        net.sim.run_for(10_000);
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for body in bodies(&told) {
+            *counts.entry(body).or_default() += 1;
+        }
+        let mut accepted = 0;
+        for (body, answer) in answers {
+            let ok = answer.try_recv().unwrap().is_ok();
+            accepted += usize::from(ok);
+            let count = counts.get(&body).copied().unwrap_or(0);
+            assert_eq!(count, usize::from(ok), "message {body}: ok {ok}, arrived {count} times");
+        }
+        assert!(accepted > 0);
+    });
+}
+
+/// A reader that stops reading: BUSY, then its link is closed; what was answered OK comes at the next sign-on.
+#[test]
+fn a_slow_reader_is_closed_and_loses_nothing() {
+    seeds(5, |seed| {
+        let mut net = Network::new(seed, &["alice", "bob", "carol"]);
+        let (alice, _) = net.client("alice");
+        let (bob, told) = net.client("bob");
+        let (carol, heard) = net.client("carol");
+        net.until_on(&[alice, bob, carol]);
+        let main = net.main;
+        net.sim.stall(bob, main, true);
+        let body = "x".repeat(100_000);
+        let mut sent = Vec::new();
+        for n in 0..40 {
+            sent.push((n, net.send(alice, "bob", &format!("{n} {body}"))));
+            net.sim.run_for(100);
+        }
+        net.send(alice, "carol", "are you there");
+        net.sim.run_for(500);
+        assert_eq!(bodies(&heard), ["are you there"], "others notice nothing");
+        let (mut ok, mut busy) = (Vec::new(), 0);
+        for (n, answer) in sent {
+            match answer.try_recv().unwrap() {
+                Ok(_) => ok.push(n),
+                Err(fail) => {
+                    assert_eq!(fail.code, convergia::wire::Code::Busy);
+                    busy += 1;
+                }
+            }
+        }
+        assert!(busy > 10 && !ok.is_empty(), "{busy} BUSY, {} OK", ok.len());
+        net.sim.run_for(60_000);
+        net.until_on(&[bob]);
+        net.sim.run_for(5_000);
+        let arrived: Vec<i32> =
+            bodies(&told).iter().map(|body| body.split(' ').next().unwrap().parse().unwrap()).collect();
+        assert_eq!(arrived, ok);
+    });
+}
+
+/// Management goes away and comes back: those signed on go on, new sign-ons wait, nobody is signed off.
+#[test]
+fn management_away_and_back() {
+    seeds(20, |seed| {
+        let mut net = Network::new(seed, &["alice", "bob", "carol"]);
+        let (alice, _) = net.client("alice");
+        let (bob, told) = net.client("bob");
+        net.until_on(&[alice, bob]);
+        let management = net.management;
+        net.sim.crash(management);
+        net.sim.run_for(5_000);
+        let answer = net.send(alice, "bob", "still here");
+        let (carol, _) = net.client("carol");
+        net.sim.run_for(5_000);
+        assert_eq!(answer.try_recv().unwrap(), Ok(vec![]));
+        assert!(!Network::is_on(&mut net.sim, carol));
+        net.sim.start(management);
+        net.until_on(&[carol]);
+        net.sim.run_for(1_000);
+        assert_eq!(bodies(&told), ["still here"]);
+        let (send, map) = channel::bounded(1);
+        net.sim.with(carol, |core: &mut Core, ctx| core.request(ctx, "GETSERVERMAP", &[], send));
+        net.sim.run_for(1_000);
+        let map = String::from_utf8(map.try_recv().unwrap().unwrap()).unwrap();
+        assert_eq!(map.lines().filter(|line| line.contains("|client|online|")).count(), 3, "{map}");
+    });
+}
+
+/// The main server crashes and comes back: its clients sign on again by themselves.
+#[test]
+fn clients_come_back_after_a_crash() {
+    seeds(20, |seed| {
+        let mut net = Network::new(seed, &["alice", "bob"]);
+        let (alice, _) = net.client("alice");
+        let (bob, told) = net.client("bob");
+        net.until_on(&[alice, bob]);
+        let main = net.main;
+        net.sim.crash(main);
+        net.sim.run_for(3_000);
+        assert!(!Network::is_on(&mut net.sim, alice));
+        net.sim.start(main);
+        net.until_on(&[alice, bob]);
+        let answer = net.send(alice, "bob", "again");
+        net.sim.run_for(1_000);
+        assert_eq!(answer.try_recv().unwrap(), Ok(vec![]));
+        assert_eq!(bodies(&told), ["again"]);
+    });
+}
