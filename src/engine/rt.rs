@@ -10,6 +10,7 @@ pub use async_std::net::TcpListener;
 pub use async_std::net::TcpStream;
 pub use async_std::os::unix::net::UnixListener;
 pub use async_std::os::unix::net::UnixStream;
+pub use async_std::stream::StreamExt;
 pub use async_std::task::block_on;
 pub use async_std::task::sleep;
 pub use async_std::task::spawn;

@@ -1,0 +1,296 @@
+//! From a configuration to running roles, and back to rest. Start and stop read from top to bottom.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::client::Address;
+use crate::config;
+use crate::config::Config;
+use crate::config::PortKey;
+use crate::config::RoleName;
+use crate::engine::database;
+use crate::engine::files;
+use crate::engine::limits::Limits;
+use crate::engine::net;
+use crate::engine::net::Handle;
+use crate::engine::net::Registry;
+use crate::engine::rt;
+use crate::engine::tls;
+use crate::engine::tls::Identity;
+use crate::engine::Role;
+use crate::engine::Target;
+use crate::roles::main;
+use crate::roles::management;
+
+/// The operator's socket, in the data folder.
+pub const ADMIN_SOCKET: &str = "admin.sock";
+/// Where the address of the management server of this machine stands, in the data folder: clients of the same user find it.
+pub const ADDRESS_FILE: &str = "address";
+/// How long a stop may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A role that runs, whatever it is.
+struct Running<R: Role> {
+    handle: Handle<R>,
+    identity: Arc<Identity>,
+    files: (PathBuf, PathBuf),
+}
+
+/// The roles of this process.
+pub struct Node {
+    config: Config,
+    management: Option<Running<management::Management>>,
+    main: Option<Running<main::Main>>,
+    listen: BTreeMap<PortKey, SocketAddr>,
+    tasks: Vec<rt::JoinHandle<()>>,
+    /// Held while the process runs: one process for one data folder.
+    _lock: fs::File,
+}
+
+impl Node {
+    /// Starts every role of the configuration; when this returns, every listener is bound.
+    ///
+    /// # Errors
+    /// In words, saying what to change.
+    pub fn start(config: Config) -> Result<Node, String> {
+        check_roles(&config)?;
+        let lock = lock(&config.data_dir)?;
+        let registry = Arc::new(Registry::default());
+        let mut node =
+            Node { config, management: None, main: None, listen: BTreeMap::new(), tasks: Vec::new(), _lock: lock };
+        if node.config.roles.contains(&RoleName::Management) {
+            node.start_management(&registry)?;
+        }
+        if node.config.roles.contains(&RoleName::Main) {
+            node.start_main(&registry)?;
+        }
+        if let Some(management) = &node.management {
+            let ports: Vec<_> = node.listen.iter().map(|(key, address)| (key.name(), address.port())).collect();
+            management.handle.with(|management, ctx| {
+                management.set_ports(ports);
+                management.start(ctx);
+            });
+            node.tasks.push(net::listen_admin(&management.handle, &node.config.data_dir.join(ADMIN_SOCKET))?);
+            let address = format!("{}\n", node.address()?);
+            let file = node.config.data_dir.join(ADDRESS_FILE);
+            files::replace(&file, address.as_bytes(), 0o644).map_err(|e| format!("{}: {e}", file.display()))?;
+        }
+        if let Some(main) = &node.main {
+            main.handle.with(|main, ctx| main.start(ctx));
+        }
+        Ok(node)
+    }
+
+    /// Makes a role's handle: its folder, certificate, database, and threads.
+    fn prepare<R: Role>(
+        &self,
+        registry: &Arc<Registry>,
+        migrations: &[&str],
+        given: Option<(PathBuf, PathBuf)>,
+        make: impl FnOnce(&Identity) -> R,
+    ) -> Result<Running<R>, String> {
+        let folder = self.config.data_dir.join(R::NAME);
+        files::create_folder(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let own = given.is_none();
+        let files = given.unwrap_or_else(|| (folder.join("certificate.pem"), folder.join("private-key.pem")));
+        let identity = Identity::load(&files.0, &files.1, own)?;
+        let path = folder.join("database.sqlite");
+        let databases = (database::open(&path, migrations)?, database::open(&path, migrations)?);
+        let role = make(&identity);
+        let heavy = self.config.engine.argon2_workers;
+        let handle = Handle::new(role, limits(&self.config), heavy, Some(databases), registry)?;
+        Ok(Running { handle, identity, files })
+    }
+
+    fn listen<R: Role>(&mut self, running: &Running<R>, ports: &[PortKey]) -> Result<(), String> {
+        let tls = tls::server(&running.identity)?;
+        for port in ports {
+            let Some(address) = self.config.listen.get(port) else { continue };
+            let (bound, task) = net::listen(&running.handle, *port, *address, Arc::clone(&tls))?;
+            self.listen.insert(*port, bound);
+            self.tasks.push(task);
+        }
+        Ok(())
+    }
+
+    fn start_management(&mut self, registry: &Arc<Registry>) -> Result<(), String> {
+        let given = self.config.management.certificate.clone().zip(self.config.management.private_key.clone());
+        let running = self.prepare(registry, management::MIGRATIONS, given, |identity| {
+            management::Management::new(management::Settings {
+                name: self.config.name.clone(),
+                registration: self.config.management.registration,
+                token_days: self.config.management.token_days,
+                fingerprint: identity.fingerprint(),
+                ports: Vec::new(),
+            })
+        })?;
+        registry.add(&[PortKey::MainManagement, PortKey::Validation], &running.handle);
+        self.listen(&running, &[PortKey::PublicManagement, PortKey::ClientManagement, PortKey::Validation])?;
+        self.management = Some(running);
+        Ok(())
+    }
+
+    fn start_main(&mut self, registry: &Arc<Registry>) -> Result<(), String> {
+        let running = self.prepare(registry, main::MIGRATIONS, None, |identity| {
+            main::Main::new(main::Settings {
+                server_id: self.config.name.clone(),
+                name: self.config.name.clone(),
+                address: String::new(),
+                fingerprint: identity.fingerprint(),
+                management: Target::Local(PortKey::MainManagement),
+                validation: Target::Local(PortKey::Validation),
+            })
+        })?;
+        self.listen(&running, &[PortKey::ClientMain])?;
+        let address = self.config.advertise.get(&PortKey::ClientMain).cloned().or_else(|| {
+            let bound = self.listen.get(&PortKey::ClientMain)?;
+            // On every address of this host: management says which, to each client.
+            Some(if bound.ip().is_unspecified() { format!(":{}", bound.port()) } else { bound.to_string() })
+        });
+        running.handle.with(|main, _| main.set_address(address.unwrap_or_default()));
+        self.main = Some(running);
+        Ok(())
+    }
+
+    /// `convergia://HOST:PORT#FINGERPRINT` of management in this process.
+    fn address(&self) -> Result<Address, String> {
+        let Some(management) = &self.management else {
+            return Err("this process has no management role".to_owned());
+        };
+        let bound = self.listen.get(&PortKey::PublicManagement).copied();
+        let bound = bound.ok_or_else(|| "management listens nowhere".to_owned())?;
+        let own = self.config.management.certificate.is_none();
+        let fingerprint = own.then(|| management.identity.fingerprint());
+        if let Some(told) = self.config.advertise.get(&PortKey::PublicManagement) {
+            let address: Address = format!("convergia://{told}").parse()?;
+            return Ok(Address { fingerprint, ..address });
+        }
+        let host = if bound.ip().is_unspecified() { "127.0.0.1".to_owned() } else { bound.ip().to_string() };
+        Ok(Address { host, port: bound.port(), fingerprint })
+    }
+
+    /// The ready file's text (contract 12).
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn ready(&self) -> Result<String, String> {
+        let roles: Vec<&str> = self.config.roles.iter().map(|role| role.name()).collect();
+        let listen: BTreeMap<&str, String> = self.listen.iter().map(|(key, at)| (key.name(), at.to_string())).collect();
+        let ready = json!({ "roles": roles, "listen": listen, "management": self.address()?.to_string() });
+        Ok(format!("{ready}\n"))
+    }
+
+    /// Where to go next, for a person at the terminal.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn welcome(&self) -> Result<String, String> {
+        let roles: Vec<&str> = self.config.roles.iter().map(|role| role.name()).collect();
+        Ok(format!(
+            "Convergia {} is running: {}.\n\
+             Data: {}\n\
+             Address: {}\n\n\
+             In a second terminal:  convergia register alice   and then  convergia chat\n\
+             In a third:            convergia register bob     and then  convergia chat --user bob alice\n\
+             On another machine, add  --server ADDRESS  (start this one with  --bind 0.0.0.0  first).\n\
+             Stop with Ctrl-C.\n",
+            env!("CARGO_PKG_VERSION"),
+            roles.join(", "),
+            self.config.data_dir.display(),
+            self.address()?,
+        ))
+    }
+
+    /// Takes a changed configuration and changed certificates, as far as that goes without a restart; says what does not.
+    ///
+    /// # Errors
+    /// When a certificate is not good; what was in force stays.
+    pub fn reload(&mut self, fresh: Config) -> Result<(), String> {
+        let stays = config::reloadable(&self.config, &fresh);
+        if !stays.is_empty() {
+            log::warn!("these need a restart and stay as they were: {}", stays.join(", "));
+        }
+        if let Some(main) = &self.main {
+            main.identity.reload(&main.files.0, &main.files.1)?;
+            main.handle.set_limits(limits(&fresh));
+            let print = main.identity.fingerprint();
+            main.handle.with(|main, ctx| main.set_fingerprint(ctx, print));
+        }
+        if let Some(management) = &self.management {
+            management.identity.reload(&management.files.0, &management.files.1)?;
+            management.handle.set_limits(limits(&fresh));
+            let print = management.identity.fingerprint();
+            let (policy, days) = (fresh.management.registration, fresh.management.token_days);
+            management.handle.with(|management, _| management.reload(policy, days, print));
+        }
+        self.config.management.registration = fresh.management.registration;
+        self.config.management.token_days = fresh.management.token_days;
+        self.config.engine = fresh.engine;
+        log::info!("the configuration was loaded again");
+        Ok(())
+    }
+
+    /// Stops: no new links, goodbye to every client, what is queued is written, then rest.
+    pub async fn stop(self) {
+        for task in self.tasks {
+            let _ = task.cancel().await;
+        }
+        if let Some(main) = &self.main {
+            main.handle.stop(PATIENCE).await;
+        }
+        if let Some(management) = &self.management {
+            management.handle.stop(PATIENCE).await;
+        }
+        let _ = fs::remove_file(self.config.data_dir.join(ADMIN_SOCKET));
+    }
+}
+
+/// Which roles can be run together in this version.
+fn check_roles(config: &Config) -> Result<(), String> {
+    let has = |role| config.roles.contains(&role);
+    if has(RoleName::Main) && !has(RoleName::Management) {
+        return Err("role main needs role management in the same process: joining a network on another machine is not \
+                    built yet in this version. Add --role management."
+            .to_owned());
+    }
+    if config.join.is_some() {
+        return Err("join: joining a network on another machine is not built yet in this version".to_owned());
+    }
+    Ok(())
+}
+
+fn limits(config: &Config) -> Limits {
+    let engine = &config.engine;
+    Limits {
+        packet_before_sign_on: engine.max_packet_before_sign_on,
+        packet: engine.max_packet,
+        outbox: engine.outbox,
+        outbox_total: engine.outbox_total,
+        links: engine.max_links,
+        waiting_links: engine.waiting_links,
+        stall: engine.stall_seconds.saturating_mul(1_000),
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<fs::File, String> {
+    let fail = |error: std::io::Error| format!("{}: {error}; --data-dir names another folder", data_dir.display());
+    files::create_folder(data_dir).map_err(fail)?;
+    let path = data_dir.join("lock");
+    files::create_private(&path).map_err(fail)?;
+    let file = fs::File::open(&path).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(format!(
+            "{}: another convergia runs with this data folder; stop it, or name another with --data-dir",
+            data_dir.display()
+        )),
+        Err(fs::TryLockError::Error(error)) => Err(fail(error)),
+    }
+}
