@@ -119,6 +119,32 @@ fn a_try_that_never_ends_is_given_up() {
     }
     assert!(tries.check("alice", addr, T0 + TRY_TIMEOUT - 1).is_err());
     assert!(tries.check("alice", addr, T0 + TRY_TIMEOUT).is_ok());
+    assert_eq!(tries.pairs.get(&("alice".to_owned(), Net::of(addr)), T0).map(|pair| pair.under_way), Some(1));
+}
+
+#[test]
+fn a_success_among_tries_under_way_clears_the_failures() {
+    let mut tries = Tries::new();
+    let addr = ip("192.0.2.1");
+    for _ in 0..6 {
+        tries.check("alice", addr, T0).unwrap();
+    }
+    (0..4).for_each(|_| tries.failed("alice", addr, T0));
+    tries.succeeded("alice", addr, T0);
+    tries.failed("alice", addr, T0);
+    assert_eq!(try_once(&mut tries, "alice", addr, T0, false), 0);
+}
+
+#[test]
+fn a_failure_stays_charged() {
+    let mut tries = Tries::new();
+    let addr = ip("192.0.2.1");
+    tries.check("alice", addr, T0).unwrap();
+    tries.failed("alice", addr, T0);
+    tries.remember("alice", addr, T0);
+    tries.check("alice", addr, T0).unwrap();
+    tries.cancelled("alice", addr, T0);
+    assert_eq!(tries.nets.get(&Net::of(addr), T0).map(|debt| debt.0 - T0), Some(NET.interval));
 }
 
 #[test]
