@@ -13,7 +13,7 @@ class Link:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         if fingerprint:  # The certificate is self-signed: its fingerprint says whom we trust, not an authority.
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        began = time.monotonic()
+        host, began = host.strip("[]"), time.monotonic()
         self.socket = context.wrap_socket(socket.create_connection((host, int(port)), 10), server_hostname=host)
         self.round_trip = int((time.monotonic() - began) * 1000)
         self.fingerprint = hashlib.sha256(self.socket.getpeercert(binary_form=True)).hexdigest()
@@ -27,12 +27,11 @@ class Link:
     def receive(self):
         """Takes what has come, without waiting for more. PINGs are answered here."""
         self.socket.settimeout(0)
+        before = len(self.buffer)
         try:
-            while chunk := self.socket.recv(65536):
-                self.buffer += chunk
-            raise Fail("the server closed the connection")
-        except ssl.SSLWantReadError:
-            pass
+            while chunk := self.socket.recv(65536): self.buffer += chunk
+            if len(self.buffer) == before: raise Fail("the server closed the connection")
+        except ssl.SSLWantReadError: pass
         while line := re.match(rb"((?:[^~\r\n]|~.)*)[\r\n]", self.buffer, re.S):
             self.buffer = self.buffer[line.end():]
             packet_id, command, data = (line[1].decode("latin-1").split(" ", 2) + ["", ""])[:3]
@@ -52,7 +51,7 @@ class Link:
         return data
 
 def sign_on(url, user, password, new):
-    host, port, pin = re.fullmatch(r"convergia://\[?(.+?)\]?:(\d+)#?(\w*)", url).groups()
+    host, port, pin = re.fullmatch(r"convergia://(.+):(\d+)#?(\w*)", url).groups()
     public = Link(host, port, pin)
     ports = dict(line.split("|") for line in public.request("GETPORTS").decode().splitlines())
     if new:
@@ -86,7 +85,7 @@ def main(url, user, *options):
             _id, command, data = server.packets.pop(0)
             if command == "RECEIVEMESSAGE":
                 sender, _sent_at, body = data.decode(errors="replace").split("\n", 2)
-                print(sender, body, flush=True)
+                print(sender, "".join(c if c.isprintable() else "?" for c in body), flush=True)  # No terminal codes.
         if sys.stdin in select.select([server.socket, sys.stdin], [], [], 60)[0]:
             chunk = os.read(0, 65536)
             *lines, typed = (typed + chunk).split(b"\n")

@@ -17,6 +17,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: &[u8]| {
     let (plan, stream) = input.split_at(input.len().min(4));
     let lines = frame(&[stream], 0).0;
+    assert_eq!(lines, frame_by_the_book(stream));
     check_split(plan, stream, &lines);
     for line in &lines {
         check_line(line);
@@ -39,6 +40,22 @@ fn frame(pieces: &[&[u8]], compact: u8) -> (Vec<Vec<u8>>, Vec<u8>) {
     }
     buffer.drain(..start);
     (lines, buffer)
+}
+
+/// The contract read literally, a byte at a time.
+fn frame_by_the_book(stream: &[u8]) -> Vec<Vec<u8>> {
+    let (mut lines, mut line, mut literal) = (Vec::new(), Vec::new(), false);
+    for &byte in stream {
+        if !literal && (byte == b'\n' || byte == b'\r') {
+            if !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+            }
+            continue;
+        }
+        literal = !literal && byte == b'~';
+        line.push(byte);
+    }
+    lines
 }
 
 fn check_split(plan: &[u8], stream: &[u8], lines: &[Vec<u8>]) {

@@ -107,7 +107,8 @@ fn a_slow_connection_is_closed_in_the_end_and_the_rest_is_kept() {
     loop {
         assert!(Instant::now() < until, "a connection that reads nothing is never closed");
         match alice.ask("SENDMESSAGE", &["bob", "88888888 probe"]) {
-            Answer::Fail(Code::Busy, _) => {}
+            // OK: the kernel took a little more.
+            Answer::Ok(_) | Answer::Fail(Code::Busy, _) => {}
             Answer::Fail(Code::Offline, _) => break,
             other => panic!("{other:?}"),
         }
@@ -125,10 +126,12 @@ fn a_slow_connection_is_closed_in_the_end_and_the_rest_is_kept() {
             seen.insert(String::from_utf8_lossy(&body[..8]).parse::<u64>().unwrap());
         }
     }
+    seen.retain(|&n| n < accepted);
     println!("{} of {accepted} came over the old connection", seen.len());
     let mut again = support::sign_on::sign_on_again(&server, "bob");
     while seen.len() < usize::try_from(accepted).unwrap() {
         seen.insert(next(&mut again));
+        seen.retain(|&n| n < accepted);
     }
     assert!(seen.iter().copied().eq(0..accepted), "every message that was answered OK");
 }

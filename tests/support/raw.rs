@@ -215,6 +215,7 @@ impl Raw {
                     ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => return Ok(None),
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => return Err(ErrorKind::TimedOut.into()),
                     ErrorKind::Interrupted => {}
+                    _ if is_alert(&error) => return Ok(None),
                     _ => return Err(error),
                 },
             }
@@ -306,4 +307,10 @@ impl Raw {
             }
         }
     }
+}
+
+/// The server ended the TLS session with a fatal alert.
+fn is_alert(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::AlertReceived(_)))
 }
