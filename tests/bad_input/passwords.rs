@@ -55,7 +55,7 @@ fn fifty_wrong_passwords_slow_only_the_guesser() {
 
 #[test]
 fn an_unknown_user_and_a_wrong_password_look_the_same() {
-    const TRIES: usize = 5;
+    const TRIES: usize = 8;
     let server = Server::open();
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for n in 0..TRIES {
@@ -79,7 +79,7 @@ fn an_unknown_user_and_a_wrong_password_look_the_same() {
     // The fastest of each: a user that is not looked at at all would be tens of times faster.
     let (known, unknown) = (known.iter().min().unwrap(), unknown.iter().min().unwrap());
     println!("wrong password {known:?}, unknown user {unknown:?}");
-    assert!(*unknown * 3 > *known && *known * 3 > *unknown, "known {known:?}, unknown {unknown:?}");
+    assert!(*unknown * 5 > *known && *known * 5 > *unknown, "known {known:?}, unknown {unknown:?}");
 }
 
 #[test]
