@@ -10,13 +10,19 @@ use super::fail::Fail;
 /// The longest name, in bytes (contract 1).
 pub const MAX_NAME: usize = 64;
 
+/// What would end or turn the line that a name is shown in: control characters, line and paragraph separators, and the
+/// embeddings, overrides and isolates of the bidirectional algorithm. The marks that Arabic and Hebrew need are allowed.
+fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Checks a name: UTF-8, 1–64 bytes, NFC, no control characters, no `|`, `/`, `:`, and not `.` or `..`.
 /// Another Unicode form is refused, not normalised: two spellings of one name must not both reach a table.
 pub fn check(name: &str) -> Result<(), Fail> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(Fail::bad_args("a name is 1 to 64 bytes long"));
     }
-    if name.chars().any(|c| c.is_control() || matches!(c, '|' | '/' | ':')) {
+    if name.chars().any(|c| is_control(c) || matches!(c, '|' | '/' | ':')) {
         return Err(Fail::bad_args("a name has no control characters and none of | / :"));
     }
     if name == "." || name == ".." {
@@ -37,12 +43,14 @@ pub fn check_user(name: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The form in which user names are compared: without regard to case.
+/// The form in which user names are compared: without regard to case. Two names that look the same in capitals are the
+/// same: lower case alone would tell a final sigma from a sigma, and `ß` from `SS`.
 pub fn fold(name: &str) -> Cow<'_, str> {
     if name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
         return Cow::Borrowed(name);
     }
-    Cow::Owned(name.chars().flat_map(char::to_lowercase).nfc().collect())
+    let lower = name.nfd().flat_map(char::to_lowercase);
+    Cow::Owned(lower.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect())
 }
 
 /// The NFC form, for what a person typed.

@@ -1,5 +1,7 @@
 //! Packets and replies: parsing what came, writing what goes.
 
+use std::borrow::Cow;
+
 use super::fail::Code;
 use super::fail::Fail;
 use super::raw;
@@ -7,7 +9,7 @@ use super::raw::Raw;
 
 /// The longest ID (contract 1).
 pub const MAX_ID: usize = 32;
-/// The longest command word that is looked up at all.
+/// The longest command word of any table. A longer one is still a packet, as an unknown command is no reason to close.
 pub const MAX_COMMAND: usize = 32;
 
 /// One packet, borrowed from the buffer it was read into.
@@ -57,7 +59,7 @@ impl<'a> Packet<'a> {
         let end = word(line, MAX_ID)?;
         let id = &line[..end];
         let rest = line.get(end + 1..).ok_or(BadPacket)?;
-        let end = word(rest, MAX_COMMAND)?;
+        let end = word(rest, usize::MAX)?;
         let command = &rest[..end];
         let data = rest.get(end + 1..).unwrap_or_default();
         Ok(Packet { id, command, data: Raw(data) })
@@ -77,22 +79,25 @@ impl<'a> Reply<'a> {
     /// Reads a response's DATA.
     pub fn parse(data: Raw<'a>) -> Result<Reply<'a>, BadPacket> {
         let (first, rest) = split_space(data.0);
-        match first {
+        match &*first {
             b"OK" => Ok(Reply::Ok(Raw(rest))),
             b"FAIL" => {
                 let (code, text) = split_space(rest);
-                Ok(Reply::Fail(Code::parse(code).unwrap_or(Code::Internal), Raw(text)))
+                Ok(Reply::Fail(Code::parse(&code).unwrap_or(Code::Internal), Raw(text)))
             }
             _ => Err(BadPacket),
         }
     }
 }
 
-fn split_space(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(b' ', bytes) {
+/// The word meant before the first space, and what follows, still escaped. A peer may escape anything, so the space too:
+/// its `~` then stands at the end of the word, where unescaping drops it.
+fn split_space(bytes: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
+    let (word, rest) = match memchr::memchr(b' ', bytes) {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
-        None => (bytes, &[]),
-    }
+        None => (bytes, &[][..]),
+    };
+    (Raw(word).unescape(), rest)
 }
 
 /// Appends `id SP command`, and a space when data will follow.

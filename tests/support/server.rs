@@ -1,0 +1,212 @@
+//! The real executable as a child process.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::process::Child;
+use std::process::Command;
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+
+use rustix::process::kill_process;
+use rustix::process::Pid;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::temp::TempDir;
+
+/// How long a start or a stop may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the child said on stderr, and whether it has ended.
+#[derive(Default)]
+struct Log {
+    state: Mutex<(String, bool)>,
+    changed: Condvar,
+}
+
+/// A running server with a data directory of its own. Killed, and its directory removed, when dropped.
+pub struct Server {
+    child: Child,
+    directory: TempDir,
+    arguments: Vec<String>,
+    ready: Value,
+    log: Arc<Log>,
+    starts: u32,
+}
+
+impl Server {
+    /// Starts the executable with embedded defaults, every listener on a free port, and `arguments`. Panics with the
+    /// server's log if it does not come up.
+    pub fn start(arguments: &[&str]) -> Server {
+        let directory = TempDir::new();
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let (child, log) = spawn(&directory, &arguments, 0);
+        let mut server = Server { child, directory, arguments, ready: Value::Null, log, starts: 0 };
+        server.wait_until_ready();
+        server
+    }
+
+    /// A server on which anyone may register without a captcha.
+    pub fn open() -> Server {
+        Server::start(&["--set", "management.registration=open"])
+    }
+
+    fn ready_file(&self) -> std::path::PathBuf {
+        self.directory.path().join(format!("ready-{}.json", self.starts))
+    }
+
+    /// The ready file appears whole, by a rename; std has no way to wait for a file, so this one wait looks again and
+    /// again. It ends at once when the child dies.
+    fn wait_until_ready(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(text) = std::fs::read_to_string(self.ready_file()) {
+                self.ready = serde_json::from_str(&text).expect("the ready file is JSON, written whole at once");
+                return;
+            }
+            let ended = self.wait_end(Duration::from_millis(5));
+            assert!(!ended, "the server ended before it was ready; its log:\n{}", self.log());
+            assert!(Instant::now() < until, "the server is not ready; its log:\n{}", self.log());
+        }
+    }
+
+    /// Waits until stderr is closed, which the child's end does. False: it still runs after `patience`.
+    fn wait_end(&self, patience: Duration) -> bool {
+        let state = self.log.state.lock().expect("the log");
+        let (state, _) = self.log.changed.wait_timeout_while(state, patience, |state| !state.1).expect("the log");
+        state.1
+    }
+
+    /// The address of a listener by its configuration key: `127.0.0.1:40001`.
+    pub fn addr(&self, key: &str) -> String {
+        let address = self.ready["listen"][key].as_str();
+        address.unwrap_or_else(|| panic!("no listener {key} in {}", self.ready)).to_owned()
+    }
+
+    /// The keys of all its listeners.
+    pub fn listeners(&self) -> Vec<String> {
+        let listen = self.ready["listen"].as_object().expect("the ready file's listeners");
+        listen.keys().cloned().collect()
+    }
+
+    /// The `convergia://HOST:PORT#FINGERPRINT` that clients are given.
+    pub fn url(&self) -> String {
+        self.ready["management"].as_str().expect("the ready file's management address").to_owned()
+    }
+
+    /// The fingerprint in it.
+    pub fn fingerprint(&self) -> String {
+        let url = self.url();
+        url.split_once('#').expect("a pinned address").1.to_owned()
+    }
+
+    /// The whole ready file.
+    pub fn ready(&self) -> &Value {
+        &self.ready
+    }
+
+    /// Where it keeps its data.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// The child's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("the child takes the signal");
+    }
+
+    /// SIGTERM, and waits for the exit. Panics if it does not stop.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        assert!(self.wait_end(PATIENCE), "SIGTERM did not stop the server; its log:\n{}", self.log());
+        self.child.wait().expect("the exit status")
+    }
+
+    /// SIGKILL: the power cut. Waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again on the same data, with the same arguments; the ports are new. It must have ended, or is killed.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.starts += 1;
+        let (child, log) = spawn(&self.directory, &self.arguments, self.starts);
+        (self.child, self.log) = (child, log);
+        self.wait_until_ready();
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Memory in use, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that was ever in use, in KiB.
+    pub fn peak_rss_kib(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, key: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the child's status");
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("a line of the child's status");
+        line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+    }
+
+    /// All that it wrote to stderr since it was started last.
+    pub fn log(&self) -> String {
+        self.log.state.lock().expect("the log").0.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- the server's log ---\n{}", self.log());
+        }
+    }
+}
+
+fn spawn(directory: &TempDir, arguments: &[String], starts: u32) -> (Child, Arc<Log>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_convergia"))
+        .arg("--data-dir")
+        .arg(directory.path())
+        .arg("--any-port")
+        .arg("--ready-file")
+        .arg(directory.path().join(format!("ready-{starts}.json")))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the executable starts");
+    let log = Arc::new(Log::default());
+    let (stderr, shared) = (child.stderr.take().expect("a pipe"), Arc::clone(&log));
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut state = shared.state.lock().expect("the log");
+            state.0.push_str(&line);
+            state.0.push('\n');
+        }
+        shared.state.lock().expect("the log").1 = true;
+        shared.changed.notify_all();
+    });
+    (child, log)
+}
