@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod cli;
 pub mod client;
 pub mod config;
 pub mod engine;
+pub mod node;
 #[path = "../roles/mod.rs"]
 pub mod roles;
 pub mod route;

@@ -15,6 +15,8 @@ const BACK_OFF: (u64, u64) = (100, 10_000);
 pub struct Management {
     link: Option<LinkId>,
     validation: Option<LinkId>,
+    /// 64478, before management has answered.
+    introducing: Option<LinkId>,
     tries: u32,
 }
 
@@ -42,6 +44,13 @@ pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
         main.management.validation = Some(link);
         return;
     }
+    main.management.introducing = Some(link);
+    introduce(main, ctx);
+}
+
+/// Tells management who this server is, and all that it should know of it.
+pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let Some(link) = main.management.link.or(main.management.introducing) else { return };
     let settings = &main.settings;
     let print = settings.fingerprint_hex();
     let fields =
@@ -49,6 +58,7 @@ pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
     ctx.request(link, "MAINSERVER", &fields, move |main, ctx, answer| match answer {
         Ok(_) => {
             main.management.link = Some(link);
+            main.management.introducing = None;
             main.management.tries = 0;
             log::info!("management knows this server");
             let names: Vec<String> = main.table.users().map(|user| user.name.to_string()).collect();
@@ -73,6 +83,7 @@ pub fn closed(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, validation: bo
         (PortKey::Validation, main.settings.validation.clone())
     } else {
         management.link = None;
+        management.introducing = None;
         (PortKey::MainManagement, main.settings.management.clone())
     };
     management.tries = management.tries.saturating_add(1);

@@ -104,6 +104,18 @@ impl Main {
         }
     }
 
+    /// Where clients find this server: known once its port is bound.
+    pub fn set_address(&mut self, address: String) {
+        self.settings.address = address;
+    }
+
+    /// The certificate was replaced: management is told by a fresh introduction.
+    pub fn set_fingerprint(&mut self, ctx: &mut Ctx<Main>, fingerprint: Fingerprint) {
+        if std::mem::replace(&mut self.settings.fingerprint, fingerprint) != fingerprint {
+            management::introduce(self, ctx);
+        }
+    }
+
     /// Clients that are signed on, and messages delivered to a session since the start.
     pub fn counts(&self) -> (usize, u64) {
         (self.sessions.len() - self.free.len(), self.delivered)

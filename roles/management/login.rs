@@ -195,20 +195,20 @@ fn login_key(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_
         return Err(Fail::new(Code::BadCommand, "this connection is signed on already"));
     };
     // An unknown user gets a challenge too: nobody learns here who has an account.
-    peer.challenge = Some((name::fold(&user).into_owned(), challenge.clone()));
+    peer.challenge = Some((user.into_owned(), challenge.clone()));
     Ok(Answer::Data(challenge.into_bytes()))
 }
 
 fn prove_key(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let signature = keys::parse_signature(&request.data().text()?)?;
     let challenge = ctx.peer(request.link).and_then(|peer| peer.challenge.take());
-    let (folded, challenge) = challenge.ok_or_else(|| Fail::new(Code::BadCommand, "send LOGINKEY first"))?;
+    let (user, challenge) = challenge.ok_or_else(|| Fail::new(Code::BadCommand, "send LOGINKEY first"))?;
     begin(ctx, request.link)?;
     let later = request.later();
-    let text = keys::signed_text(&folded, &tls::hex(&management.settings.fingerprint), &challenge);
+    let text = keys::signed_text(&user, &tls::hex(&management.settings.fingerprint), &challenge);
     ctx.query(
         move |db| {
-            let Some(user) = users::find(db, &folded)? else { return Ok(None) };
+            let Some(user) = users::find(db, &user)? else { return Ok(None) };
             let held = keyring::list(db, user.id)?;
             Ok(held.iter().any(|key| keys::verify(&key.public, &text, &signature)).then_some(user))
         },

@@ -71,7 +71,9 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
         peer.server = Some(id.clone());
     }
     log::info!("main server {id} is up at {address}");
-    management.mains.insert(id.clone(), MainServer { link: request.link, name, address, fingerprint, clients: 0 });
+    // A server that introduces itself again has another certificate or address, and the same clients.
+    let clients = management.mains.get(&id).map_or(0, |old| old.clients);
+    management.mains.insert(id.clone(), MainServer { link: request.link, name, address, fingerprint, clients });
     map::server_changed(management, ctx, &id);
     Ok(Answer::Ok)
 }

@@ -1,7 +1,7 @@
 //! Ed25519 keys in place of passwords: LOGINKEY and PROVEKEY (contract 5).
 //!
 //! The challenge is 32 random bytes, hexadecimal on the wire. What is signed is four parts joined by LF, without one
-//! at the end: `convergia-login-v1`, the folded user name, the fingerprint of the management certificate
+//! at the end: `convergia-login-v1`, the user name as LOGINKEY sent it, the fingerprint of the management certificate
 //! as the client sees it, and the challenge. The fingerprint makes a signature worthless to a server in between.
 
 use aws_lc_rs::signature;
@@ -32,9 +32,9 @@ pub fn challenge(rng: &mut (impl CryptoRng + ?Sized)) -> String {
     secret::hex(&secret::random::<32>(rng))
 }
 
-/// The bytes to sign. `folded` is the user's folded name, `fingerprint` and `challenge` are lower-case hexadecimal.
-pub fn signed_text(folded: &str, fingerprint: &str, challenge: &str) -> Vec<u8> {
-    format!("{CONTEXT}\n{folded}\n{fingerprint}\n{challenge}").into_bytes()
+/// The bytes to sign. `user` is the name as LOGINKEY sent it, `fingerprint` and `challenge` are lower-case hexadecimal.
+pub fn signed_text(user: &str, fingerprint: &str, challenge: &str) -> Vec<u8> {
+    format!("{CONTEXT}\n{user}\n{fingerprint}\n{challenge}").into_bytes()
 }
 
 /// Whether `signature` is that of `text` by the key. Anything ill-formed is a no.

@@ -31,7 +31,6 @@ use crate::engine::Request;
 use crate::engine::Role;
 use crate::engine::Target;
 use crate::engine::Verify;
-use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
@@ -357,7 +356,7 @@ impl Core {
                 let seed = seed.clone();
                 let prove = self.step(move |core, ctx, data| {
                     let print = ctx.info(link).and_then(|info| info.fingerprint).unwrap_or_default();
-                    let text = keys::signed_text(&name::fold(&core.options.user), &tls::hex(&print), &data.text()?);
+                    let text = keys::signed_text(&core.options.user, &tls::hex(&print), &data.text()?);
                     let signature = keys::to_base64(&keys::sign(&seed, &text)?);
                     ctx.request(link, "PROVEKEY", &[signature.as_bytes()], then);
                     Ok(())

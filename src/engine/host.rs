@@ -169,6 +169,13 @@ impl<R: Role> Host<R> {
         entry.dirty |= own_task;
         entry.heard = now;
         entry.pinged = false;
+        self.process(link, bytes);
+        self.settle();
+    }
+
+    /// Handles what came before and `bytes`, as far as it is whole packets; keeps the rest.
+    fn process(&mut self, link: LinkId, bytes: &[u8]) {
+        let Some(entry) = self.ctx.slot_mut(link) else { return };
         let mut tail = std::mem::take(&mut entry.tail);
         if tail.is_empty() {
             let used = self.packets(link, bytes);
@@ -181,7 +188,6 @@ impl<R: Role> Host<R> {
             }
             self.keep_tail(link, &[], tail);
         }
-        self.settle();
     }
 
     fn keep_tail(&mut self, link: LinkId, bytes: &[u8], mut tail: Vec<u8>) {
@@ -330,7 +336,8 @@ impl<R: Role> Host<R> {
             self.ctx.recycle(spare);
         }
         if resume {
-            self.received(now, link, &[], true);
+            self.process(link, &[]);
+            self.settle();
         }
         self.want_proof(link, true);
         let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
