@@ -70,7 +70,6 @@ struct Session {
     /// The registered name, as it stands on the wire before `sent-at` in RECEIVEMESSAGE: escaped, with the separator.
     from: Vec<u8>,
     since: u64,
-    signed_off: bool,
     /// The recipient of the last message, as it stood on the wire, and who that was.
     last: (Vec<u8>, UserRef),
 }

@@ -55,20 +55,39 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     // All sessions or none: a sender who is told BUSY sends again, and must not double it on the others.
     if let [_, _, ..] = &*user.here {
         for link in &user.here {
-            ctx.room(*link)?;
+            ctx.room(*link).or_else(unless_busy)?;
         }
     }
     let now = ctx.now();
+    let mut queued = false;
     for link in &user.here {
-        let out = ctx.begin(*link, "RECEIVEMESSAGE")?;
+        let out = match ctx.begin(*link, "RECEIVEMESSAGE") {
+            Ok(out) => out,
+            Err(fail) => {
+                unless_busy(fail)?;
+                continue;
+            }
+        };
         out.extend_from_slice(&session.from);
         put_number(out, now);
         out.extend_from_slice(SEPARATOR);
         out.extend_from_slice(body.0);
         out.push(b'\n');
+        queued = true;
+    }
+    if !queued {
+        return Err(Fail::new(Code::Offline, "not signed on"));
     }
     *delivered += 1;
     Ok(Answer::Ok)
+}
+
+/// A session that is being closed is none.
+fn unless_busy(fail: Fail) -> Result<(), Fail> {
+    match fail.code {
+        Code::Busy => Err(fail),
+        _ => Ok(()),
+    }
 }
 
 fn checked(to: Raw<'_>) -> Result<String, Fail> {

@@ -91,7 +91,7 @@ fn begin(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, name: &str) -> Resu
     raw::escape_into(&mut from, name.as_bytes());
     from.extend_from_slice(raw::SEPARATOR);
     let last = (Vec::new(), UserRef::default());
-    main.sessions[index] = Some(Session { link, user, from, since: now, signed_off: false, last });
+    main.sessions[index] = Some(Session { link, user, from, since: now, last });
     ctx.trust(link);
     ctx.keep_undelivered(link);
     management::presence(main, ctx, name);
