@@ -1,13 +1,13 @@
 //! What a client does before it can talk: register, sign on, as the contract says. Blocking, one step after another.
 
+use std::io::Read;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::net::TcpStream;
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
-
-use std::io::Read;
-use std::io::Write;
 
 use aws_lc_rs::digest::digest;
 use aws_lc_rs::digest::SHA256;
@@ -157,7 +157,8 @@ pub fn sign_on(config: &Arc<ClientConfig>, ports: &Ports, user: &str, proof: Pro
     let line = servers.lines().next().ok_or("LISTSERVERS names no server")?;
     let mut columns = line.split('|');
     let server = columns.next().ok_or("LISTSERVERS: no id")?;
-    let address = columns.nth(1).ok_or("LISTSERVERS: no address")?.parse()?;
+    let address = columns.nth(1).ok_or("LISTSERVERS: no address")?.to_socket_addrs()?.next();
+    let address = address.ok_or("LISTSERVERS: no such host")?;
     let begun = Instant::now();
     let mut main = Talk::open(config, address)?;
     let report = format!("{server}|yes|{}", begun.elapsed().as_millis());

@@ -157,19 +157,18 @@ impl Relay {
                     out.extend_from_slice(b"ok\n");
                 }
             }
-            let mut end = 0;
+            // Line by line, as a relay must that has something to decide about each.
+            let mut start = 0;
             for at in memchr_iter(b'\n', piece) {
-                end = at + 1;
+                if let Some(partner) = partner.as_mut() {
+                    partner.out.extend_from_slice(partial);
+                    partner.out.extend_from_slice(&piece[start..=at]);
+                }
+                partial.clear();
+                start = at + 1;
                 lines += 1;
             }
-            if let Some(partner) = partner.as_mut().filter(|_| end > 0) {
-                partner.out.extend_from_slice(partial);
-                partner.out.extend_from_slice(&piece[..end]);
-            }
-            if end > 0 {
-                partial.clear();
-            }
-            partial.extend_from_slice(&piece[end..]);
+            partial.extend_from_slice(&piece[start..]);
         });
         self.lines += lines;
         let sane = partial.len() <= LINE;

@@ -42,7 +42,7 @@ pub fn run(options: &Options) -> Result<()> {
         true => bare(&config, clients)?,
         false => convergia(&config, clients)?,
     };
-    table.row(row("Convergia, signed on", before, after, clients, Some(12.0)));
+    table.row(row(options.subject(), before, after, clients, Some(12.0)));
     table.print();
     Ok(())
 }
@@ -57,7 +57,7 @@ fn row(name: &str, before: u64, after: u64, clients: usize, at_most: Option<f64>
 /// Resident bytes before and after `clients` more.
 fn bare(config: &Arc<ClientConfig>, clients: usize) -> Result<(u64, u64)> {
     let (server, mut load) = (Bare::start()?, Load::new(Wire::Bare)?);
-    measure(server.pid(), clients, &mut load, |load, number| server.connect(config, load, number as u64))
+    measure(server.pid(), clients, &mut load, |load, number| server.connect(config, load, number as u64, "idle"))
 }
 
 fn convergia(config: &Arc<ClientConfig>, clients: usize) -> Result<(u64, u64)> {

@@ -37,9 +37,9 @@ pub fn run(options: &Options) -> Result<()> {
     let heading = ["", "p50, µs", "p99, µs", "p99.9, µs", "server CPU per message, µs", "CPU over bare", "goal"];
     let mut table = Table::new(title, &heading);
     table.row(row("bare rustls relay", &reference, None));
-    table.row(row("Convergia, unanswered", &unanswered, Some((&reference, Some(1.5)))));
+    table.row(row(&format!("{}, unanswered", options.subject()), &unanswered, Some((&reference, Some(1.5)))));
     if !answered.is_empty() {
-        table.row(row("Convergia, answered", &answered, Some((&reference, None))));
+        table.row(row(&format!("{}, answered", options.subject()), &answered, Some((&reference, None))));
     }
     table.print();
     bare.stop()?;

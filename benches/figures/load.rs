@@ -29,26 +29,13 @@ use crate::pattern::Incoming;
 use crate::pattern::Pattern;
 use crate::pattern::Shape;
 use crate::pattern::Wire;
+use crate::tally::Outcome;
+use crate::tally::Run;
 use crate::Result;
 
 /// What one read takes from a socket, in bytes.
 const READ: usize = 256 * 1024;
-/// When nothing comes for so long although something must, the run has failed.
-const STALL: Duration = Duration::from_secs(10);
 const TIMER: u64 = u64::MAX;
-
-/// What is counted for one pair in one run.
-#[derive(Default)]
-struct Pair {
-    sent: u64,
-    received: u64,
-    accepted: u64,
-    refused: u64,
-    /// The lowest number that may come next.
-    next: u64,
-    /// The sum of the numbers that were accepted, to find one that was accepted twice.
-    accepted_sum: u64,
-}
 
 struct Link {
     channel: Channel,
@@ -63,19 +50,6 @@ struct Link {
     name: String,
 }
 
-/// What a run was like.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Messages that arrived.
-    pub delivered: u64,
-    /// Messages that the server refused.
-    pub refused: u64,
-    /// From the first sent to the last received.
-    pub took: Duration,
-    /// From send to receive, in ns, in order of arrival; only when asked for.
-    pub delays: Vec<u64>,
-}
-
 /// Connected clients.
 pub struct Load {
     wire: Wire,
@@ -84,16 +58,6 @@ pub struct Load {
     scratch: Vec<u8>,
     events: Vec<epoll::Event>,
     epoch: Instant,
-}
-
-/// The numbers of one run.
-struct Run {
-    shape: Shape,
-    pairs: Vec<Pair>,
-    patterns: Vec<Pattern>,
-    delays: Option<Vec<u64>>,
-    /// Nothing arrived since.
-    progress: Instant,
 }
 
 impl Load {
@@ -137,7 +101,7 @@ impl Load {
         loop {
             let sending = start.elapsed() < time;
             if !sending && run.done() {
-                return Ok(run.outcome(start.elapsed()));
+                return run.outcome(start.elapsed());
             }
             if sending {
                 for pair in 0..run.pairs.len() {
@@ -175,12 +139,12 @@ impl Load {
             run.watchdog()?;
         }
         epoll::delete(&self.epoll, &timer)?;
-        Ok(run.outcome(start.elapsed()))
+        run.outcome(start.elapsed())
     }
 
     /// Answers what the server asks for `time`; messages are not expected.
     pub fn rest(&mut self, time: Duration) -> Result<()> {
-        let mut run = self.run(Shape { body: 64, packed: true, answered: false }, false);
+        let mut run = Run::new(self.wire, Shape { body: 64, packed: true, answered: false }, Vec::new(), false);
         let start = Instant::now();
         loop {
             let left = time.saturating_sub(start.elapsed());
@@ -192,15 +156,9 @@ impl Load {
     }
 
     fn run(&self, shape: Shape, delays: bool) -> Run {
-        let pairs = self.links.len() / 2;
         let receivers = self.links.iter().skip(1).step_by(2);
-        Run {
-            shape,
-            pairs: (0..pairs).map(|_| Pair::default()).collect(),
-            patterns: receivers.map(|link| Pattern::new(self.wire, shape, &link.name)).collect(),
-            delays: delays.then(Vec::new),
-            progress: Instant::now(),
-        }
+        let patterns = receivers.map(|link| Pattern::new(self.wire, shape, &link.name)).collect();
+        Run::new(self.wire, shape, patterns, delays)
     }
 
     /// Fills the window of a pair, unless its socket is still full.
@@ -210,7 +168,7 @@ impl Load {
         }
         let (window, batch) = (run.shape.window(), run.patterns[pair].batch());
         let mut filled = false;
-        while window - run.pairs[pair].under_way(run.shape.answered && self.wire == Wire::Convergia) >= batch {
+        while window - run.pairs[pair].under_way(run.answers) >= batch {
             self.send(run, pair, batch)?;
             filled = true;
         }
@@ -338,74 +296,6 @@ impl Link {
         self.outgoing.clear();
         self.written = 0;
         Ok(true)
-    }
-}
-
-impl Pair {
-    fn under_way(&self, answered: bool) -> u64 {
-        let back = if answered { self.received.min(self.accepted) } else { self.received };
-        self.sent - (back + self.refused).min(self.sent)
-    }
-
-    fn accept(&mut self, number: u64) {
-        self.accepted += 1;
-        self.accepted_sum = self.accepted_sum.wrapping_add(number);
-    }
-}
-
-impl Run {
-    /// The pair of a link.
-    fn pair(&mut self, at: usize) -> Result<&mut Pair> {
-        Ok(self.pairs.get_mut(at / 2).ok_or("an answer came to one who sent nothing")?)
-    }
-
-    fn message(&mut self, at: usize, number: u64, delay: u64) -> Result<()> {
-        if at % 2 == 0 {
-            return Err("a message came to a sender".into());
-        }
-        let pair = self.pair(at)?;
-        // A gap is a message that was refused; done() checks that there are no others.
-        if number < pair.next || number >= pair.sent {
-            return Err(format!("message {number} came, {} of {} was awaited", pair.next, pair.sent).into());
-        }
-        pair.next = number + 1;
-        pair.received += 1;
-        if let Some(delays) = &mut self.delays {
-            delays.push(delay);
-        }
-        Ok(())
-    }
-
-    /// Whether every message has come, and every answer.
-    fn done(&self) -> bool {
-        let whole = |pair: &Pair| {
-            let answers = pair.accepted + pair.refused;
-            pair.received + pair.refused == pair.sent && (pair.accepted == 0 || answers == pair.sent)
-        };
-        self.pairs.iter().all(whole)
-    }
-
-    fn watchdog(&self) -> Result<()> {
-        if self.progress.elapsed() < STALL {
-            return Ok(());
-        }
-        let (mut sent, mut received, mut accepted, mut refused) = (0, 0, 0, 0);
-        for pair in &self.pairs {
-            sent += pair.sent;
-            received += pair.received;
-            accepted += pair.accepted;
-            refused += pair.refused;
-        }
-        Err(format!("stalled: {sent} sent, {received} received, {accepted} accepted, {refused} refused").into())
-    }
-
-    fn outcome(self, took: Duration) -> Outcome {
-        Outcome {
-            delivered: self.pairs.iter().map(|pair| pair.received).sum(),
-            refused: self.pairs.iter().map(|pair| pair.refused).sum(),
-            took,
-            delays: self.delays.unwrap_or_default(),
-        }
     }
 }
 

@@ -18,6 +18,7 @@ mod relay;
 mod signon;
 mod subject;
 mod table;
+mod tally;
 mod tls;
 
 use std::process::ExitCode;
@@ -37,6 +38,16 @@ pub struct Options {
     pub quick: bool,
     /// The bare relay in place of Convergia.
     pub self_check: bool,
+}
+
+impl Options {
+    /// What is measured.
+    pub fn subject(&self) -> &'static str {
+        match self.self_check {
+            true => "bare relay again",
+            false => "Convergia",
+        }
+    }
 }
 
 type Scenario = fn(&Options) -> Result<()>;

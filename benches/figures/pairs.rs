@@ -10,12 +10,12 @@ use crate::account::register;
 use crate::account::sign_on;
 use crate::account::Proof;
 use crate::load::Load;
-use crate::load::Outcome;
 use crate::measure::Cpu;
 use crate::pattern::Wire;
 use crate::subject::Bare;
 use crate::subject::Convergia;
 use crate::subject::Scratch;
+use crate::tally::Outcome;
 use crate::Options;
 use crate::Result;
 
@@ -48,8 +48,10 @@ impl Pairs {
     /// The reference.
     pub fn bare(config: &Arc<ClientConfig>) -> Result<Pairs> {
         let (server, mut load) = (Bare::start()?, Load::new(Wire::Bare)?);
-        for number in 0..2 * PAIRS as u64 {
-            server.connect(config, &mut load, number)?;
+        for pair in 0..PAIRS {
+            for (side, name) in names(pair).iter().enumerate() {
+                server.connect(config, &mut load, (2 * pair + side) as u64, name)?;
+            }
         }
         Ok(Pairs { server: Server::Bare(server), load })
     }
@@ -62,7 +64,7 @@ impl Pairs {
         let scratch = Scratch::new("pairs")?;
         let (server, mut load) = (Convergia::start(&scratch)?, Load::new(Wire::Convergia)?);
         for pair in 0..PAIRS {
-            for name in [format!("sender{pair}"), format!("receiver{pair}")] {
+            for name in names(pair) {
                 register(config, &server.ports, &name, "a long enough password")?;
                 let (_, token) = login(config, &server.ports, &name, Proof::Password("a long enough password"))?;
                 let talk = sign_on(config, &server.ports, &name, Proof::Token(&token))?;
@@ -101,4 +103,9 @@ impl Pairs {
             Server::Convergia(server, _scratch) => server.stop(),
         }
     }
+}
+
+/// Sender and receiver of a pair.
+fn names(pair: usize) -> [String; 2] {
+    [format!("sender{pair}"), format!("receiver{pair}")]
 }

@@ -16,18 +16,18 @@ use crate::Result;
 pub fn run(options: &Options) -> Result<()> {
     let config = tls::client()?;
     let (mut bare, mut subject) = (Pairs::bare(&config)?, Pairs::subject(&config, options)?);
-    let (rounds, time) = if options.quick { (3, 400) } else { (9, 1000) };
-    let time = Duration::from_millis(time);
     for body in [64, 1024] {
         for packed in [true, false] {
-            compare(&mut bare, &mut subject, Shape { body, packed, answered: false }, rounds, time)?;
+            compare(options, &mut bare, &mut subject, Shape { body, packed, answered: false })?;
         }
     }
     bare.stop()?;
     subject.stop()
 }
 
-fn compare(bare: &mut Pairs, subject: &mut Pairs, shape: Shape, rounds: usize, time: Duration) -> Result<()> {
+fn compare(options: &Options, bare: &mut Pairs, subject: &mut Pairs, shape: Shape) -> Result<()> {
+    let (rounds, time) = if options.quick { (3, 400) } else { (9, 1000) };
+    let time = Duration::from_millis(time);
     let with_answers = Shape { answered: true, ..shape };
     // Not counted: caches, allocators and socket buffers find their size.
     for pairs in [&mut *bare, &mut *subject] {
@@ -46,9 +46,9 @@ fn compare(bare: &mut Pairs, subject: &mut Pairs, shape: Shape, rounds: usize, t
     let heading = ["", "server CPU per message, µs", "1000 messages/s", "CPU over bare", "goal", "refused"];
     let mut table = Table::new(title, &heading);
     table.row(row("bare rustls relay", &reference, None));
-    table.row(row("Convergia, unanswered", &unanswered, Some((&reference, 2.0))));
+    table.row(row(&format!("{}, unanswered", options.subject()), &unanswered, Some((&reference, 2.0))));
     if !answered.is_empty() {
-        table.row(row("Convergia, answered", &answered, Some((&reference, 4.0))));
+        table.row(row(&format!("{}, answered", options.subject()), &answered, Some((&reference, 4.0))));
     }
     table.print();
     Ok(())

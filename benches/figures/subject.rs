@@ -28,6 +28,8 @@ use crate::Result;
 pub const SERVE_BARE: &str = "--serve-bare";
 /// How long a server may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of a server's log is shown when something went wrong.
+const LOG_LINES: usize = 20;
 
 /// A server process; killed when it is dropped.
 struct Process(Child);
@@ -81,11 +83,11 @@ impl Bare {
     }
 
     /// Connects client `number` and adds it to `load`.
-    pub fn connect(&self, config: &Arc<ClientConfig>, load: &mut Load, number: u64) -> Result<()> {
+    pub fn connect(&self, config: &Arc<ClientConfig>, load: &mut Load, number: u64, name: &str) -> Result<()> {
         let mut talk = Talk::open(config, self.address)?;
         talk.hello(number)?;
         let (channel, inbox) = talk.into_channel()?;
-        load.add(channel, inbox, &format!("bare client {number}"))
+        load.add(channel, inbox, name)
     }
 }
 
@@ -113,6 +115,7 @@ impl Drop for Scratch {
 /// A Convergia server with all its roles.
 pub struct Convergia {
     process: Process,
+    log: PathBuf,
     /// Where it listens.
     pub ports: Ports,
 }
@@ -147,7 +150,7 @@ impl Convergia {
             client_management: port("client_management")?,
             validation: port("validation")?,
         };
-        Ok(Convergia { process, ports })
+        Ok(Convergia { process, log, ports })
     }
 
     /// Of the process.
@@ -158,5 +161,18 @@ impl Convergia {
     /// Ends it the way an operator does.
     pub fn stop(mut self) -> Result<()> {
         self.process.stop()
+    }
+}
+
+impl Drop for Convergia {
+    /// When the bench gives up in the middle, the server may know why.
+    fn drop(&mut self) {
+        if matches!(self.process.0.try_wait(), Ok(Some(status)) if status.success()) {
+            return;
+        }
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
+        eprintln!("figures: the server did not end well; the end of its log:\n{}", tail.join("\n"));
     }
 }
