@@ -96,7 +96,8 @@ pub fn serve() -> Result<()> {
             match data.u64() {
                 LISTENER => relay.accept(&listener)?,
                 PARENT => {
-                    println!("{}", relay.lines);
+                    // How much it has passed on; nobody may be there any more to read it.
+                    let _ = writeln!(io::stdout(), "{}", relay.lines);
                     return Ok(());
                 }
                 slot => relay.event(slot as usize, flags, &mut scratch),

@@ -19,7 +19,8 @@ const RATE: u32 = 2000;
 pub fn run(options: &Options) -> Result<()> {
     let config = tls::client()?;
     let (mut bare, mut subject) = (Pairs::bare(&config)?, Pairs::subject(&config, options)?);
-    let (rounds, time) = if options.quick { (3, Duration::from_secs(1)) } else { (7, Duration::from_secs(4)) };
+    let (rounds, time) = if options.quick { (3, 1) } else { (15, 2) };
+    let time = Duration::from_secs(time);
     let shape = Shape { body: 64, packed: false, answered: false };
     let with_answers = Shape { answered: true, ..shape };
     for pairs in [&mut bare, &mut subject] {
