@@ -4,14 +4,12 @@ use super::session_of;
 use super::signed_on;
 use super::Main;
 use crate::config::PortKey;
-use crate::engine::ctx::put_number;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::route::UserRef;
 use crate::wire::name;
-use crate::wire::raw::SEPARATOR;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
@@ -58,19 +56,16 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
             ctx.room(*link).or_else(unless_busy)?;
         }
     }
-    let now = ctx.now();
+    session.head.renew(ctx.now());
     let mut queued = false;
     for link in &user.here {
-        let out = match ctx.begin(*link, "RECEIVEMESSAGE") {
+        let out = match ctx.begin(*link, session.head.bytes()) {
             Ok(out) => out,
             Err(fail) => {
                 unless_busy(fail)?;
                 continue;
             }
         };
-        out.extend_from_slice(&session.from);
-        put_number(out, now);
-        out.extend_from_slice(SEPARATOR);
         out.extend_from_slice(body.0);
         out.push(b'\n');
         queued = true;
