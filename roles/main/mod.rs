@@ -144,6 +144,13 @@ impl Main {
         self.settings.address = address;
     }
 
+    /// Tells when management knows this server: from then on clients are sent here.
+    pub fn when_known(&mut self) -> std::sync::mpsc::Receiver<()> {
+        let (send, receive) = std::sync::mpsc::channel();
+        self.management.when_known = Some(send);
+        receive
+    }
+
     /// The certificate was replaced: management is told by a fresh introduction.
     pub fn set_fingerprint(&mut self, ctx: &mut Ctx<Main>, fingerprint: Fingerprint) {
         if std::mem::replace(&mut self.settings.fingerprint, fingerprint) != fingerprint {
