@@ -11,13 +11,13 @@ mod sign_on;
 
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Fingerprint;
+use crate::engine::tls;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Gone;
 use crate::engine::LinkId;
 use crate::engine::Role;
 use crate::engine::Target;
-use crate::engine::tls;
 use crate::route::Table;
 use crate::route::UserRef;
 use crate::wire::raw;
@@ -142,6 +142,13 @@ impl Main {
     /// Where clients find this server: known once its port is bound.
     pub fn set_address(&mut self, address: String) {
         self.settings.address = address;
+    }
+
+    /// Tells when management knows this server: from then on clients are sent here.
+    pub fn when_known(&mut self) -> std::sync::mpsc::Receiver<()> {
+        let (send, receive) = std::sync::mpsc::channel();
+        self.management.when_known = Some(send);
+        receive
     }
 
     /// The certificate was replaced: management is told by a fresh introduction.
