@@ -13,6 +13,7 @@ use rand::SeedableRng;
 use super::command::Command;
 use super::command::Later;
 use super::command::Role;
+use super::ids::Ids;
 use super::limits;
 use super::limits::Limits;
 use super::outbox::Outbox;
@@ -24,73 +25,21 @@ use crate::wire::Fail;
 use crate::wire::Framer;
 use crate::wire::Raw;
 
+pub use super::effect::Connect;
+pub use super::effect::Fingerprint;
+pub use super::effect::Job;
+pub use super::effect::JobResult;
+pub use super::effect::Lane;
+pub use super::effect::Target;
+pub use super::effect::Verify;
+pub use super::effect::Work;
+pub use super::ids::put_number;
+
 /// A link of one role. Never reused: a new link in the same place has another generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId {
     pub(super) index: u32,
     pub(super) generation: u32,
-}
-
-/// SHA-256 of a DER certificate.
-pub type Fingerprint = [u8; 32];
-
-/// Where a role wants a link to.
-#[derive(Clone, Debug)]
-pub enum Target {
-    /// The role of this process that listens on the port.
-    Local(PortKey),
-    /// `host:port`, and how its certificate is checked.
-    Net(String, Verify),
-    /// A Unix socket, without TLS: the operator's.
-    Unix(std::path::PathBuf),
-}
-
-/// How the certificate of the accepting side is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verify {
-    /// It has this fingerprint.
-    Pinned(Fingerprint),
-    /// A public CA signed it for the host's name.
-    PublicCa,
-    /// Any; the role looks at the fingerprint itself.
-    Any,
-}
-
-/// A link that the driver shall make.
-#[derive(Debug)]
-pub struct Connect {
-    /// The link as the role knows it already.
-    pub link: LinkId,
-    /// The port, as a kind.
-    pub port: PortKey,
-    /// Where.
-    pub target: Target,
-}
-
-/// What kind of worker runs a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lane {
-    /// Computes for long: Argon2, drawing.
-    Heavy,
-    /// Changes the database; its result is seen only after the commit.
-    Store,
-    /// Reads the database.
-    Query,
-}
-
-/// A job's result before the role sees it.
-pub type JobResult = Result<Box<dyn Any + Send>, Fail>;
-/// A job's work; the connection is there on the database's lanes.
-pub type Work = Box<dyn FnOnce(Option<&rusqlite::Connection>) -> JobResult + Send>;
-
-/// Work for another thread.
-pub struct Job {
-    /// Who runs it.
-    pub lane: Lane,
-    /// Names the continuation.
-    pub token: u64,
-    /// The work.
-    pub work: Work,
 }
 
 /// Facts about a link.
@@ -580,93 +529,7 @@ fn with_database<T>(
     }
 }
 
-/// The IDs of the packets that one side of a link begins: 1, 2, …, the accepter's with `-` before. Kept as text too, and
-/// counted up in place: every message has one.
-#[derive(Debug)]
-pub(super) struct Ids {
-    number: u64,
-    /// Perhaps `-`, the digits, a space; at the end of the array.
-    text: [u8; 22],
-    first_digit: usize,
-    opener: bool,
-}
-
-impl Ids {
-    const LAST_DIGIT: usize = 20;
-
-    fn new(opener: bool) -> Ids {
-        let mut text = [b' '; 22];
-        text[Ids::LAST_DIGIT] = b'0';
-        Ids { number: 0, text, first_digit: Ids::LAST_DIGIT, opener }
-    }
-
-    /// Goes on to the next ID.
-    pub(super) fn step(&mut self) {
-        self.number = self.number.wrapping_add(1);
-        let mut at = Ids::LAST_DIGIT;
-        while at > 0 {
-            if at < self.first_digit {
-                self.first_digit = at;
-                self.text[at] = b'1';
-                break;
-            }
-            if self.text[at] != b'9' {
-                self.text[at] += 1;
-                break;
-            }
-            self.text[at] = b'0';
-            at -= 1;
-        }
-        if !self.opener {
-            self.text[self.first_digit - 1] = b'-';
-        }
-    }
-
-    /// `ID SP`
-    fn text(&self) -> &[u8] {
-        &self.text[self.first_digit - usize::from(!self.opener)..]
-    }
-
-    /// The ID without its sign.
-    pub(super) fn number(&self) -> u64 {
-        self.number
-    }
-}
-
-/// Appends a decimal number.
-pub fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
 /// The rows of a role's table that are known on `port`.
 pub(super) fn rows<R: Role>(port: PortKey) -> impl Iterator<Item = &'static Command<R>> {
     R::commands().iter().filter(move |row| row.ports.contains(&port))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_count_up() {
-        for opener in [true, false] {
-            let mut ids = Ids::new(opener);
-            for n in 1..=1_234u64 {
-                ids.step();
-                let sign = if opener { "" } else { "-" };
-                assert_eq!(ids.text(), format!("{sign}{n} ").as_bytes());
-                assert_eq!(ids.number(), n);
-            }
-        }
-    }
 }

@@ -11,10 +11,8 @@ use super::command::Gone;
 use super::command::Request;
 use super::command::Role;
 use super::ctx::rows;
-use super::ctx::Connect;
 use super::ctx::Ctx;
 use super::ctx::Info;
-use super::ctx::Job;
 use super::ctx::JobResult;
 use super::ctx::LinkId;
 use super::ctx::State;
@@ -27,41 +25,8 @@ use crate::wire::Fail;
 use crate::wire::Packet;
 use crate::wire::Reply;
 
-/// What the task of a link does next.
-#[derive(Debug)]
-pub enum Next {
-    /// Write this, then come back with it.
-    Write(Vec<u8>),
-    /// Nothing to write. `read`: whether more may be read now.
-    Idle {
-        /// False while the link's own outbox is over its bound.
-        read: bool,
-    },
-    /// Shut the connection down, then report it gone.
-    Finish,
-}
-
-/// What a driver carries out after every entry into a host.
-#[derive(Default)]
-pub struct Effects {
-    /// Tasks of links that have something to write, or to close.
-    pub wake: Vec<Waker>,
-    /// Links without a task waker that have something to write (simulation).
-    pub dirty: Vec<LinkId>,
-    /// Links to make.
-    pub connects: Vec<Connect>,
-    /// Work for other threads.
-    pub jobs: Vec<Job>,
-    /// When `timers` wants to be called next, if ever.
-    pub deadline: Option<u64>,
-}
-
-impl Effects {
-    /// Whether there is anything but the deadline.
-    pub fn is_empty(&self) -> bool {
-        self.wake.is_empty() && self.dirty.is_empty() && self.connects.is_empty() && self.jobs.is_empty()
-    }
-}
+pub use super::effect::Effects;
+pub use super::effect::Next;
 
 /// One role with its links.
 pub struct Host<R: Role> {
