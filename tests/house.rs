@@ -264,7 +264,12 @@ fn the_description_has_the_fields_of_the_table() {
     let client = Core::commands().iter().map(|row| (row.name, row.args));
     for (name, args) in management.chain(main).chain(client) {
         let part = part(&page, name).replace('\n', " ");
-        for field in args.trim_start_matches("lines ").split(" LF ").flat_map(|field| field.split(", or ")) {
+        for field in args
+            .trim_start_matches("changed ")
+            .trim_start_matches("lines ")
+            .split(" LF ")
+            .flat_map(|field| field.split(", or "))
+        {
             assert!(
                 part.contains(field),
                 "{name}: the table says `{args}`, and docs/protocol.md does not name `{field}`"

@@ -7,14 +7,9 @@
 //!   └────────────── waiting (back-off) ◄┴──────────────── the connection broke, or the attempt failed
 //! ```
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::HashMap;
-use std::collections::VecDeque;
-use std::hash::Hash;
-use std::hash::Hasher;
-
 use zeroize::Zeroizing;
 
+use super::received::Received;
 use super::Address;
 use crate::accounts::keys;
 use crate::config::PortKey;
@@ -41,8 +36,6 @@ const CANDIDATES: usize = 64;
 const PATIENCE: u64 = 1_000;
 /// The wait before the next attempt, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (100, 30_000);
-/// Messages remembered, to tell what is given again after a broken connection. More than a server keeps unproven.
-const REMEMBERED: usize = 100_000;
 
 /// What proves who the user is.
 #[derive(Clone)]
@@ -139,11 +132,8 @@ pub struct Core {
     was_on: bool,
     stopped: bool,
     waiting: Vec<channel::Sender<Result<(), Fail>>>,
-    /// Connections to main servers so far.
-    connection: u64,
-    /// Hashes of what was received, and how often; oldest first in `order`.
-    seen: HashMap<u64, Seen>,
-    order: VecDeque<u64>,
+    /// What was received.
+    received: Received,
     watched: bool,
 }
 
@@ -169,9 +159,7 @@ impl Core {
             was_on: false,
             stopped: false,
             waiting: Vec::new(),
-            connection: 0,
-            seen: HashMap::new(),
-            order: VecDeque::new(),
+            received: Received::default(),
             watched: false,
         }
     }
@@ -478,7 +466,7 @@ impl Core {
         self.was_on = true;
         self.failures = 0;
         self.drop_helpers(ctx, Some(link));
-        self.connection += 1;
+        self.received.new_connection();
         self.tell(ctx, Event::SignedOn(server.to_owned()));
         for waiting in self.waiting.drain(..) {
             let _ = waiting.try_send(Ok(()));
@@ -494,38 +482,6 @@ impl Core {
             });
         }
     }
-
-    /// Whether this message came on an earlier connection already: a server gives again what was not proven read. Two that
-    /// are alike to the millisecond and the byte are told apart by counting.
-    fn is_given_again(&mut self, data: Raw<'_>) -> bool {
-        let mut hasher = DefaultHasher::new();
-        data.0.hash(&mut hasher);
-        let (hash, connection) = (hasher.finish(), self.connection);
-        let seen = self.seen.entry(hash).or_insert_with(|| {
-            self.order.push_back(hash);
-            Seen { connection, before: 0, now: 0 }
-        });
-        if seen.connection != connection {
-            *seen = Seen { connection, before: seen.before.max(seen.now), now: 0 };
-        }
-        seen.now = seen.now.saturating_add(1);
-        let again = seen.now <= seen.before;
-        if self.order.len() > REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.seen.remove(&oldest);
-            }
-        }
-        again
-    }
-}
-
-/// How often a message came.
-struct Seen {
-    /// The last connection that it came on.
-    connection: u64,
-    /// The most often that it came on one connection before that.
-    before: u32,
-    now: u32,
 }
 
 const RECEIVE_MESSAGE: Command<Core> = Command {
@@ -549,7 +505,7 @@ const DISCONNECTED: Command<Core> =
 
 fn receive_message(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [sender, sent_at, body] = request.data().take()?;
-    if !core.is_given_again(request.data()) {
+    if !core.received.is_given_again(request.data()) {
         let (sender, sent_at, body) = (sender.text()?.into_owned(), sent_at.number()?, body.unescape().into_owned());
         core.tell(ctx, Event::Message { sender, sent_at, body });
     }

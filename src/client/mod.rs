@@ -4,6 +4,7 @@
 pub mod address;
 mod connection;
 pub mod core;
+mod received;
 
 use std::sync::Arc;
 
