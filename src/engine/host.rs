@@ -27,6 +27,9 @@ use crate::wire::Fail;
 use crate::wire::Packet;
 use crate::wire::Reply;
 
+/// How much is added at a time to a packet that was cut, at least.
+const JOIN: usize = 512;
+
 /// What the task of a link does next.
 #[derive(Debug)]
 pub enum Next {
@@ -185,28 +188,34 @@ impl<R: Role> Host<R> {
         let mut tail = std::mem::take(&mut entry.tail);
         if tail.is_empty() {
             let used = self.packets(link, bytes);
-            self.keep_tail(link, &bytes[used..], Vec::new());
-        } else {
-            tail.extend_from_slice(bytes);
-            let used = self.packets(link, &tail);
-            if used > 0 {
-                tail.drain(..used);
-            }
-            self.keep_tail(link, &[], tail);
+            return self.keep_tail(link, bytes[used..].to_vec());
         }
+        // The packet that was cut is put together; what follows it is handled where it lies.
+        let (mut taken, mut used) = (0, 0);
+        while used == 0 {
+            let step = tail.len().max(JOIN).min(bytes.len() - taken);
+            tail.extend_from_slice(&bytes[taken..taken + step]);
+            taken += step;
+            used = self.packets(link, &tail);
+            if taken == bytes.len() {
+                break;
+            }
+        }
+        let left = tail.len() - used;
+        if self.is_blocked(link) || used == 0 || left > taken {
+            tail.drain(..used);
+            tail.extend_from_slice(&bytes[taken..]);
+            return self.keep_tail(link, tail);
+        }
+        let rest = &bytes[taken - left..];
+        let used = self.packets(link, rest);
+        self.keep_tail(link, rest[used..].to_vec());
     }
 
-    fn keep_tail(&mut self, link: LinkId, bytes: &[u8], mut tail: Vec<u8>) {
-        let Some(entry) = self.ctx.slot_mut(link) else { return };
-        if entry.state != State::Open {
-            return;
+    fn keep_tail(&mut self, link: LinkId, tail: Vec<u8>) {
+        if let Some(entry) = self.ctx.slot_mut(link).filter(|entry| entry.state == State::Open) {
+            entry.tail = if tail.is_empty() { Vec::new() } else { tail };
         }
-        if !bytes.is_empty() {
-            tail = bytes.to_vec();
-        } else if tail.is_empty() {
-            tail = Vec::new();
-        }
-        entry.tail = tail;
     }
 
     /// Handles the whole packets in `input`; returns how many bytes of it are done with.
@@ -242,14 +251,14 @@ impl<R: Role> Host<R> {
                 }
             }
             let Some(line) = line else { break };
-            let Ok(packet) = Packet::parse_like(line, last.map_or("", |row| row.name)) else {
+            let Ok((packet, alike)) = Packet::parse_like(line, last.map_or("", |row| row.name)) else {
                 self.refuse(id, Code::BadPacket, "a packet is: ID COMMAND DATA");
                 start = input.len();
                 break;
             };
             count += 1;
             if packet.id.starts_with(b"-") == opener {
-                self.request(id, port, packet, &mut last);
+                self.request(id, port, packet, alike, &mut last);
             } else {
                 self.response(id, packet);
             }
@@ -266,9 +275,17 @@ impl<R: Role> Host<R> {
         self.ctx.close(id, text);
     }
 
-    fn request(&mut self, id: LinkId, port: PortKey, packet: Packet<'_>, last: &mut Option<&'static Command<R>>) {
+    /// `alike`: the command is that of `last`.
+    fn request(
+        &mut self,
+        id: LinkId,
+        port: PortKey,
+        packet: Packet<'_>,
+        alike: bool,
+        last: &mut Option<&'static Command<R>>,
+    ) {
         let row = match last {
-            Some(row) if row.name.as_bytes() == packet.command => Some(*row),
+            Some(row) if alike => Some(*row),
             _ => {
                 let rows = self.tables.get(port as usize);
                 rows.and_then(|rows| rows.iter().find(|row| row.name.as_bytes() == packet.command)).copied()
