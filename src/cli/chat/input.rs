@@ -39,6 +39,7 @@ NAME: text        a message to NAME; @NAME text does the same
 /who              who is signed on
 /map              the network
 /status TEXT      shown beside your name in the map; alone: clears it
+/help             this
 /quit             leaves; so does Ctrl-D
 //text            a message that begins with /
 Tab completes names and commands; the arrow keys bring back what you typed; Ctrl-R searches it.";

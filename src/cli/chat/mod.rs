@@ -9,6 +9,8 @@ mod screen;
 use std::io::BufRead;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -163,8 +165,8 @@ struct Talk {
     shared: SharedState,
     screen: Screen,
     interactive: bool,
-    /// The first message that was refused, for the exit status of a script.
-    failed: Arc<Mutex<Option<Stop>>>,
+    /// Whether a message was refused, for the exit status of a script; which and why was told at once.
+    failed: Arc<AtomicBool>,
 }
 
 impl Talk {
@@ -252,11 +254,12 @@ impl Talk {
         if over.is_none() {
             let _ = rt::timeout(LAST_ANSWERS, answered).await;
         }
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (over, failed) {
-            (Some(over), _) => Err(over),
-            (None, Some(failed)) if !self.interactive => Err(failed),
-            (None, _) => Ok(()),
+        match over {
+            Some(over) => Err(over),
+            None if self.failed.load(Ordering::SeqCst) && !self.interactive => {
+                Err(Stop::Refused("not all was sent".to_owned()))
+            }
+            None => Ok(()),
         }
     }
 
@@ -313,9 +316,8 @@ impl Talk {
                 }
             };
             let result = result.map(|_| ());
-            if let Err(fail) = &result {
-                let stop = Stop::refused(&format!("not sent to {}", text::clean(&to)), fail, "");
-                talk.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(stop);
+            if result.is_err() {
+                talk.failed.store(true, Ordering::SeqCst);
             }
             talk.screen.show(Note::Sent { to: &to, body: &body, result: &result });
             let _ = permits.recv().await;
