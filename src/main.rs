@@ -14,6 +14,7 @@ use convergia::config;
 use convergia::config::Config;
 use convergia::config::Overrides;
 use convergia::engine::files;
+use convergia::engine::net::io;
 use convergia::engine::rt;
 use convergia::node::Node;
 
@@ -126,7 +127,8 @@ fn serve(args: Args) -> ExitCode {
 
 fn run(config: Config, overrides: &Overrides, ready_file: Option<PathBuf>) -> Result<(), String> {
     raise_open_files();
-    rt::set_threads(config.engine.threads);
+    rt::set_up();
+    io::set_threads(config.engine.threads);
     let (send, signals) = mpsc::channel();
     let mut caught = Signals::new([Signal::Term, Signal::Int, Signal::Hup]).map_err(|error| error.to_string())?;
     rt::spawn(async move {
@@ -142,17 +144,10 @@ fn run(config: Config, overrides: &Overrides, ready_file: Option<PathBuf>) -> Re
     }
     print!("{}", node.welcome()?);
     // This thread only waits: if it drove the runtime too, every wake-up would have two threads to choose from.
-    loop {
-        match signals.recv() {
-            Ok(Signal::Hup) => match config::load(overrides).map_err(|error| error.to_string()) {
-                Ok(fresh) => {
-                    if let Err(error) = node.reload(fresh) {
-                        log::error!("reload: {error}");
-                    }
-                }
-                Err(error) => log::error!("reload: {error}; everything stays as it was"),
-            },
-            Ok(_) | Err(_) => break,
+    while let Ok(Signal::Hup) = signals.recv() {
+        match config::load(overrides).map_err(|error| error.to_string()).and_then(|fresh| node.reload(fresh)) {
+            Ok(()) => {}
+            Err(error) => log::error!("reload: {error}; what was in force stays"),
         }
     }
     log::info!("stopping");

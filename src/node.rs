@@ -49,13 +49,14 @@ pub struct Node {
     management: Option<Running<management::Management>>,
     main: Option<Running<main::Main>>,
     listen: BTreeMap<PortKey, SocketAddr>,
-    tasks: Vec<rt::JoinHandle<()>>,
+    listeners: Vec<net::Listening>,
+    admin: Option<rt::JoinHandle<()>>,
     /// Held while the process runs: one process for one data folder.
     _lock: fs::File,
 }
 
 impl Node {
-    /// Starts every role of the configuration; when this returns, every listener is bound.
+    /// Starts every role of the configuration; when this returns, every listener is bound and clients can sign on.
     ///
     /// # Errors
     /// In words, saying what to change.
@@ -64,7 +65,7 @@ impl Node {
         let lock = lock(&config.data_dir)?;
         let registry = Arc::new(Registry::default());
         let mut node =
-            Node { config, management: None, main: None, listen: BTreeMap::new(), tasks: Vec::new(), _lock: lock };
+            Node { config, management: None, main: None, listen: BTreeMap::new(), listeners: Vec::new(), admin: None, _lock: lock };
         if node.config.roles.contains(&RoleName::Management) {
             node.start_management(&registry)?;
         }
@@ -77,13 +78,17 @@ impl Node {
                 management.set_ports(ports);
                 management.start(ctx);
             });
-            node.tasks.push(net::listen_admin(&management.handle, &node.config.data_dir.join(ADMIN_SOCKET))?);
+            node.admin = Some(net::listen_admin(&management.handle, &node.config.data_dir.join(ADMIN_SOCKET))?);
             let address = format!("{}\n", node.address()?);
             let file = node.config.data_dir.join(ADDRESS_FILE);
             files::replace(&file, address.as_bytes(), 0o644).map_err(|e| format!("{}: {e}", file.display()))?;
         }
         if let Some(main) = &node.main {
-            main.handle.with(|main, ctx| main.start(ctx));
+            let known = main.handle.with(|main, ctx| {
+                main.start(ctx);
+                main.when_known()
+            });
+            known.recv_timeout(PATIENCE).map_err(|_| "management does not answer this process's main server".to_owned())?;
         }
         Ok(node)
     }
@@ -115,7 +120,7 @@ impl Node {
             let Some(address) = self.config.listen.get(port) else { continue };
             let (bound, task) = net::listen(&running.handle, *port, *address, Arc::clone(&tls))?;
             self.listen.insert(*port, bound);
-            self.tasks.push(task);
+            self.listeners.push(task);
         }
         Ok(())
     }
@@ -239,8 +244,9 @@ impl Node {
 
     /// Stops: no new links, goodbye to every client, what is queued is written, then rest.
     pub async fn stop(self) {
-        for task in self.tasks {
-            let _ = task.cancel().await;
+        drop(self.listeners);
+        if let Some(admin) = self.admin {
+            admin.cancel().await;
         }
         if let Some(main) = &self.main {
             main.handle.stop(PATIENCE).await;

@@ -96,10 +96,7 @@ pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, undelivered: &[u8]
         // The sessions that are there came after these messages: they get them now.
         for data in messages {
             for link in &others {
-                if let Ok(out) = ctx.begin(*link, "RECEIVEMESSAGE") {
-                    out.extend_from_slice(&data);
-                    out.push(b'\n');
-                }
+                ctx.push_kept(*link, "RECEIVEMESSAGE", &data);
             }
         }
         return;

@@ -17,6 +17,8 @@ pub struct Management {
     validation: Option<LinkId>,
     /// 64478, before management has answered.
     introducing: Option<LinkId>,
+    /// Told once, when management knows this server for the first time.
+    pub(super) when_known: Option<std::sync::mpsc::Sender<()>>,
     tries: u32,
 }
 
@@ -59,6 +61,10 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
         Ok(_) => {
             main.management.link = Some(link);
             main.management.introducing = None;
+            if let Some(known) = main.management.when_known.take() {
+                // Nobody waits any more: then nobody needs to know.
+                let _ = known.send(());
+            }
             main.management.tries = 0;
             log::info!("management knows this server");
             let names: Vec<String> = main.table.users().map(|user| user.name.to_string()).collect();

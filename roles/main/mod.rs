@@ -9,6 +9,7 @@ mod set_status;
 mod sign_off;
 mod sign_on;
 
+use crate::engine::ctx::put_number;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -19,6 +20,7 @@ use crate::engine::Target;
 use crate::engine::tls;
 use crate::route::Table;
 use crate::route::UserRef;
+use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -67,12 +69,45 @@ pub enum Peer {
 struct Session {
     link: LinkId,
     user: UserRef,
-    /// The registered name, as it stands on the wire before `sent-at` in RECEIVEMESSAGE: escaped, with the separator.
-    from: Vec<u8>,
+    head: Head,
     since: u64,
-    signed_off: bool,
     /// The recipient of the last message, as it stood on the wire, and who that was.
     last: (Vec<u8>, UserRef),
+}
+
+/// What stands before the body in every RECEIVEMESSAGE of one sender: `RECEIVEMESSAGE SP sender LF sent-at LF`, escaped.
+/// Written anew only when the time has changed.
+#[derive(Debug)]
+struct Head {
+    bytes: Vec<u8>,
+    /// Where `sent-at` begins.
+    time_at: usize,
+    time: u64,
+}
+
+impl Head {
+    fn new(sender: &str) -> Head {
+        let mut bytes = b"RECEIVEMESSAGE ".to_vec();
+        raw::escape_into(&mut bytes, sender.as_bytes());
+        bytes.extend_from_slice(raw::SEPARATOR);
+        let time_at = bytes.len();
+        let mut head = Head { bytes, time_at, time: u64::MAX };
+        head.renew(0);
+        head
+    }
+
+    fn renew(&mut self, now: u64) {
+        if now != self.time {
+            self.time = now;
+            self.bytes.truncate(self.time_at);
+            put_number(&mut self.bytes, now);
+            self.bytes.extend_from_slice(raw::SEPARATOR);
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// The state of a main server.
@@ -107,6 +142,13 @@ impl Main {
     /// Where clients find this server: known once its port is bound.
     pub fn set_address(&mut self, address: String) {
         self.settings.address = address;
+    }
+
+    /// Tells when management knows this server: from then on clients are sent here.
+    pub fn when_known(&mut self) -> std::sync::mpsc::Receiver<()> {
+        let (send, receive) = std::sync::mpsc::channel();
+        self.management.when_known = Some(send);
+        receive
     }
 
     /// The certificate was replaced: management is told by a fresh introduction.

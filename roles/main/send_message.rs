@@ -4,14 +4,12 @@ use super::session_of;
 use super::signed_on;
 use super::Main;
 use crate::config::PortKey;
-use crate::engine::ctx::put_number;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::route::UserRef;
 use crate::wire::name;
-use crate::wire::raw::SEPARATOR;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
@@ -55,20 +53,36 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     // All sessions or none: a sender who is told BUSY sends again, and must not double it on the others.
     if let [_, _, ..] = &*user.here {
         for link in &user.here {
-            ctx.room(*link)?;
+            ctx.room(*link).or_else(unless_busy)?;
         }
     }
-    let now = ctx.now();
+    session.head.renew(ctx.now());
+    let mut queued = false;
     for link in &user.here {
-        let out = ctx.begin(*link, "RECEIVEMESSAGE")?;
-        out.extend_from_slice(&session.from);
-        put_number(out, now);
-        out.extend_from_slice(SEPARATOR);
+        let out = match ctx.begin(*link, session.head.bytes()) {
+            Ok(out) => out,
+            Err(fail) => {
+                unless_busy(fail)?;
+                continue;
+            }
+        };
         out.extend_from_slice(body.0);
         out.push(b'\n');
+        queued = true;
+    }
+    if !queued {
+        return Err(Fail::new(Code::Offline, "not signed on"));
     }
     *delivered += 1;
     Ok(Answer::Ok)
+}
+
+/// A session that is being closed is none.
+fn unless_busy(fail: Fail) -> Result<(), Fail> {
+    match fail.code {
+        Code::Busy => Err(fail),
+        _ => Ok(()),
+    }
 }
 
 fn checked(to: Raw<'_>) -> Result<String, Fail> {

@@ -5,6 +5,7 @@ use super::management;
 use super::session_of;
 use super::signed_on;
 use super::Main;
+use super::Peer;
 use crate::config::PortKey;
 use crate::engine::Answer;
 use crate::engine::Command;
@@ -17,11 +18,13 @@ pub const SIGN_OFF: Command<Main> =
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let index = session_of(ctx, request.link)?;
-    if let Some(Some(session)) = main.sessions.get_mut(index) {
-        session.signed_off = true;
-    }
     ctx.answer(&request.later(), Ok(Vec::new()));
     ctx.close(request.link, "signed off");
+    if let Some(peer) = ctx.peer(request.link) {
+        *peer = Peer::Stranger;
+    }
+    // Nothing is kept: whoever signs off reads to the end, or does not want to.
+    ended(main, ctx, index, "signed off", &[]);
     Ok(Answer::Later)
 }
 
@@ -38,8 +41,6 @@ pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, why: &str, unde
     }
     main.map.watchers.retain(|link| *link != session.link);
     log::info!("{name} signed off: {why}");
-    if !session.signed_off {
-        kept::keep(main, ctx, &name, undelivered);
-    }
+    kept::keep(main, ctx, &name, undelivered);
     management::presence(main, ctx, &name);
 }

@@ -2,6 +2,7 @@
 
 use super::kept;
 use super::management;
+use super::Head;
 use super::Main;
 use super::Peer;
 use super::Session;
@@ -16,7 +17,6 @@ use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::route::UserRef;
 use crate::wire::name;
-use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -87,11 +87,8 @@ fn begin(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, name: &str) -> Resu
     });
     *peer = Peer::Client(index);
     let user = main.table.sign_on(name, link);
-    let mut from = Vec::with_capacity(name.len() + 2);
-    raw::escape_into(&mut from, name.as_bytes());
-    from.extend_from_slice(raw::SEPARATOR);
     let last = (Vec::new(), UserRef::default());
-    main.sessions[index] = Some(Session { link, user, from, since: now, signed_off: false, last });
+    main.sessions[index] = Some(Session { link, user, head: Head::new(name), since: now, last });
     ctx.trust(link);
     ctx.keep_undelivered(link);
     management::presence(main, ctx, name);

@@ -139,7 +139,7 @@ pub(super) struct Link<R: Role> {
     pub(super) framer: Framer,
     pub(super) tail: Vec<u8>,
     pub(super) out: Outbox,
-    pub(super) next_id: u64,
+    pub(super) ids: Ids,
     pub(super) requests: HashMap<u64, ThenReply<R>>,
     pub(super) born: u64,
     pub(super) heard: u64,
@@ -151,6 +151,7 @@ pub(super) struct Link<R: Role> {
 }
 
 impl<R: Role> Link<R> {
+    #[inline]
     fn room(&self, limits: &Limits, total: usize) -> Result<(), Fail> {
         if self.state != State::Open {
             return Err(Fail::new(Code::Offline, "not connected"));
@@ -165,15 +166,12 @@ impl<R: Role> Link<R> {
         }
     }
 
-    /// Starts a packet of this side: `ID COMMAND SP`.
-    fn head(&mut self, command: &str) -> &mut Vec<u8> {
-        self.next_id += 1;
-        let (number, opener) = (self.next_id, self.info.opener);
+    /// Starts a packet of this side: the ID, a space, then `command`.
+    pub(super) fn head(&mut self, command: &[u8]) -> &mut Vec<u8> {
+        self.ids.step();
         let buffer = self.out.buffer();
-        put_id(buffer, number, opener);
-        buffer.push(b' ');
-        buffer.extend_from_slice(command.as_bytes());
-        buffer.push(b' ');
+        buffer.extend_from_slice(self.ids.text());
+        buffer.extend_from_slice(command);
         buffer
     }
 }
@@ -333,9 +331,9 @@ impl<R: Role> Ctx<R> {
         }
     }
 
-    /// Starts a packet that has no answer: writes `ID COMMAND SP` and returns the buffer; the caller appends escaped DATA
-    /// and LF, and must not fail in between. FAIL as `room`.
-    pub fn begin(&mut self, id: LinkId, command: &str) -> Result<&mut Vec<u8>, Fail> {
+    /// Starts a packet that has no answer: writes the ID, a space and `head` (`COMMAND SP`, perhaps more), and returns the
+    /// buffer; the caller appends escaped DATA and LF, and must not fail in between. FAIL as `room`.
+    pub fn begin(&mut self, id: LinkId, head: &[u8]) -> Result<&mut Vec<u8>, Fail> {
         // Looked up by hand, as the borrow must not hold `self.dirty`.
         let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
         let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) else {
@@ -345,13 +343,14 @@ impl<R: Role> Ctx<R> {
         if !std::mem::replace(&mut link.dirty, true) {
             self.dirty.push(id);
         }
-        Ok(link.head(command))
+        Ok(link.head(head))
     }
 
     /// Queues a packet with DATA that is escaped already, whatever is queued before it.
     pub fn push_kept(&mut self, id: LinkId, command: &str, data: &[u8]) {
         let Some(link) = self.slot_mut(id).filter(|link| link.state == State::Open) else { return };
-        let out = link.head(command);
+        let out = link.head(command.as_bytes());
+        out.push(b' ');
         out.extend_from_slice(data);
         out.push(b'\n');
         if !std::mem::replace(&mut link.dirty, true) {
@@ -361,7 +360,8 @@ impl<R: Role> Ctx<R> {
 
     /// Queues a packet that has no answer. FAIL as `begin`.
     pub fn push(&mut self, id: LinkId, command: &str, fields: &[&[u8]]) -> Result<(), Fail> {
-        let buffer = self.begin(id, command)?;
+        let buffer = self.begin(id, command.as_bytes())?;
+        buffer.push(b' ');
         for (n, field) in fields.iter().enumerate() {
             if n > 0 {
                 buffer.extend_from_slice(raw::SEPARATOR);
@@ -393,7 +393,7 @@ impl<R: Role> Ctx<R> {
             // Told after the running handler, so that `then` always finds the role at rest.
             self.after(0, move |role, ctx| then(role, ctx, Err(fail)));
         } else if let Some(link) = self.slot_mut(id) {
-            link.requests.insert(link.next_id, Box::new(then));
+            link.requests.insert(link.ids.number(), Box::new(then));
         }
     }
 
@@ -433,6 +433,7 @@ impl<R: Role> Ctx<R> {
     }
 
     pub(super) fn insert(&mut self, info: Info, internal: bool, trusted: bool) -> LinkId {
+        let opener = info.opener;
         let link = Box::new(Link {
             info,
             state: State::Connecting,
@@ -446,7 +447,7 @@ impl<R: Role> Ctx<R> {
             framer: Framer::default(),
             tail: Vec::new(),
             out: Outbox::default(),
-            next_id: 0,
+            ids: Ids::new(opener),
             requests: HashMap::new(),
             born: self.now,
             heard: self.now,
@@ -578,12 +579,57 @@ fn with_database<T>(
     }
 }
 
-/// Appends a packet ID: the number, with the accepter's `-` before it.
-pub(super) fn put_id(out: &mut Vec<u8>, number: u64, opener: bool) {
-    if !opener {
-        out.push(b'-');
+/// The IDs of the packets that one side of a link begins: 1, 2, …, the accepter's with `-` before. Kept as text too, and
+/// counted up in place: every message has one.
+#[derive(Debug)]
+pub(super) struct Ids {
+    number: u64,
+    /// Perhaps `-`, the digits, a space; at the end of the array.
+    text: [u8; 22],
+    first_digit: usize,
+    opener: bool,
+}
+
+impl Ids {
+    const LAST_DIGIT: usize = 20;
+
+    fn new(opener: bool) -> Ids {
+        let mut text = [b' '; 22];
+        text[Ids::LAST_DIGIT] = b'0';
+        Ids { number: 0, text, first_digit: Ids::LAST_DIGIT, opener }
     }
-    put_number(out, number);
+
+    /// Goes on to the next ID.
+    pub(super) fn step(&mut self) {
+        self.number = self.number.wrapping_add(1);
+        let mut at = Ids::LAST_DIGIT;
+        while at > 0 {
+            if at < self.first_digit {
+                self.first_digit = at;
+                self.text[at] = b'1';
+                break;
+            }
+            if self.text[at] != b'9' {
+                self.text[at] += 1;
+                break;
+            }
+            self.text[at] = b'0';
+            at -= 1;
+        }
+        if !self.opener {
+            self.text[self.first_digit - 1] = b'-';
+        }
+    }
+
+    /// `ID SP`
+    fn text(&self) -> &[u8] {
+        &self.text[self.first_digit - usize::from(!self.opener)..]
+    }
+
+    /// The ID without its sign.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
 }
 
 /// Appends a decimal number.
@@ -604,4 +650,22 @@ pub fn put_number(out: &mut Vec<u8>, mut number: u64) {
 /// The rows of a role's table that are known on `port`.
 pub(super) fn rows<R: Role>(port: PortKey) -> impl Iterator<Item = &'static Command<R>> {
     R::commands().iter().filter(move |row| row.ports.contains(&port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_count_up() {
+        for opener in [true, false] {
+            let mut ids = Ids::new(opener);
+            for n in 1..=1_234u64 {
+                ids.step();
+                let sign = if opener { "" } else { "-" };
+                assert_eq!(ids.text(), format!("{sign}{n} ").as_bytes());
+                assert_eq!(ids.number(), n);
+            }
+        }
+    }
 }

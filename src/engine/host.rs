@@ -209,36 +209,45 @@ impl<R: Role> Host<R> {
         let Some(entry) = self.ctx.slot_mut(id) else { return input.len() };
         entry.blocked = false;
         let mut framer = std::mem::take(&mut entry.framer);
-        let table = entry.info.port as usize;
+        let (port, opener) = (entry.info.port, entry.info.opener);
         // The row of the packet before: most batches are of one command.
         let mut last: Option<&'static Command<R>> = None;
+        let mut count = 0;
         loop {
-            let before = start;
-            let limits = self.ctx.limits.clone_small();
-            let Some(entry) = self.ctx.slot_mut(id).filter(|entry| entry.state == State::Open) else {
-                return input.len();
+            let slot = self.ctx.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
+            let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()).filter(|link| link.state == State::Open) else {
+                start = input.len();
+                break;
             };
-            if entry.paused || (entry.out.waiting() > limits.outbox && !entry.internal) {
+            if entry.paused || (entry.out.waiting() > self.ctx.limits.outbox && !entry.internal) {
                 // Its answers are not read: its requests wait until they are.
                 entry.blocked = true;
                 break;
             }
             let line = framer.next(input, &mut start);
-            let bound = entry.bound(&limits);
             let length = line.map_or(input.len() - start, <[u8]>::len);
-            if length > bound.wire || line.is_some_and(|line| over(line, bound.data)) {
-                self.refuse(id, Code::TooLong, "the packet is too long");
-                return input.len();
+            if length > self.ctx.limits.packet_before_sign_on {
+                let bound = entry.bound(&self.ctx.limits);
+                if length > bound.wire || line.is_some_and(|line| over(line, bound.data)) {
+                    self.refuse(id, Code::TooLong, "the packet is too long");
+                    start = input.len();
+                    break;
+                }
             }
             let Some(line) = line else { break };
-            let Ok(packet) = Packet::parse(line) else {
+            let Ok(packet) = Packet::parse_like(line, last.map_or("", |row| row.name)) else {
                 self.refuse(id, Code::BadPacket, "a packet is: ID COMMAND DATA");
-                return input.len();
+                start = input.len();
+                break;
             };
-            debug_assert!(start > before);
-            self.ctx.counters.packets += 1;
-            self.packet(id, table, packet, &mut last);
+            count += 1;
+            if packet.id.starts_with(b"-") == opener {
+                self.request(id, port, packet, &mut last);
+            } else {
+                self.response(id, packet);
+            }
         }
+        self.ctx.counters.packets += count;
         if let Some(entry) = self.ctx.slot_mut(id) {
             entry.framer = framer;
         }
@@ -250,15 +259,13 @@ impl<R: Role> Host<R> {
         self.ctx.close(id, text);
     }
 
-    fn packet(&mut self, id: LinkId, table: usize, packet: Packet<'_>, last: &mut Option<&'static Command<R>>) {
-        let Some(entry) = self.ctx.slot_mut(id) else { return };
-        let port = entry.info.port;
-        if packet.id.starts_with(b"-") != entry.info.opener {
-            return self.response(id, packet);
-        }
+    fn request(&mut self, id: LinkId, port: PortKey, packet: Packet<'_>, last: &mut Option<&'static Command<R>>) {
         let row = match last {
             Some(row) if row.name.as_bytes() == packet.command => Some(*row),
-            _ => self.tables.get(table).and_then(|rows| rows.iter().find(|row| row.name.as_bytes() == packet.command)).copied(),
+            _ => {
+                let rows = self.tables.get(port as usize);
+                rows.and_then(|rows| rows.iter().find(|row| row.name.as_bytes() == packet.command)).copied()
+            }
         };
         let Some(row) = row else {
             return self.built_in(id, packet);
@@ -567,20 +574,8 @@ struct Bound {
     data: usize,
 }
 
-struct SmallLimits {
-    outbox: usize,
-    packet: usize,
-    packet_before_sign_on: usize,
-}
-
-impl Limits {
-    fn clone_small(&self) -> SmallLimits {
-        SmallLimits { outbox: self.outbox, packet: self.packet, packet_before_sign_on: self.packet_before_sign_on }
-    }
-}
-
 impl<R: Role> super::ctx::Link<R> {
-    fn bound(&self, limits: &SmallLimits) -> Bound {
+    fn bound(&self, limits: &Limits) -> Bound {
         if self.internal || self.info.opener {
             return Bound { wire: 2 * limits::ANSWER, data: limits::ANSWER };
         }
@@ -593,11 +588,8 @@ impl<R: Role> super::ctx::Link<R> {
 
     /// Queues a PING and returns its number.
     fn ping(&mut self) -> u64 {
-        self.next_id += 1;
-        let (number, opener) = (self.next_id, self.info.opener);
-        super::ctx::put_id(self.out.buffer(), number, opener);
-        self.out.buffer().extend_from_slice(b" PING\n");
-        number
+        self.head(b"PING\n");
+        self.ids.number()
     }
 }
 

@@ -16,12 +16,12 @@ pub use async_std::task::sleep;
 pub use async_std::task::spawn;
 pub use async_std::task::JoinHandle;
 
-/// How many threads run tasks. To be called before anything is spawned, while the process has one thread. One thread is
-/// the default: relaying is a fraction of a microsecond a message, and a wake-up across threads costs ten times that.
-pub fn set_threads(threads: usize) {
-    std::env::set_var("ASYNC_STD_THREAD_COUNT", threads.to_string());
-    // DNS look-ups and the like; the pool never shrinks by itself.
-    if std::env::var_os("BLOCKING_MAX_THREADS").is_none() {
-        std::env::set_var("BLOCKING_MAX_THREADS", "8");
+/// To be called before anything is spawned, while the process has one thread. Links live on I/O threads of their own
+/// (`net::io`): one thread of the runtime is enough for timers, dialling, and the operator's socket.
+pub fn set_up() {
+    for (key, threads) in [("ASYNC_STD_THREAD_COUNT", "1"), ("BLOCKING_MAX_THREADS", "8")] {
+        if std::env::var_os(key).is_none() {
+            std::env::set_var(key, threads);
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
 
+use super::io::Task;
 use super::Handle;
 use crate::engine::command::Role;
 use crate::engine::ctx::LinkId;
@@ -155,7 +156,13 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Future for LinkTask<R, S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
+        self.run(cx)
+    }
+}
+
+impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
+    fn run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self;
         loop {
             if !matches!(this.stage, Stage::Running) {
                 let (link, handle) = (this.link, &this.handle);
@@ -190,5 +197,11 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Future for LinkTask<R, S> {
             }
             return Poll::Pending;
         }
+    }
+}
+
+impl<R: Role, S: AsyncRead + AsyncWrite + Unpin + Send> Task for LinkTask<R, S> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<dyn Task>>> {
+        self.run(cx).map(|()| None)
     }
 }

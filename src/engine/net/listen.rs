@@ -3,16 +3,24 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::pin::pin;
+use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::task::Context;
 use std::task::Poll;
 use std::time::Duration;
 
 use futures_rustls::TlsAcceptor;
 use rustls::ServerConfig;
 
+use super::io::spawn;
+use super::io::Listener;
+use super::io::Socket;
+use super::io::Task;
 use super::link::LinkTask;
 use super::Handle;
 use crate::config::PortKey;
@@ -22,8 +30,19 @@ use crate::engine::rt;
 
 /// Connections that the kernel holds until they are accepted: a reconnect storm shall find room.
 const BACKLOG: i32 = 4_096;
+/// Connections accepted before others get their turn.
+const AT_ONCE: usize = 64;
 
-/// Listens on `address` for links of the kind `port`, with TLS. Returns the address in use and the task to own.
+/// Ends a listener when it is dropped: the port is closed soon after.
+pub struct Listening(Arc<AtomicBool>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Listens on `address` for links of the kind `port`, with TLS. Returns the address in use, and what to hold on to.
 ///
 /// # Errors
 /// When the address cannot be bound; in words, with the key to change.
@@ -32,74 +51,117 @@ pub fn listen<R: Role>(
     port: PortKey,
     address: SocketAddr,
     tls: Arc<ServerConfig>,
-) -> Result<(SocketAddr, rt::JoinHandle<()>), String> {
+) -> Result<(SocketAddr, Listening), String> {
     let fail = |error: io::Error| format!("cannot listen on {address} ({error}); listen.{} moves it", port.name());
     let socket = std::net::TcpListener::bind(address).map_err(fail)?;
     rustix::net::listen(&socket, BACKLOG).map_err(|error| fail(error.into()))?;
     let bound = socket.local_addr().map_err(fail)?;
-    let listener = rt::TcpListener::from(socket);
+    let listener = Listener::new(socket).map_err(fail)?;
+    let source = listener.source();
+    let ended = Arc::new(AtomicBool::new(false));
     let acceptor = TlsAcceptor::from(tls);
-    let handle = handle.clone();
-    let task = rt::spawn(async move {
-        loop {
-            let (socket, remote) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    pause(port, &error).await;
-                    continue;
-                }
-            };
-            let local = socket.local_addr().ok();
-            let link = handle.enter(|host, now| host.accepted(now, port, Some(remote.ip()), local));
-            if let Some(link) = link {
-                rt::spawn(accept(handle.clone(), link, socket, acceptor.clone()));
-            }
-        }
-    });
-    Ok((bound, task))
+    let task = ListenTask { handle: handle.clone(), port, listener, acceptor, ended: Arc::clone(&ended) };
+    spawn(Box::new(task), Some(&source));
+    Ok((bound, Listening(ended)))
 }
 
-/// Out of file descriptors, most likely: accepting at once again would spin.
-async fn pause(port: PortKey, error: &io::Error) {
-    log::warn!("{}: cannot accept a connection: {error}", port.name());
-    rt::sleep(Duration::from_millis(100)).await;
+struct ListenTask<R: Role> {
+    handle: Handle<R>,
+    port: PortKey,
+    listener: Listener,
+    acceptor: TlsAcceptor,
+    ended: Arc<AtomicBool>,
 }
 
-async fn accept<R: Role>(handle: Handle<R>, link: LinkId, socket: rt::TcpStream, acceptor: TlsAcceptor) {
-    let _ = socket.set_nodelay(true);
-    let shake = async {
-        // No TLS state before the first byte: connections that say nothing cost next to nothing.
-        socket.peek(&mut [0]).await?;
-        acceptor.accept(socket).await
-    };
-    let made = unless_aborted(&handle, link, shake).await;
-    match made {
-        Some(Ok(stream)) => {
-            if handle.enter(|host, now| host.open(now, link, |_| {})) {
-                rt::spawn(LinkTask::new(handle, link, stream));
-            } else {
-                handle.enter(|host, now| host.gone(now, link, Vec::new(), "not wanted any more"));
-            }
-        }
-        Some(Err(error)) => handle.enter(|host, now| host.gone(now, link, Vec::new(), &error.to_string())),
-        None => handle.enter(|host, now| host.gone(now, link, Vec::new(), "dropped")),
+impl<R: Role> ListenTask<R> {
+    fn take(&self, stream: TcpStream) {
+        let (remote, local) = (stream.peer_addr().ok().map(|address| address.ip()), stream.local_addr().ok());
+        let (Some(remote), Ok(socket)) = (remote, Socket::new(stream)) else { return };
+        let Some(link) = self.handle.enter(|host, now| host.accepted(now, self.port, Some(remote), local)) else { return };
+        let source = socket.source();
+        let stage = Stage::Silent(Some((socket, self.acceptor.clone())));
+        spawn(Box::new(AcceptTask { handle: self.handle.clone(), link, stage }), Some(&source));
     }
 }
 
-/// Runs the handshake until it is done or the host drops the link.
-async fn unless_aborted<R: Role, T>(handle: &Handle<R>, link: LinkId, shake: impl Future<Output = T>) -> Option<T> {
-    let mut shake = pin!(shake);
-    std::future::poll_fn(|cx| {
-        let aborted = handle.enter(|host, _| {
+impl<R: Role> Task for ListenTask<R> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<dyn Task>>> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Poll::Ready(None);
+        }
+        for _ in 0..AT_ONCE {
+            match self.listener.accept() {
+                Ok(Some(stream)) => self.take(stream),
+                Ok(None) => return Poll::Pending,
+                Err(error) => {
+                    // Out of file descriptors, most likely: accepting at once again would spin.
+                    log::warn!("{}: cannot accept a connection: {error}", self.port.name());
+                    let waker = cx.waker().clone();
+                    rt::spawn(async move {
+                        rt::sleep(Duration::from_millis(100)).await;
+                        waker.wake();
+                    });
+                    return Poll::Pending;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+enum Stage {
+    /// No TLS state before the first byte: connections that say nothing cost next to nothing.
+    Silent(Option<(Socket, TlsAcceptor)>),
+    Shaking(Box<futures_rustls::Accept<Socket>>),
+}
+
+/// The TLS handshake of an accepted connection.
+struct AcceptTask<R: Role> {
+    handle: Handle<R>,
+    link: LinkId,
+    stage: Stage,
+}
+
+impl<R: Role> Task for AcceptTask<R> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<dyn Task>>> {
+        let link = self.link;
+        let aborted = self.handle.enter(|host, _| {
             host.set_waker(link, cx.waker());
             host.is_aborted(link)
         });
         if aborted {
-            return Poll::Ready(None);
+            return self.gone("dropped");
         }
-        shake.as_mut().poll(cx).map(Some)
-    })
-    .await
+        if let Stage::Silent(waiting) = &mut self.stage {
+            match waiting.take() {
+                Some((socket, acceptor)) if socket.is_readable() => {
+                    self.stage = Stage::Shaking(Box::new(acceptor.accept(socket)));
+                }
+                other => {
+                    *waiting = other;
+                    return Poll::Pending;
+                }
+            }
+        }
+        let Stage::Shaking(shake) = &mut self.stage else { return Poll::Pending };
+        match Pin::new(shake.as_mut()).poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => self.gone(&error.to_string()),
+            Poll::Ready(Ok(stream)) => match self.handle.enter(|host, now| host.open(now, link, |_| {})) {
+                true => Poll::Ready(Some(Box::new(LinkTask::new(self.handle.clone(), link, stream)))),
+                false => self.gone("not wanted any more"),
+            },
+        }
+    }
+}
+
+impl<R: Role> AcceptTask<R> {
+    fn gone(&self, why: &str) -> Poll<Option<Box<dyn Task>>> {
+        let link = self.link;
+        self.handle.enter(|host, now| host.gone(now, link, Vec::new(), why));
+        Poll::Ready(None)
+    }
 }
 
 /// Listens on a Unix socket at `path` for the operator, who is told by the file's rights.
@@ -119,7 +181,8 @@ pub fn listen_admin<R: Role>(handle: &Handle<R>, path: &Path) -> Result<rt::Join
             let socket = match listener.accept().await {
                 Ok((socket, _)) => socket,
                 Err(error) => {
-                    pause(PortKey::Admin, &error).await;
+                    log::warn!("cannot accept the operator's connection: {error}");
+                    rt::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };

@@ -1,19 +1,18 @@
 //! Links between two roles of one process: the same packets, moved from one host's outbox into the other host.
 
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
 
+use super::io::spawn;
+use super::io::Task;
 use super::Handle;
 use crate::config::PortKey;
 use crate::engine::command::Role;
 use crate::engine::ctx::LinkId;
 use crate::engine::host::Next;
-use crate::engine::rt;
 
 /// A host as a local link sees it.
 pub trait LocalPort: Send + Sync {
@@ -60,8 +59,8 @@ pub fn connect<R: Role>(handle: &Handle<R>, link: LinkId, port: PortKey) -> Resu
         there.gone(other, "not wanted any more");
         return Err("not wanted any more".to_owned());
     }
-    rt::spawn(Mover { from: Arc::clone(&here), out: link, to: Arc::clone(&there), into: other });
-    rt::spawn(Mover { from: there, out: other, to: here, into: link });
+    spawn(Box::new(Mover { from: Arc::clone(&here), out: link, to: Arc::clone(&there), into: other }), None);
+    spawn(Box::new(Mover { from: there, out: other, to: here, into: link }), None);
     Ok(())
 }
 
@@ -73,10 +72,8 @@ struct Mover {
     into: LinkId,
 }
 
-impl Future for Mover {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+impl Task for Mover {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<dyn Task>>> {
         let mut done = None;
         loop {
             match self.from.exchange(self.out, done.take(), cx.waker()) {
@@ -88,7 +85,7 @@ impl Future for Mover {
                 Next::Finish => {
                     self.from.gone(self.out, "closed");
                     self.to.gone(self.into, "closed by the other role");
-                    return Poll::Ready(());
+                    return Poll::Ready(None);
                 }
             }
         }

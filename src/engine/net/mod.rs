@@ -1,5 +1,7 @@
 //! The driver for real use: TLS sockets on async-std, worker threads, the clock of the machine.
 
+mod dial;
+pub mod io;
 mod link;
 mod listen;
 mod local;
@@ -22,7 +24,6 @@ use super::command::Role;
 use super::ctx::Connect;
 use super::ctx::Ctx;
 use super::ctx::Target;
-use super::ctx::Verify;
 use super::host::Effects;
 use super::host::Host;
 use super::limits;
@@ -34,6 +35,7 @@ use crate::config::PortKey;
 
 pub use listen::listen;
 pub use listen::listen_admin;
+pub use listen::Listening;
 pub use local::LocalPort;
 
 /// The roles of one process, by the ports they listen on: how they find each other without a socket.
@@ -94,6 +96,7 @@ impl<R: Role> Handle<R> {
         rand::rand_core::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut seed).map_err(|e| e.to_string())?;
         let host = Host::new(role, limits, seed, clock::now());
         let (rearm, wait) = rt::channel::bounded(1);
+        io::start()?;
         let (any, public) = (tls::client_any()?, tls::client_public()?);
         let shared = Arc::new(Shared {
             host: Mutex::new(host),
@@ -209,53 +212,16 @@ impl<R: Role> Handle<R> {
                 Err(error) => Err(format!("{}: {error}", path.display())),
             },
             Target::Net(address, verify) => {
-                let made = rt::timeout(Duration::from_millis(limits::HANDSHAKE), self.dial(address, *verify)).await;
-                match made.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-                    Ok((stream, print)) => {
-                        let socket = stream.get_ref().0;
-                        let (remote, local) = (socket.peer_addr().ok().map(|a| a.ip()), socket.local_addr().ok());
-                        let wanted = self.enter(|host, now| {
-                            host.open(now, connect.link, |info| {
-                                (info.remote, info.local, info.fingerprint) = (remote, local, Some(print));
-                            })
-                        });
-                        match wanted {
-                            true => {
-                                rt::spawn(link::LinkTask::new(self.clone(), connect.link, stream));
-                                Ok(())
-                            }
-                            false => Err("not wanted any more".to_owned()),
-                        }
-                    }
-                    Err(why) => Err(why),
+                let limit = Duration::from_millis(limits::HANDSHAKE);
+                match rt::timeout(limit, rt::TcpStream::connect(address.as_str())).await {
+                    Ok(Ok(socket)) => dial::shake(&self, connect.link, address, *verify, socket),
+                    Ok(Err(error)) => Err(format!("{address}: {error}")),
+                    Err(_) => Err(format!("{address}: no answer in time")),
                 }
             }
         };
         if let Err(why) = result {
             self.enter(|host, now| host.gone(now, connect.link, Vec::new(), &why));
-        }
-    }
-
-    async fn dial(
-        &self,
-        address: &str,
-        verify: Verify,
-    ) -> Result<(futures_rustls::client::TlsStream<rt::TcpStream>, super::ctx::Fingerprint), String> {
-        let name = tls::server_name(address)?;
-        let socket = rt::TcpStream::connect(address).await.map_err(|error| format!("{address}: {error}"))?;
-        let _ = socket.set_nodelay(true);
-        let connector = if verify == Verify::PublicCa { &self.shared.public } else { &self.shared.any };
-        let stream = connector.connect(name, socket).await.map_err(|error| format!("{address}: {error}"))?;
-        let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let Some(first) = certificates.first() else {
-            return Err(format!("{address}: it showed no certificate"));
-        };
-        let print = tls::fingerprint(first);
-        match verify {
-            Verify::Pinned(pin) if pin != print => {
-                Err(format!("{address}: its certificate is not the one with the expected fingerprint {}", tls::hex(&pin)))
-            }
-            _ => Ok((stream, print)),
         }
     }
 }
