@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::outcome;
 use super::outcome::Stop;
-use super::places;
 use super::session;
 use super::text;
 use crate::client::Connection;
+use crate::config;
 use crate::engine::rt;
 use crate::node::ADMIN_SOCKET;
 use crate::wire::Code;
@@ -120,21 +120,20 @@ impl Admin {
     /// In words.
     pub fn run(self) -> Result<(), Stop> {
         let operator = |data_dir: Option<PathBuf>, json: bool| {
-            let unknown = || Stop::Usage("HOME is not set; name the data folder with --data-dir".to_owned());
-            let data_dir = data_dir.or(self.data_dir.clone()).or_else(places::data_dir).ok_or_else(unknown)?;
-            Ok(Operator { data_dir, json: json || self.json })
+            let data_dir = data_dir.or(self.data_dir.clone()).unwrap_or_else(config::default_data_dir);
+            Operator { data_dir, json: json || self.json }
         };
         rt::block_on(async {
             match self.task {
-                Task::Users(users) => operator(users.data_dir, users.json)?.users().await,
+                Task::Users(users) => operator(users.data_dir, users.json).users().await,
                 Task::User(user) => user.run(operator).await,
                 Task::Kick(kick) => {
                     let reason = kick.reason.unwrap_or_else(|| "the operator ended this session".to_owned());
-                    let operator = operator(kick.data_dir, kick.json)?;
+                    let operator = operator(kick.data_dir, kick.json);
                     operator.change("KICK", &kick.name, &[reason.as_bytes()], "is signed off").await
                 }
-                Task::Invite(invite) => operator(invite.data_dir, invite.json)?.invite(invite.days).await,
-                Task::Status(status) => operator(status.data_dir, status.json)?.status().await,
+                Task::Invite(invite) => operator(invite.data_dir, invite.json).invite(invite.days).await,
+                Task::Status(status) => operator(status.data_dir, status.json).status().await,
             }
         })
     }

@@ -45,7 +45,7 @@ pub fn run(command: Command) -> ExitCode {
     if let Ok(filters) = std::env::var("RUST_LOG") {
         env_logger::Builder::new().parse_filters(&filters).init();
     }
-    rt::set_threads(1);
+    rt::set_up();
     let result = match command {
         Command::Register(register) => register.run(),
         Command::Login(login) => login.run(),

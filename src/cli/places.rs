@@ -37,11 +37,6 @@ pub fn beside_state(name: &str) -> Option<PathBuf> {
     }
 }
 
-/// The data folder of a server that runs with defaults.
-pub fn data_dir() -> Option<PathBuf> {
-    folder("XDG_DATA_HOME", ".local/share")
-}
-
 /// The folder that a file is in; the current one for a bare name.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {

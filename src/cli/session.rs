@@ -8,13 +8,13 @@ use zeroize::Zeroizing;
 
 use super::outcome::Stop;
 use super::password;
-use super::places;
 use super::state::State;
 use super::text;
 use crate::client::Address;
 use crate::client::Client;
 use crate::client::Options;
 use crate::client::Secret;
+use crate::config;
 use crate::node::ADDRESS_FILE;
 use crate::wire::name;
 use crate::wire::Code;
@@ -43,7 +43,7 @@ pub struct Session {
 
 /// The address that a server of this machine has written to its data folder.
 fn local_address() -> Option<Address> {
-    address_in(&places::data_dir()?)
+    address_in(&config::default_data_dir())
 }
 
 fn address_in(data_dir: &Path) -> Option<Address> {

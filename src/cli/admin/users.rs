@@ -116,24 +116,24 @@ struct Passwd {
 
 impl User {
     /// Runs it; `operator` makes the way to the server of the options that were given.
-    pub async fn run(self, operator: impl Fn(Option<PathBuf>, bool) -> Result<Operator, Stop>) -> Result<(), Stop> {
+    pub async fn run(self, operator: impl Fn(Option<PathBuf>, bool) -> Operator) -> Result<(), Stop> {
         match self.change {
             Change::Add(Add { name, password_file, data_dir, json }) => {
-                let operator = operator(data_dir, json)?;
+                let operator = operator(data_dir, json);
                 let secret = new_password(&operator, &name, password_file).await?;
                 operator.change("USERADD", &name, &[secret.as_bytes()], "is registered").await
             }
             Change::Disable(Disable { name, data_dir, json }) => {
-                operator(data_dir, json)?.change("USERSTATE", &name, &[b"disabled"], "is disabled").await
+                operator(data_dir, json).change("USERSTATE", &name, &[b"disabled"], "is disabled").await
             }
             Change::Enable(Enable { name, data_dir, json }) => {
-                operator(data_dir, json)?.change("USERSTATE", &name, &[b"active"], "may sign on").await
+                operator(data_dir, json).change("USERSTATE", &name, &[b"active"], "may sign on").await
             }
             Change::Delete(Delete { name, data_dir, json }) => {
-                operator(data_dir, json)?.change("USERDELETE", &name, &[], "is deleted").await
+                operator(data_dir, json).change("USERDELETE", &name, &[], "is deleted").await
             }
             Change::Passwd(Passwd { name, password_file, data_dir, json }) => {
-                let operator = operator(data_dir, json)?;
+                let operator = operator(data_dir, json);
                 let secret = new_password(&operator, &name, password_file).await?;
                 operator.change("USERPASSWD", &name, &[secret.as_bytes()], "has a new password").await
             }
