@@ -183,6 +183,9 @@ fn a_first_conversation() {
     let (alice, bob) = (Person::new(&server), Person::new(&server));
     let done = alice.run(&["chat"]).expect(2);
     assert!(done.err.contains("convergia register"), "{done:?}");
+    let elsewhere = ["login", "alice", "--server", "convergia://127.0.0.1:1"];
+    let elsewhere = alice.run_with(Some(PASSWORD), &elsewhere, b"").expect(1);
+    assert!(elsewhere.err.contains(&format!("--server {}", server.url())), "{elsewhere:?}");
     alice.register("alice");
     let again = bob.run_with(Some("other"), &["register", "ALICE"], b"").expect(1);
     assert!(again.err.contains("EXISTS") && again.err.contains("Choose another name"), "{again:?}");

@@ -64,7 +64,8 @@ impl Send {
     ///
     /// # Errors
     /// In words; those of the first message that was refused.
-    pub fn run(self) -> Result<(), Stop> {
+    pub fn run(mut self) -> Result<(), Stop> {
+        self.recipient = session::recipient(&self.recipient)?;
         if self.lines && !self.text.is_empty() {
             return Err(Stop::Usage("--lines reads standard input; leave the text out".to_owned()));
         }

@@ -80,6 +80,19 @@ pub fn user_name(given: &str) -> Result<String, Stop> {
     Ok(user)
 }
 
+/// A recipient as it goes to the server: a user, or `realm::user`.
+///
+/// # Errors
+/// When it cannot be one.
+pub fn recipient(given: &str) -> Result<String, Stop> {
+    match given.rsplit_once("::") {
+        Some((realm, user)) if !realm.is_empty() && !realm.contains(|c: char| c.is_control() || c.is_whitespace()) => {
+            Ok(format!("{realm}::{}", user_name(user)?))
+        }
+        _ => user_name(given),
+    }
+}
+
 /// What to do when the server cannot be reached, or another thing keeps a user from signing on.
 pub fn next(fail: &Fail, address: &Address, user: &str) -> String {
     match fail.code {
@@ -167,4 +180,20 @@ pub fn remember(session: &Session, named: bool) {
         }
         state.set_user(&session.address, &session.user);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipients() {
+        for good in ["bob", "Å", "host:1::bob", "[::1]:5::bob"] {
+            assert_eq!(recipient(good).unwrap(), good);
+        }
+        assert_eq!(recipient("A\u{30a}").unwrap(), "Å");
+        for bad in ["", "a b", "a\nb", "a:b", "::bob", "h:1::", "h\n:1::bob", "h:1::a/b"] {
+            assert!(matches!(recipient(bad), Err(Stop::Usage(_))), "{bad:?}");
+        }
+    }
 }

@@ -82,8 +82,8 @@ pub struct Keyboard {
     go: mpsc::Sender<()>,
     editing: thread::JoinHandle<()>,
     printing: thread::JoinHandle<()>,
-    /// Dropped at the end, with the screen: the printing thread ends when nothing can be printed any more.
-    finish: mpsc::Sender<String>,
+    /// To the printing thread: an empty text ends it.
+    finish: channel::Sender<String>,
 }
 
 impl Keyboard {
@@ -96,8 +96,7 @@ impl Keyboard {
     pub fn end(self) {
         drop(self.go);
         let _ = self.editing.join();
-        // Screens may be held by tasks that never end: an empty text is the end.
-        let _ = self.finish.send(String::new());
+        let _ = self.finish.try_send(String::new());
         let _ = self.printing.join();
     }
 }
@@ -123,10 +122,10 @@ pub fn start(shared: SharedState, inputs: channel::Sender<Input>) -> Result<(Scr
         editor.bind_sequence(key, EventHandler::Conditional(Box::new(OnEnter(Arc::clone(&gate)))));
     }
     let mut printer = editor.create_external_printer().map_err(cannot)?;
-    let (lines, to_print) = mpsc::channel::<String>();
+    let (lines, to_print) = channel::unbounded::<String>();
     let before = Arc::clone(&gate);
     let printing = thread::spawn(move || {
-        while let Ok(text) = to_print.recv() {
+        while let Ok(text) = rt::block_on(to_print.recv()) {
             if text.is_empty() {
                 return;
             }

@@ -65,6 +65,10 @@ pub struct Chat {
 
 /// Messages on their way at once.
 const WINDOW: usize = 128;
+/// Notes that may wait for the terminal.
+const SCREENFUL: usize = 1_000;
+/// How often a terminal that stands still is looked at.
+const STANDSTILL: Duration = Duration::from_millis(50);
 /// How long a message may go unanswered before the screen says that it waits.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the end of a conversation waits for answers.
@@ -105,7 +109,7 @@ impl Chat {
     /// # Errors
     /// In words.
     pub fn run(self) -> Result<(), Stop> {
-        let to = self.name.as_deref().map(recipient).transpose()?;
+        let to = self.name.as_deref().map(session::recipient).transpose()?;
         let target = Target { server: self.server, user: self.user, password_file: self.password_file };
         let at_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let interactive = at_terminal && !self.json && !text::dumb();
@@ -135,14 +139,6 @@ impl Chat {
             talk.session.client.sign_off().await;
             done
         })
-    }
-}
-
-/// A recipient as it goes to the server: a user, or a user of a realm.
-fn recipient(given: &str) -> Result<String, Stop> {
-    match given.contains("::") {
-        true => Ok(given.to_owned()),
-        false => session::user_name(given),
     }
 }
 
@@ -211,6 +207,10 @@ impl Talk {
                     return;
                 }
             }
+            // A terminal that stands still (Ctrl-S) stops the reading here, and in the end the sender.
+            while self.screen.waiting() > SCREENFUL {
+                rt::sleep(STANDSTILL).await;
+            }
         }
     }
 
@@ -275,7 +275,7 @@ impl Talk {
             Line::Quit => return false,
             Line::Help => self.screen.show(Note::Block(input::HELP.to_owned())),
             Line::Wrong(words) => self.screen.show(Note::Warning(words)),
-            Line::To(to) => match to.as_deref().map(recipient).transpose() {
+            Line::To(to) => match to.as_deref().map(session::recipient).transpose() {
                 Ok(to) => lock(&self.shared).to = to,
                 Err(stop) => self.screen.show(Note::Warning(stop.words().to_owned())),
             },
@@ -292,7 +292,7 @@ impl Talk {
                     }
                 });
             }
-            Line::Message { to, body } => match recipient(&to) {
+            Line::Message { to, body } => match session::recipient(&to) {
                 Ok(to) => {
                     // Bounds what a script may have under way.
                     let _ = permit.send(()).await;

@@ -1,7 +1,6 @@
 //! How a conversation is shown: at a terminal, as plain lines, or as JSON.
 
 use std::fmt::Write;
-use std::sync::mpsc;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
@@ -16,6 +15,7 @@ use crate::cli::outcome;
 use crate::cli::text;
 use crate::cli::text::Clock;
 use crate::cli::text::Paint;
+use crate::engine::rt::channel;
 use crate::wire::Fail;
 
 /// Something to show.
@@ -85,7 +85,7 @@ pub enum Screen {
     /// Above the prompt of the line editor.
     Terminal {
         /// To the thread that prints.
-        lines: mpsc::Sender<String>,
+        lines: channel::Sender<String>,
         /// Colours.
         paint: Paint,
         /// The time of day.
@@ -98,13 +98,21 @@ pub enum Screen {
 }
 
 impl Screen {
+    /// Notes that wait to be shown.
+    pub fn waiting(&self) -> usize {
+        match self {
+            Screen::Terminal { lines, .. } => lines.len(),
+            Screen::Plain | Screen::Json => 0,
+        }
+    }
+
     /// Shows it.
     pub fn show(&self, note: Note<'_>) {
         match self {
             Screen::Terminal { lines, paint, clock } => {
                 if let Some(text) = for_person(&note, *paint, *clock) {
                     // The printing thread ends with the program only.
-                    let _ = lines.send(text);
+                    let _ = lines.try_send(text);
                 }
             }
             Screen::Plain => plain(&note),
