@@ -64,8 +64,15 @@ impl Node {
         check_roles(&config)?;
         let lock = lock(&config.data_dir)?;
         let registry = Arc::new(Registry::default());
-        let mut node =
-            Node { config, management: None, main: None, listen: BTreeMap::new(), listeners: Vec::new(), admin: None, _lock: lock };
+        let mut node = Node {
+            config,
+            management: None,
+            main: None,
+            listen: BTreeMap::new(),
+            listeners: Vec::new(),
+            admin: None,
+            _lock: lock,
+        };
         if node.config.roles.contains(&RoleName::Management) {
             node.start_management(&registry)?;
         }
@@ -88,7 +95,9 @@ impl Node {
                 main.start(ctx);
                 main.when_known()
             });
-            known.recv_timeout(PATIENCE).map_err(|_| "management does not answer this process's main server".to_owned())?;
+            known
+                .recv_timeout(PATIENCE)
+                .map_err(|_| "management does not answer this process's main server".to_owned())?;
         }
         Ok(node)
     }
@@ -262,9 +271,11 @@ impl Node {
 fn check_roles(config: &Config) -> Result<(), String> {
     let has = |role| config.roles.contains(&role);
     if has(RoleName::Main) && !has(RoleName::Management) {
-        return Err("role main needs role management in the same process: joining a network on another machine is not \
+        return Err(
+            "role main needs role management in the same process: joining a network on another machine is not \
                     built yet in this version. Add --role management."
-            .to_owned());
+                .to_owned(),
+        );
     }
     if config.join.is_some() {
         return Err("join: joining a network on another machine is not built yet in this version".to_owned());

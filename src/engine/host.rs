@@ -101,7 +101,13 @@ impl<R: Role> Host<R> {
     }
 
     /// A connection was accepted, before TLS. None: there are too many links; drop it.
-    pub fn accepted(&mut self, now: u64, port: PortKey, remote: Option<IpAddr>, local: Option<SocketAddr>) -> Option<LinkId> {
+    pub fn accepted(
+        &mut self,
+        now: u64,
+        port: PortKey,
+        remote: Option<IpAddr>,
+        local: Option<SocketAddr>,
+    ) -> Option<LinkId> {
         self.ctx.now = self.ctx.now.max(now);
         let internal = remote.is_none() && port != PortKey::Admin;
         if self.ctx.stopping || (self.ctx.open_links >= self.ctx.limits.links && !internal) {
@@ -215,7 +221,8 @@ impl<R: Role> Host<R> {
         let mut count = 0;
         loop {
             let slot = self.ctx.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
-            let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()).filter(|link| link.state == State::Open) else {
+            let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()).filter(|link| link.state == State::Open)
+            else {
                 start = input.len();
                 break;
             };
@@ -490,8 +497,14 @@ impl<R: Role> Host<R> {
                     self.ctx.abort(id, "the reader does not read");
                 }
                 // Silence is no fault of a link whose requests we do not read.
-                State::Open if silent >= limits::SILENCE_GONE && !entry.blocked => self.ctx.abort(id, "silent for too long"),
-                State::Open if !entry.trusted && port_signs_on(entry.info.port) && now.saturating_sub(entry.born) >= limits::SIGN_ON => {
+                State::Open if silent >= limits::SILENCE_GONE && !entry.blocked => {
+                    self.ctx.abort(id, "silent for too long")
+                }
+                State::Open
+                    if !entry.trusted
+                        && port_signs_on(entry.info.port)
+                        && now.saturating_sub(entry.born) >= limits::SIGN_ON =>
+                {
                     self.ctx.abort(id, "no sign-on in time");
                 }
                 State::Open => {
@@ -596,7 +609,8 @@ impl<R: Role> super::ctx::Link<R> {
 impl<R: Role> Ctx<R> {
     /// Keeps a buffer for the next queue that fills.
     fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && buffer.capacity() <= limits::SPARE_BYTES && self.spare.len() < limits::SPARE_BUFFERS {
+        if buffer.capacity() > 0 && buffer.capacity() <= limits::SPARE_BYTES && self.spare.len() < limits::SPARE_BUFFERS
+        {
             buffer.clear();
             self.spare.push(buffer);
         }

@@ -72,13 +72,16 @@ impl<R: Role> Task for DialTask<R> {
         };
         let (socket, session) = stream.get_ref();
         let (remote, local) = (socket.stream().peer_addr().ok().map(|a| a.ip()), socket.stream().local_addr().ok());
-        let Some(print) = session.peer_certificates().and_then(|all| all.first()).map(|first| tls::fingerprint(first)) else {
+        let Some(print) = session.peer_certificates().and_then(|all| all.first()).map(|first| tls::fingerprint(first))
+        else {
             return self.gone("it showed no certificate");
         };
         if let Verify::Pinned(pin) = self.verify {
             if pin != print {
                 let pin = tls::hex(&pin);
-                return self.gone(&format!("its certificate does not have the fingerprint {pin}: not the server that was meant"));
+                return self.gone(&format!(
+                    "its certificate does not have the fingerprint {pin}: not the server that was meant"
+                ));
             }
         }
         let wanted = self.handle.enter(|host, now| {

@@ -360,7 +360,9 @@ impl Socket {
         let (stream, flags) = &*self.0;
         while flags.writable.load(Ordering::Relaxed) {
             match write(stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => flags.writable.store(false, Ordering::Relaxed),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    flags.writable.store(false, Ordering::Relaxed)
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return Poll::Ready(result),
             }
@@ -382,7 +384,9 @@ impl AsyncRead for Socket {
                     }
                     return Poll::Ready(Ok(n));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => flags.readable.store(false, Ordering::Relaxed),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    flags.readable.store(false, Ordering::Relaxed)
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -396,7 +400,11 @@ impl AsyncWrite for Socket {
         self.write_with(|mut stream| stream.write(bytes))
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, _: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.write_with(|mut stream| stream.write_vectored(slices))
     }
 

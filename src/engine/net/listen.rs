@@ -77,7 +77,9 @@ impl<R: Role> ListenTask<R> {
     fn take(&self, stream: TcpStream) {
         let (remote, local) = (stream.peer_addr().ok().map(|address| address.ip()), stream.local_addr().ok());
         let (Some(remote), Ok(socket)) = (remote, Socket::new(stream)) else { return };
-        let Some(link) = self.handle.enter(|host, now| host.accepted(now, self.port, Some(remote), local)) else { return };
+        let Some(link) = self.handle.enter(|host, now| host.accepted(now, self.port, Some(remote), local)) else {
+            return;
+        };
         let source = socket.source();
         let stage = Stage::Silent(Some((socket, self.acceptor.clone())));
         spawn(Box::new(AcceptTask { handle: self.handle.clone(), link, stage }), Some(&source));
