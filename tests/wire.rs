@@ -13,11 +13,13 @@ use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::prelude::prop_assert;
 use proptest::prelude::prop_assert_eq;
+use proptest::prelude::prop_assume;
 use proptest::prelude::prop_oneof;
 use proptest::prelude::Just;
 use proptest::prelude::ProptestConfig;
 use proptest::prelude::Strategy;
 use proptest::proptest;
+use unicode_normalization::UnicodeNormalization;
 
 /// Any bytes, with those that mean something far more often than by chance.
 fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
