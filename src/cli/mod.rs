@@ -1,14 +1,68 @@
-//! stub until merged
-#[derive(argh::FromArgs)]
-/// stub
+//! The terminal client: one file a subcommand (contract 12), on the client library.
+
+mod admin;
+mod chat;
+mod login;
+mod map;
+mod map_view;
+mod outcome;
+mod password;
+pub mod picture;
+mod places;
+mod register;
+mod send;
+mod session;
+mod state;
+mod text;
+
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+use crate::engine::rt;
+use outcome::Stop;
+
+/// What a person or a script can ask for.
+#[derive(FromArgs)]
 #[argh(subcommand)]
 pub enum Command {
-    Stub(Stub),
+    /// Make an account.
+    Register(register::Register),
+    /// Sign on once, and remember it.
+    Login(login::Login),
+    /// Send a message.
+    Send(send::Send),
+    /// Talk.
+    Chat(chat::Chat),
+    /// Show the network.
+    Map(map::Map),
+    /// Run the server of this machine.
+    Admin(admin::Admin),
 }
-#[derive(argh::FromArgs)]
-/// stub
-#[argh(subcommand, name = "stub")]
-pub struct Stub {}
-pub fn run(_: Command) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+
+/// Runs it. The exit status: 0 done, 1 refused (standard error says why, and what to do next), 2 wrong usage.
+pub fn run(command: Command) -> ExitCode {
+    if let Ok(filters) = std::env::var("RUST_LOG") {
+        env_logger::Builder::new().parse_filters(&filters).init();
+    }
+    rt::set_up();
+    let result = match command {
+        Command::Register(register) => register.run(),
+        Command::Login(login) => login.run(),
+        Command::Send(send) => send.run(),
+        Command::Chat(chat) => chat.run(),
+        Command::Map(map) => map.run(),
+        Command::Admin(admin) => admin.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stop::Refused(words)) => {
+            eprintln!("convergia: {words}");
+            ExitCode::from(1)
+        }
+        Err(Stop::Usage(words)) => {
+            eprintln!("convergia: {words}");
+            ExitCode::from(2)
+        }
+    }
 }

@@ -238,6 +238,16 @@ impl Core {
         });
     }
 
+    /// Ends the client at once: every link closes, no further attempt is made, and no event follows.
+    pub fn stop(&mut self, ctx: &mut Ctx<Core>) {
+        self.stopped = true;
+        self.attempt += 1;
+        self.drop_helpers(ctx, None);
+        if let Some(link) = self.main.take() {
+            ctx.close(link, "the client was dropped");
+        }
+    }
+
     fn tell(&mut self, ctx: &mut Ctx<Core>, event: Event) {
         if (self.sink)(event) {
             if let Some(link) = self.main {
@@ -275,6 +285,10 @@ impl Core {
         let (first, most) = BACK_OFF;
         let full = first.saturating_mul(1 << self.failures.min(16)).min(most);
         let wait = full / 2 + rand::RngExt::random_range(ctx.rng(), 0..=full / 2);
+        // Who waits for the first sign-on hears of the first failure: the server may never be there.
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.try_send(Err(fail.clone()));
+        }
         self.tell(ctx, Event::Lost(fail.text.into_owned(), wait));
         let attempt = self.attempt;
         ctx.after(wait, move |core, ctx| {

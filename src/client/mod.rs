@@ -33,7 +33,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Signs on.
+    /// Signs on, with one attempt: coming back by itself begins with the first success.
     ///
     /// # Errors
     /// The server's FAIL, or UNAVAILABLE with the reason when no server can be reached.
@@ -78,9 +78,14 @@ impl Client {
     /// # Errors
     /// The server's FAIL, or UNAVAILABLE as for `send`.
     pub async fn request(&self, command: &str, fields: &[&[u8]]) -> Result<Vec<u8>, Fail> {
+        self.post(command, fields).answer().await
+    }
+
+    /// As `request`, without waiting: when this returns, the request has its place in the order of what is sent.
+    pub fn post(&self, command: &str, fields: &[&[u8]]) -> Reply {
         let (send, answer) = channel::bounded(1);
         self.handle.with(|core, ctx| core.request(ctx, command, fields, send));
-        answer.recv().await.unwrap_or_else(|_| Err(Fail::new(Code::Unavailable, "the client was stopped")))
+        Reply { answer }
     }
 
     /// The lines of the server map; changes follow as `Event::Map`.
@@ -97,10 +102,31 @@ impl Client {
         self.handle.with(|core, _| core.token())
     }
 
-    /// Signs off and ends the client.
-    pub async fn sign_off(self) {
+    /// Signs off; nothing can be asked after that.
+    pub async fn sign_off(&self) {
         let (send, answer) = channel::bounded(1);
         self.handle.with(|core, ctx| core.sign_off(ctx, send));
         let _ = answer.recv().await;
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.handle.with(|core, ctx| core.stop(ctx));
+    }
+}
+
+/// A request that was posted.
+pub struct Reply {
+    answer: channel::Receiver<Result<Vec<u8>, Fail>>,
+}
+
+impl Reply {
+    /// Waits for the answer's DATA. To be asked once.
+    ///
+    /// # Errors
+    /// As `Client::request`.
+    pub async fn answer(&self) -> Result<Vec<u8>, Fail> {
+        self.answer.recv().await.unwrap_or_else(|_| Err(Fail::new(Code::Unavailable, "the client was stopped")))
     }
 }

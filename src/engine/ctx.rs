@@ -369,6 +369,15 @@ impl<R: Role> Ctx<R> {
         }
     }
 
+    /// Keeps a buffer for the next queue that fills.
+    pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() > 0 && buffer.capacity() <= limits::SPARE_BYTES && self.spare.len() < limits::SPARE_BUFFERS
+        {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
     /// Makes a new link to `target`, whose end is of the kind `port`. `opened` or `closed` tells how it went.
     pub fn connect(&mut self, port: PortKey, target: Target, peer: R::Peer) -> LinkId {
         let internal = matches!(target, Target::Local(_));

@@ -19,7 +19,6 @@ use super::ctx::State;
 use super::limits;
 use super::limits::Limits;
 use crate::config::PortKey;
-use crate::wire::packet;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Packet;
@@ -27,6 +26,9 @@ use crate::wire::Reply;
 
 pub use super::effect::Effects;
 pub use super::effect::Next;
+
+/// How much is added at a time to a packet that was cut, at least.
+const JOIN: usize = 512;
 
 /// One role with its links.
 pub struct Host<R: Role> {
@@ -150,28 +152,34 @@ impl<R: Role> Host<R> {
         let mut tail = std::mem::take(&mut entry.tail);
         if tail.is_empty() {
             let used = self.packets(link, bytes);
-            self.keep_tail(link, &bytes[used..], Vec::new());
-        } else {
-            tail.extend_from_slice(bytes);
-            let used = self.packets(link, &tail);
-            if used > 0 {
-                tail.drain(..used);
-            }
-            self.keep_tail(link, &[], tail);
+            return self.keep_tail(link, bytes[used..].to_vec());
         }
+        // The packet that was cut is put together; what follows it is handled where it lies.
+        let (mut taken, mut used) = (0, 0);
+        while used == 0 {
+            let step = tail.len().max(JOIN).min(bytes.len() - taken);
+            tail.extend_from_slice(&bytes[taken..taken + step]);
+            taken += step;
+            used = self.packets(link, &tail);
+            if taken == bytes.len() {
+                break;
+            }
+        }
+        let left = tail.len() - used;
+        if self.is_blocked(link) || used == 0 || left > taken {
+            tail.drain(..used);
+            tail.extend_from_slice(&bytes[taken..]);
+            return self.keep_tail(link, tail);
+        }
+        let rest = &bytes[taken - left..];
+        let used = self.packets(link, rest);
+        self.keep_tail(link, rest[used..].to_vec());
     }
 
-    fn keep_tail(&mut self, link: LinkId, bytes: &[u8], mut tail: Vec<u8>) {
-        let Some(entry) = self.ctx.slot_mut(link) else { return };
-        if entry.state != State::Open {
-            return;
+    fn keep_tail(&mut self, link: LinkId, tail: Vec<u8>) {
+        if let Some(entry) = self.ctx.slot_mut(link).filter(|entry| entry.state == State::Open) {
+            entry.tail = if tail.is_empty() { Vec::new() } else { tail };
         }
-        if !bytes.is_empty() {
-            tail = bytes.to_vec();
-        } else if tail.is_empty() {
-            tail = Vec::new();
-        }
-        entry.tail = tail;
     }
 
     /// Handles the whole packets in `input`; returns how many bytes of it are done with.
@@ -200,21 +208,21 @@ impl<R: Role> Host<R> {
             let length = line.map_or(input.len() - start, <[u8]>::len);
             if length > self.ctx.limits.packet_before_sign_on {
                 let bound = entry.bound(&self.ctx.limits);
-                if length > bound.wire || line.is_some_and(|line| over(line, bound.data)) {
+                if length > bound.wire || line.is_some_and(|line| bound.is_passed(line)) {
                     self.refuse(id, Code::TooLong, "the packet is too long");
                     start = input.len();
                     break;
                 }
             }
             let Some(line) = line else { break };
-            let Ok(packet) = Packet::parse_like(line, last.map_or("", |row| row.name)) else {
+            let Ok((packet, alike)) = Packet::parse_like(line, last.map_or("", |row| row.name)) else {
                 self.refuse(id, Code::BadPacket, "a packet is: ID COMMAND DATA");
                 start = input.len();
                 break;
             };
             count += 1;
             if packet.id.starts_with(b"-") == opener {
-                self.request(id, port, packet, &mut last);
+                self.request(id, port, packet, alike, &mut last);
             } else {
                 self.response(id, packet);
             }
@@ -231,9 +239,17 @@ impl<R: Role> Host<R> {
         self.ctx.close(id, text);
     }
 
-    fn request(&mut self, id: LinkId, port: PortKey, packet: Packet<'_>, last: &mut Option<&'static Command<R>>) {
+    /// `alike`: the command is that of `last`.
+    fn request(
+        &mut self,
+        id: LinkId,
+        port: PortKey,
+        packet: Packet<'_>,
+        alike: bool,
+        last: &mut Option<&'static Command<R>>,
+    ) {
         let row = match last {
-            Some(row) if row.name.as_bytes() == packet.command => Some(*row),
+            Some(row) if alike => Some(*row),
             _ => {
                 let rows = self.tables.get(port as usize);
                 rows.and_then(|rows| rows.iter().find(|row| row.name.as_bytes() == packet.command)).copied()
@@ -534,50 +550,10 @@ fn port_signs_on(port: PortKey) -> bool {
     !matches!(port, PortKey::PublicManagement | PortKey::Validation | PortKey::ClientRealms | PortKey::Admin)
 }
 
-/// Whether a packet's DATA is over `bound` once unescaped; looked at only when it might be.
-fn over(line: &[u8], bound: usize) -> bool {
-    if line.len() <= bound {
-        return false;
-    }
-    match Packet::parse(line) {
-        Ok(packet) => packet.data.0.len() > bound && packet.data.unescape().len() > bound,
-        Err(_) => false,
-    }
-}
-
-struct Bound {
-    /// Bytes of the line on the wire.
-    wire: usize,
-    /// Bytes of DATA, unescaped.
-    data: usize,
-}
-
 impl<R: Role> super::ctx::Link<R> {
-    fn bound(&self, limits: &Limits) -> Bound {
-        if self.internal || self.info.opener {
-            return Bound { wire: 2 * limits::ANSWER, data: limits::ANSWER };
-        }
-        if self.trusted {
-            let head = packet::MAX_ID + packet::MAX_COMMAND + 2;
-            return Bound { wire: limits.packet.saturating_mul(2).saturating_add(head), data: limits.packet };
-        }
-        Bound { wire: limits.packet_before_sign_on, data: limits.packet_before_sign_on }
-    }
-
     /// Queues a PING and returns its number.
     fn ping(&mut self) -> u64 {
         self.head(b"PING\n");
         self.ids.number()
-    }
-}
-
-impl<R: Role> Ctx<R> {
-    /// Keeps a buffer for the next queue that fills.
-    fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && buffer.capacity() <= limits::SPARE_BYTES && self.spare.len() < limits::SPARE_BUFFERS
-        {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Floor 2: the one line-protocol engine that every role and the client library run on.
 
+mod bound;
 pub mod clock;
 pub mod command;
 pub mod ctx;

@@ -67,15 +67,17 @@ impl<'a> Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// The same as `parse`, sooner when the command is `likely`: most packets follow one of their kind.
+    /// The same as `parse`, sooner when the command is `likely`, and whether it is: most packets follow one of their kind.
     #[inline]
-    pub fn parse_like(line: &'a [u8], likely: &str) -> Result<Packet<'a>, BadPacket> {
+    pub fn parse_like(line: &'a [u8], likely: &str) -> Result<(Packet<'a>, bool), BadPacket> {
         let end = word(line, MAX_ID)?;
         let (id, rest) = line.split_at(end);
         let after = rest.get(1..).and_then(|rest| rest.strip_prefix(likely.as_bytes()));
         match after.and_then(|after| after.strip_prefix(b" ")) {
-            Some(data) if !likely.is_empty() => Ok(Packet { id, command: &rest[1..=likely.len()], data: Raw(data) }),
-            _ => Packet::parse(line),
+            Some(data) if !likely.is_empty() => {
+                Ok((Packet { id, command: &rest[1..=likely.len()], data: Raw(data) }, true))
+            }
+            _ => Packet::parse(line).map(|packet| (packet, false)),
         }
     }
 }

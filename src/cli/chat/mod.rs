@@ -1,0 +1,355 @@
+//! `convergia chat`: a conversation at a terminal, or in a script. The terminal has a thread of its own, as reading a line
+//! blocks; nothing else does.
+
+mod editor;
+mod history;
+mod input;
+mod screen;
+
+use std::io::BufRead;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::thread;
+use std::time::Duration;
+
+use argh::FromArgs;
+
+use super::map_view::ServerMap;
+use super::outcome::Stop;
+use super::session;
+use super::session::Session;
+use super::session::Target;
+use super::text;
+use crate::client::Event;
+use crate::engine::rt;
+use crate::engine::rt::channel;
+use crate::wire::name;
+use crate::wire::Fail;
+use input::Line;
+use screen::Note;
+use screen::Screen;
+
+/// Talk to people who are signed on.
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "chat",
+    example = "{command_name} bob",
+    example = "echo 'bob: the build is done' | {command_name}",
+    note = "/help in the conversation tells what can be typed. When standard input is no terminal, each line is `NAME: text` \
+            (with NAME given: text for NAME, or `@OTHER text`), and what comes is printed as `NAME: text`."
+)]
+pub struct Chat {
+    /// to whom lines go that name nobody else
+    #[argh(positional)]
+    name: Option<String>,
+    /// convergia://HOST:PORT#FINGERPRINT (default: as last time, else the server of this machine)
+    #[argh(option, arg_name = "URL")]
+    server: Option<String>,
+    /// who you are (default: as last time)
+    #[argh(option, arg_name = "NAME")]
+    user: Option<String>,
+    /// a file with the password
+    #[argh(option, arg_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// what happens as JSON, an event a line
+    #[argh(switch)]
+    json: bool,
+}
+
+/// Messages on their way at once.
+const WINDOW: usize = 128;
+/// Notes that may wait for the terminal.
+const SCREENFUL: usize = 1_000;
+/// How often a terminal that stands still is looked at.
+const STANDSTILL: Duration = Duration::from_millis(50);
+/// How long a message may go unanswered before the screen says that it waits.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the end of a conversation waits for answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// What the conversation's loop hears.
+pub enum Input {
+    /// A line was typed.
+    Line(String),
+    /// Ctrl-C.
+    Interrupt,
+    /// Ctrl-D, or the end of standard input.
+    End,
+    /// The client has given up.
+    Failed(Fail),
+}
+
+/// What the terminal's thread shares with the conversation.
+#[derive(Default)]
+pub struct Shared {
+    /// To whom lines go that name nobody.
+    pub to: Option<String>,
+    /// For completion, and to tell a name from a word.
+    pub map: ServerMap,
+}
+
+/// `Shared`, for several threads.
+pub type SharedState = Arc<Mutex<Shared>>;
+
+/// Locks it; what it holds is whole at any time.
+pub fn lock(shared: &SharedState) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Chat {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn run(self) -> Result<(), Stop> {
+        let to = self.name.as_deref().map(session::recipient).transpose()?;
+        let target = Target { server: self.server, user: self.user, password_file: self.password_file };
+        let at_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let interactive = at_terminal && !self.json && !text::dumb();
+        rt::block_on(async {
+            let session = Arc::new(session::sign_on(&target, true).await?);
+            let shared = SharedState::default();
+            lock(&shared).to = to;
+            let (send, inputs) = channel::bounded(16);
+            let (screen, keyboard) = match interactive {
+                true => {
+                    let (screen, keyboard) = editor::start(Arc::clone(&shared), send.clone())?;
+                    (screen, Some(keyboard))
+                }
+                false => (if self.json { Screen::Json } else { Screen::Plain }, None),
+            };
+            let talk = Talk { session, shared, screen, interactive, failed: Arc::default() };
+            talk.greet().await;
+            rt::spawn(talk.clone().listen(send.clone()));
+            match &keyboard {
+                Some(keyboard) => keyboard.next(),
+                None => read_plainly(send),
+            }
+            let done = talk.speak(&inputs, keyboard.as_ref()).await;
+            if let Some(keyboard) = keyboard {
+                keyboard.end();
+            }
+            talk.session.client.sign_off().await;
+            done
+        })
+    }
+}
+
+/// Reads standard input on a thread of its own.
+fn read_plainly(inputs: channel::Sender<Input>) {
+    thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            if rt::block_on(inputs.send(Input::Line(line))).is_err() {
+                return;
+            }
+        }
+        let _ = rt::block_on(inputs.send(Input::End));
+    });
+}
+
+/// The conversation.
+#[derive(Clone)]
+struct Talk {
+    session: Arc<Session>,
+    shared: SharedState,
+    screen: Screen,
+    interactive: bool,
+    /// Whether a message was refused, for the exit status of a script; which and why was told at once.
+    failed: Arc<AtomicBool>,
+}
+
+impl Talk {
+    async fn greet(&self) {
+        if !self.interactive {
+            return;
+        }
+        let at = self.session.address.at(self.session.address.port);
+        self.screen.show(Note::Info(format!(
+            "Signed on as {} at {at}. /help tells what can be typed; Ctrl-D leaves.",
+            self.session.user
+        )));
+        match self.session.client.server_map().await {
+            Ok(lines) => {
+                lock(&self.shared).map = ServerMap::new(&lines);
+                self.who();
+            }
+            Err(fail) => self.screen.show(Note::Warning(format!("no map: {}", super::outcome::words(&fail)))),
+        }
+    }
+
+    /// Shows what comes, until the client gives up.
+    async fn listen(self, inputs: channel::Sender<Input>) {
+        let mut lost = false;
+        while let Some(event) = self.session.client.next().await {
+            match event {
+                Event::Message { sender, sent_at, body } => self.screen.show(Note::Message { sender, sent_at, body }),
+                Event::Map(lines) => {
+                    let changed = lock(&self.shared).map.apply(&lines);
+                    self.screen.show(Note::Map(changed));
+                }
+                Event::Disconnected(reason) => self.screen.show(Note::Disconnected(reason)),
+                Event::Lost(why, wait) => {
+                    self.screen.show(Note::Lost { why, wait, again: std::mem::replace(&mut lost, true) })
+                }
+                Event::SignedOn(server) => {
+                    self.screen.show(Note::SignedOn { server, again: std::mem::take(&mut lost) })
+                }
+                Event::Failed(fail) => {
+                    self.screen.show(Note::Failed(fail.clone()));
+                    let _ = inputs.send(Input::Failed(fail)).await;
+                    return;
+                }
+            }
+            // A terminal that stands still (Ctrl-S) stops the reading here, and in the end the sender.
+            while self.screen.waiting() > SCREENFUL {
+                rt::sleep(STANDSTILL).await;
+            }
+        }
+    }
+
+    /// Does what is typed, until the end.
+    async fn speak(&self, inputs: &channel::Receiver<Input>, keyboard: Option<&editor::Keyboard>) -> Result<(), Stop> {
+        let (permit, permits) = channel::bounded::<()>(WINDOW);
+        let mut over = None;
+        while let Ok(input) = inputs.recv().await {
+            match input {
+                Input::Line(_) if over.is_some() => break,
+                Input::Line(line) => {
+                    if !self.take(&line, &permit, &permits).await {
+                        break;
+                    }
+                }
+                Input::Interrupt if over.is_some() => break,
+                Input::Interrupt => self.screen.show(Note::Info("Ctrl-D or /quit leaves.".to_owned())),
+                Input::End => break,
+                Input::Failed(fail) => {
+                    over = Some(Stop::refused("the session is over", &fail, "Sign on anew: convergia login"));
+                    if keyboard.is_none() {
+                        break;
+                    }
+                    // The terminal is the editor's until the line is ended.
+                    self.screen.show(Note::Info("Press Enter to leave.".to_owned()));
+                    continue;
+                }
+            }
+            if let Some(keyboard) = keyboard {
+                keyboard.next();
+            }
+        }
+        // Every message under way holds a permit: when all of them are to be had, all is answered.
+        let answered = async {
+            for _ in 0..WINDOW {
+                if permit.send(()).await.is_err() {
+                    break;
+                }
+            }
+        };
+        if over.is_none() {
+            let _ = rt::timeout(LAST_ANSWERS, answered).await;
+        }
+        match over {
+            Some(over) => Err(over),
+            None if self.failed.load(Ordering::SeqCst) && !self.interactive => {
+                Err(Stop::Refused("not all was sent".to_owned()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// False: leave.
+    async fn take(&self, line: &str, permit: &channel::Sender<()>, permits: &channel::Receiver<()>) -> bool {
+        let parsed = {
+            let shared = lock(&self.shared);
+            let known = |user: &str| self.interactive && shared.map.has_user(user);
+            input::parse(line, shared.to.as_deref(), known)
+        };
+        match parsed {
+            Line::Nothing => {}
+            Line::Quit => return false,
+            Line::Help => self.screen.show(Note::Block(input::HELP.to_owned())),
+            Line::Wrong(words) => self.screen.show(Note::Warning(words)),
+            Line::To(to) => match to.as_deref().map(session::recipient).transpose() {
+                Ok(to) => lock(&self.shared).to = to,
+                Err(stop) => self.screen.show(Note::Warning(stop.words().to_owned())),
+            },
+            Line::Who => self.ask_map(Talk::who).await,
+            Line::Map => self.ask_map(Talk::tree).await,
+            Line::Status(status) => {
+                let (reply, screen) =
+                    (self.session.client.post("SETSTATUS", &[status.as_bytes()]), self.screen.clone());
+                rt::spawn(async move {
+                    match reply.answer().await {
+                        Ok(_) if status.is_empty() => screen.show(Note::Info("Your status is cleared.".to_owned())),
+                        Ok(_) => screen.show(Note::Info(format!("Your status: {status}"))),
+                        Err(fail) => screen.show(Note::Warning(super::outcome::words(&fail))),
+                    }
+                });
+            }
+            Line::Message { to, body } => match session::recipient(&to) {
+                Ok(to) => {
+                    // Bounds what a script may have under way.
+                    let _ = permit.send(()).await;
+                    self.send(to, body, permits.clone());
+                }
+                Err(stop) => self.screen.show(Note::Warning(stop.words().to_owned())),
+            },
+        }
+        true
+    }
+
+    fn send(&self, to: String, body: String, permits: channel::Receiver<()>) {
+        let reply = self.session.client.post("SENDMESSAGE", &[to.as_bytes(), body.as_bytes()]);
+        let talk = self.clone();
+        rt::spawn(async move {
+            let result = match rt::timeout(PATIENCE, reply.answer()).await {
+                Ok(result) => result,
+                Err(_) => {
+                    talk.screen.show(Note::Waiting { to: &to, body: &body });
+                    reply.answer().await
+                }
+            };
+            let result = result.map(|_| ());
+            if result.is_err() {
+                talk.failed.store(true, Ordering::SeqCst);
+            }
+            talk.screen.show(Note::Sent { to: &to, body: &body, result: &result });
+            let _ = permits.recv().await;
+        });
+    }
+
+    /// At a terminal the map is kept up to date; a script that asks for it gets it fresh.
+    async fn ask_map(&self, show: fn(&Talk)) {
+        if self.interactive {
+            return show(self);
+        }
+        match self.session.client.server_map().await {
+            Ok(lines) => {
+                lock(&self.shared).map = ServerMap::new(&lines);
+                show(self);
+            }
+            Err(fail) => self.screen.show(Note::Warning(super::outcome::words(&fail))),
+        }
+    }
+
+    fn who(&self) {
+        let me = name::fold(&self.session.user).into_owned();
+        let users = {
+            let shared = lock(&self.shared);
+            let others = shared.map.users().into_iter().filter(|user| user.is_online() && name::fold(&user.name) != me);
+            others.cloned().collect::<Vec<_>>()
+        };
+        self.screen.show(Note::Who(users));
+    }
+
+    fn tree(&self) {
+        let map = lock(&self.shared).map.clone();
+        self.screen.show(Note::Tree(&map));
+    }
+}

@@ -1,0 +1,287 @@
+//! How a conversation is shown: at a terminal, as plain lines, or as JSON.
+
+use std::fmt::Write;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
+
+use base64::prelude::BASE64_STANDARD;
+use base64::Engine;
+use serde_json::json;
+use serde_json::Value;
+
+use crate::cli::map_view::Node;
+use crate::cli::map_view::ServerMap;
+use crate::cli::outcome;
+use crate::cli::text;
+use crate::cli::text::Clock;
+use crate::cli::text::Paint;
+use crate::engine::rt::channel;
+use crate::wire::Fail;
+
+/// Something to show.
+pub enum Note<'a> {
+    /// A message came.
+    Message {
+        /// From whom.
+        sender: String,
+        /// Unix milliseconds.
+        sent_at: u64,
+        /// What.
+        body: Vec<u8>,
+    },
+    /// A message of this user was answered.
+    Sent {
+        /// To whom.
+        to: &'a str,
+        /// What.
+        body: &'a str,
+        /// How.
+        result: &'a Result<(), Fail>,
+    },
+    /// A message of this user is not answered yet.
+    Waiting {
+        /// To whom.
+        to: &'a str,
+        /// What.
+        body: &'a str,
+    },
+    /// The map changed.
+    Map(Vec<Node>),
+    /// Who is signed on.
+    Who(Vec<Node>),
+    /// The whole map.
+    Tree(&'a ServerMap),
+    /// Signed on; `again`: after the connection was lost.
+    SignedOn {
+        /// The server's id.
+        server: String,
+        /// Whether the connection was lost before.
+        again: bool,
+    },
+    /// The server says why it closes.
+    Disconnected(String),
+    /// The connection is lost; the next attempt follows after `wait` milliseconds.
+    Lost {
+        /// Why.
+        why: String,
+        /// Milliseconds.
+        wait: u64,
+        /// Whether that was told already.
+        again: bool,
+    },
+    /// The client has given up.
+    Failed(Fail),
+    /// For a person.
+    Info(String),
+    /// What went wrong, for a person.
+    Warning(String),
+    /// Several lines for a person.
+    Block(String),
+}
+
+/// Where notes are shown. Clones show on the same.
+#[derive(Clone)]
+pub enum Screen {
+    /// Above the prompt of the line editor.
+    Terminal {
+        /// To the thread that prints.
+        lines: channel::Sender<String>,
+        /// Colours.
+        paint: Paint,
+        /// The time of day.
+        clock: Clock,
+    },
+    /// `NAME: text` on standard output, the rest on standard error.
+    Plain,
+    /// An event a line.
+    Json,
+}
+
+impl Screen {
+    /// Notes that wait to be shown.
+    pub fn waiting(&self) -> usize {
+        match self {
+            Screen::Terminal { lines, .. } => lines.len(),
+            Screen::Plain | Screen::Json => 0,
+        }
+    }
+
+    /// Shows it.
+    pub fn show(&self, note: Note<'_>) {
+        match self {
+            Screen::Terminal { lines, paint, clock } => {
+                if let Some(text) = for_person(&note, *paint, *clock) {
+                    // The printing thread ends with the program only.
+                    let _ = lines.try_send(text);
+                }
+            }
+            Screen::Plain => plain(&note),
+            Screen::Json => {
+                if let Some(event) = for_program(&note) {
+                    outcome::line(event);
+                }
+            }
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
+}
+
+/// Lines after the first stand under the text of the first.
+const INDENT: &str = "        ";
+
+fn for_person(note: &Note<'_>, paint: Paint, clock: Clock) -> Option<String> {
+    let time = |millis| paint.dim(&clock.show(millis)).into_owned();
+    let mine = |to: &str, body: &str| {
+        let body = text::clean_body(body.as_bytes(), INDENT);
+        format!("{} {} {}: {body}", time(now()), paint.dim("→"), paint.name(&text::clean(to)))
+    };
+    let text = match note {
+        Note::Message { sender, sent_at, body } => {
+            let body = text::clean_body(body, INDENT);
+            format!("{} {}: {body}", time(*sent_at), paint.name(&text::clean(sender)))
+        }
+        Note::Sent { to, body, result: Ok(()) } => format!("{} {}", mine(to, body), paint.good("✓")),
+        Note::Sent { to, body, result: Err(fail) } => {
+            format!("{} {}", mine(to, body), paint.bad(&format!("✗ {}", outcome::words(fail))))
+        }
+        Note::Waiting { to, body } => format!("{} {}", mine(to, body), paint.dim("… no answer yet")),
+        Note::Who(users) if users.is_empty() => dash(paint, "Nobody else is signed on."),
+        Note::Who(users) => {
+            let who = users.iter().map(|user| {
+                let mut who = paint.name(&text::clean(&user.name)).into_owned();
+                if !user.notes.is_empty() {
+                    let _ = write!(who, " {}", paint.dim(&format!("“{}”", text::clean(&user.notes))));
+                }
+                who
+            });
+            format!("{} {}", paint.dim("— Signed on:"), who.collect::<Vec<_>>().join(", "))
+        }
+        Note::Tree(map) => map.tree(paint).trim_end_matches('\n').to_owned(),
+        Note::SignedOn { again: false, .. } | Note::Map(_) | Note::Lost { again: true, .. } => return None,
+        Note::SignedOn { again: true, .. } => paint.good("— The connection is back.").into_owned(),
+        Note::Disconnected(reason) => {
+            paint.bad(&format!("— The server ends this connection: {}", text::clean(reason))).into_owned()
+        }
+        Note::Lost { why, .. } => {
+            paint.bad(&format!("— The connection is lost ({}); trying to get it back …", text::clean(why))).into_owned()
+        }
+        Note::Failed(fail) => paint.bad(&format!("— The session is over: {}", outcome::words(fail))).into_owned(),
+        Note::Info(words) => dash(paint, words),
+        Note::Warning(words) => paint.bad(&format!("✗ {}", text::clean(words))).into_owned(),
+        Note::Block(words) => words.clone(),
+    };
+    Some(text + "\n")
+}
+
+fn dash(paint: Paint, words: &str) -> String {
+    paint.dim(&format!("— {}", text::clean(words))).into_owned()
+}
+
+fn plain(note: &Note<'_>) {
+    match note {
+        Note::Message { sender, body, .. } => {
+            let body = String::from_utf8_lossy(body);
+            outcome::line(format_args!("{}: {}", text::clean(sender), text::clean(&body)));
+        }
+        Note::Sent { to, body, result: Err(fail) } => {
+            eprintln!("convergia: not sent to {}: {}: {}", text::clean(to), text::clean(body), outcome::words(fail));
+        }
+        Note::Who(users) => users.iter().for_each(|user| outcome::line(text::clean(&user.name))),
+        Note::Tree(map) => outcome::line(map.tree(Paint(false)).trim_end_matches('\n')),
+        Note::Block(words) => outcome::line(words),
+        Note::Disconnected(reason) => eprintln!("convergia: the server ends this connection: {}", text::clean(reason)),
+        Note::Lost { why, again: false, .. } => eprintln!("convergia: the connection is lost: {}", text::clean(why)),
+        Note::SignedOn { again: true, .. } => eprintln!("convergia: the connection is back"),
+        Note::Info(words) | Note::Warning(words) => eprintln!("convergia: {}", text::clean(words)),
+        // The failure itself ends the program with these words.
+        Note::Sent { .. }
+        | Note::Waiting { .. }
+        | Note::Map(_)
+        | Note::SignedOn { .. }
+        | Note::Lost { .. }
+        | Note::Failed(_) => {}
+    }
+}
+
+fn for_program(note: &Note<'_>) -> Option<Value> {
+    let nodes = |nodes: &[Node]| nodes.iter().map(Node::json).collect::<Vec<_>>();
+    Some(match note {
+        Note::Message { sender, sent_at, body } => {
+            let mut event = json!({ "event": "message", "sender": sender, "sent_at": sent_at });
+            match std::str::from_utf8(body) {
+                Ok(text) => event["body"] = json!(text),
+                // Bytes that are no text stay what they are.
+                Err(_) => event["body_base64"] = json!(BASE64_STANDARD.encode(body)),
+            }
+            event
+        }
+        Note::Sent { to, body, result } => {
+            let event = json!({ "event": "sent", "recipient": to, "body": body, "ok": true });
+            match result {
+                Ok(()) => event,
+                Err(fail) => outcome::json_fail(event, fail),
+            }
+        }
+        Note::Map(changed) => json!({ "event": "map", "changed": nodes(changed) }),
+        Note::Who(users) => json!({ "event": "who", "users": nodes(users) }),
+        Note::Tree(map) => json!({ "event": "map", "changed": map.nodes().map(Node::json).collect::<Vec<_>>() }),
+        Note::SignedOn { server, .. } => json!({ "event": "signed_on", "server": server }),
+        Note::Disconnected(reason) => json!({ "event": "disconnected", "reason": reason }),
+        Note::Lost { why, wait, .. } => json!({ "event": "lost", "reason": why, "retry_ms": wait }),
+        Note::Failed(fail) => outcome::json_fail(json!({ "event": "failed" }), fail),
+        Note::Warning(words) => json!({ "event": "warning", "text": words }),
+        Note::Info(_) | Note::Block(_) | Note::Waiting { .. } => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Code;
+
+    #[test]
+    fn nothing_received_commands_the_terminal() {
+        let evil = "\x1b]52;c;AAAA\x07\u{202e}";
+        let fail = Fail::new(Code::Denied, evil);
+        let node = Node::parse(&format!("i|{evil}|client|online|{evil}|")).unwrap();
+        let map = ServerMap::new(&[format!("i|{evil}|mainserver|{evil}|{evil}|")]);
+        let body = format!("{evil}\nbob: forged").into_bytes();
+        let result = Err(fail.clone());
+        let notes = [
+            Note::Message { sender: evil.to_owned(), sent_at: 0, body },
+            Note::Sent { to: evil, body: evil, result: &result },
+            Note::Who(vec![node]),
+            Note::Tree(&map),
+            Note::Disconnected(evil.to_owned()),
+            Note::Lost { why: evil.to_owned(), wait: 1, again: false },
+            Note::Failed(fail),
+            Note::Info(evil.to_owned()),
+            Note::Warning(evil.to_owned()),
+        ];
+        for note in notes {
+            let text = for_person(&note, Paint(false), Clock::default()).unwrap();
+            assert!(!text.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
+            assert!(!text.contains("\nbob:"), "{text:?}");
+            for_program(&note);
+        }
+    }
+
+    #[test]
+    fn marks() {
+        let ok = Ok(());
+        let failed = Err(Fail::new(Code::Offline, "not signed on"));
+        let show =
+            |result| for_person(&Note::Sent { to: "bob", body: "hi", result }, Paint(false), Clock::default()).unwrap();
+        assert!(show(&ok).ends_with(" → bob: hi ✓\n"), "{}", show(&ok));
+        assert!(show(&failed).ends_with(" → bob: hi ✗ not signed on (OFFLINE)\n"), "{}", show(&failed));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text() {
+        let note = Note::Message { sender: "bob".to_owned(), sent_at: 1, body: vec![0xff] };
+        assert_eq!(for_program(&note).unwrap()["body_base64"], json!("/w=="));
+    }
+}

@@ -1,0 +1,199 @@
+//! Which server, which user, and signing on: what every subcommand of a user begins with.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use super::outcome::Stop;
+use super::password;
+use super::state::State;
+use super::text;
+use crate::client::Address;
+use crate::client::Client;
+use crate::client::Options;
+use crate::client::Secret;
+use crate::config;
+use crate::node::ADDRESS_FILE;
+use crate::wire::name;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+/// What the user said about where and who.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// `--server`
+    pub server: Option<String>,
+    /// `--user`
+    pub user: Option<String>,
+    /// `--password-file`
+    pub password_file: Option<PathBuf>,
+}
+
+/// A signed-on user.
+pub struct Session {
+    /// The connection.
+    pub client: Client,
+    /// Who.
+    pub user: String,
+    /// Where.
+    pub address: Address,
+}
+
+/// The address that a server of this machine has written to its data folder.
+fn local_address() -> Option<Address> {
+    address_in(&config::default_data_dir())
+}
+
+fn address_in(data_dir: &Path) -> Option<Address> {
+    fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?.trim().parse().ok()
+}
+
+/// The server: `--server`, else the remembered one, else the one of this machine.
+///
+/// # Errors
+/// When there is none.
+pub fn address(given: Option<&str>, state: &State) -> Result<Address, Stop> {
+    if let Some(given) = given {
+        return given.parse().map_err(|words: String| Stop::Usage(format!("--server {}", text::clean(&words))));
+    }
+    if let Some(remembered) = &state.server {
+        return remembered.parse().map_err(|words: String| Stop::Refused(format!("the remembered server: {words}")));
+    }
+    local_address().ok_or_else(|| {
+        Stop::Usage(
+            "no server is known.\nStart one on this machine with `convergia`, or name one with --server \
+             convergia://HOST:PORT#FINGERPRINT; a server prints that at its start."
+                .to_owned(),
+        )
+    })
+}
+
+/// A user's name as it goes to the server.
+///
+/// # Errors
+/// When it cannot be one.
+pub fn user_name(given: &str) -> Result<String, Stop> {
+    let user = name::normalise(given);
+    name::check_user(&user).map_err(|fail| Stop::Usage(format!("{}: {}", text::clean(given), fail.text)))?;
+    Ok(user)
+}
+
+/// A recipient as it goes to the server: a user, or `realm::user`.
+///
+/// # Errors
+/// When it cannot be one.
+pub fn recipient(given: &str) -> Result<String, Stop> {
+    match given.rsplit_once("::") {
+        Some((realm, user)) if !realm.is_empty() && !realm.contains(|c: char| c.is_control() || c.is_whitespace()) => {
+            Ok(format!("{realm}::{}", user_name(user)?))
+        }
+        _ => user_name(given),
+    }
+}
+
+/// What to do when the server cannot be reached, or another thing keeps a user from signing on.
+pub fn next(fail: &Fail, address: &Address, user: &str) -> String {
+    match fail.code {
+        Code::Unavailable => {
+            let elsewhere = local_address().filter(|local| local != address);
+            let tip = match elsewhere {
+                Some(local) => format!("The server of this machine is at another address: --server {local}"),
+                None => {
+                    "Is the server running? `convergia` starts one on this machine; --server names another.".to_owned()
+                }
+            };
+            match fail.text.contains("fingerprint") {
+                true => format!(
+                    "Another server answers there. If that is meant to be, ask its operator for its address.\n{tip}"
+                ),
+                false => tip,
+            }
+        }
+        Code::Wrong => {
+            format!("Try again with `convergia login {user}`, or make the account: `convergia register {user}`.")
+        }
+        Code::Limit | Code::Busy => "Wait a little, then try again.".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn cannot(user: &str, fail: &Fail, address: &Address) -> Stop {
+    Stop::refused(&format!("cannot sign on as {user}"), fail, &next(fail, address, user))
+}
+
+/// Signs on with a password and remembers the token.
+///
+/// # Errors
+/// In words.
+pub async fn with_password(
+    address: &Address,
+    user: &str,
+    password: Zeroizing<String>,
+    reconnect: bool,
+) -> Result<Session, Stop> {
+    with(address, user, Secret::Password(password), reconnect).await.map_err(|fail| cannot(user, &fail, address))
+}
+
+async fn with(address: &Address, user: &str, secret: Secret, reconnect: bool) -> Result<Session, Fail> {
+    let options = Options { address: address.clone(), user: user.to_owned(), secret, reconnect };
+    let client = Client::sign_on(options).await?;
+    let token = client.token();
+    State::note(|state| state.set_token(address, user, token));
+    Ok(Session { client, user: user.to_owned(), address: address.clone() })
+}
+
+/// Signs on: with a remembered token, and when that is not good any more, with the password.
+///
+/// # Errors
+/// In words.
+pub async fn sign_on(target: &Target, reconnect: bool) -> Result<Session, Stop> {
+    let state = State::load()?;
+    let address = address(target.server.as_deref(), &state)?;
+    let user = match &target.user {
+        Some(user) => user_name(user)?,
+        None => state.user(&address).ok_or_else(|| {
+            Stop::Usage(
+                "who are you? Sign on with `convergia login NAME`, make an account with `convergia register NAME`, or \
+                 add --user NAME."
+                    .to_owned(),
+            )
+        })?,
+    };
+    if let Some(token) = state.token(&address, &user) {
+        match with(&address, &user, Secret::Token(token), reconnect).await {
+            Ok(session) => return Ok(session),
+            Err(fail) if fail.code == Code::Wrong => State::note(|state| state.set_token(&address, &user, None)),
+            Err(fail) => return Err(cannot(&user, &fail, &address)),
+        }
+    }
+    let password = password::read(target.password_file.as_deref(), &format!("Password of {user}: "), false)?;
+    with_password(&address, &user, password, reconnect).await
+}
+
+/// Remembers who signed on where; the server only when it was named, so that one of this machine is found where it is.
+pub fn remember(session: &Session, named: bool) {
+    State::note(|state| {
+        if named {
+            state.server = Some(session.address.to_string());
+        }
+        state.set_user(&session.address, &session.user);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipients() {
+        for good in ["bob", "Å", "host:1::bob", "[::1]:5::bob"] {
+            assert_eq!(recipient(good).unwrap(), good);
+        }
+        assert_eq!(recipient("A\u{30a}").unwrap(), "Å");
+        for bad in ["", "a b", "a\nb", "a:b", "::bob", "h:1::", "h\n:1::bob", "h:1::a/b"] {
+            assert!(matches!(recipient(bad), Err(Stop::Usage(_))), "{bad:?}");
+        }
+    }
+}
