@@ -5,13 +5,13 @@
 
 #![no_main]
 
-use convergia::wire::name;
-use convergia::wire::packet;
-use convergia::wire::raw;
-use convergia::wire::Framer;
-use convergia::wire::Packet;
-use convergia::wire::Raw;
-use convergia::wire::Reply;
+use wire::name;
+use wire::packet;
+use wire::raw;
+use wire::Framer;
+use wire::Packet;
+use wire::Raw;
+use wire::Reply;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -106,7 +106,7 @@ fn check_reply(packet: Packet<'_>) {
         Ok(Reply::Ok(data)) => packet::put_ok(&mut written, packet.id, packet.command, &data.unescape()),
         Ok(Reply::Fail(code, text)) => {
             let Ok(text) = text.text() else { return };
-            let fail = convergia::wire::Fail::new(code, text.into_owned());
+            let fail = wire::Fail::new(code, text.into_owned());
             packet::put_fail(&mut written, packet.id, packet.command, &fail);
         }
         Err(_) => return,
