@@ -256,9 +256,11 @@ impl Node {
 fn check_roles(config: &Config) -> Result<(), String> {
     let has = |role| config.roles.contains(&role);
     if has(RoleName::Main) && !has(RoleName::Management) {
-        return Err("role main needs role management in the same process: joining a network on another machine is not \
+        return Err(
+            "role main needs role management in the same process: joining a network on another machine is not \
                     built yet in this version. Add --role management."
-            .to_owned());
+                .to_owned(),
+        );
     }
     if config.join.is_some() {
         return Err("join: joining a network on another machine is not built yet in this version".to_owned());

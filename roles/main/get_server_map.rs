@@ -92,7 +92,8 @@ fn id(line: &str) -> String {
 /// After management was away: only what differs is told.
 fn note_differences(main: &mut Main, ctx: &mut Ctx<Main>, old: &BTreeMap<String, String>) {
     let Some(lines) = &main.map.lines else { return };
-    let changed: Vec<String> = lines.iter().filter(|(id, line)| old.get(*id) != Some(*line)).map(|(id, _)| id.clone()).collect();
+    let changed: Vec<String> =
+        lines.iter().filter(|(id, line)| old.get(*id) != Some(*line)).map(|(id, _)| id.clone()).collect();
     if !changed.is_empty() {
         main.map.changed.extend(changed);
         schedule(main, ctx);

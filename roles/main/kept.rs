@@ -68,12 +68,8 @@ pub fn load(ctx: &mut Ctx<Main>) {
 
 /// Keeps the messages among `undelivered`, unless another session of the user was signed on when they were sent.
 pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, undelivered: &[u8]) {
-    let others: Vec<_> = main
-        .table
-        .find(user)
-        .and_then(|user| main.table.get(user))
-        .map(|user| user.here.clone())
-        .unwrap_or_default();
+    let others: Vec<_> =
+        main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.here.clone()).unwrap_or_default();
     let earliest = main.sessions.iter().flatten().filter(|s| others.contains(&s.link)).map(|s| s.since).min();
     let (mut framer, mut at) = (Framer::default(), 0);
     let mut messages = Vec::new();

@@ -10,13 +10,13 @@ mod sign_off;
 mod sign_on;
 
 use crate::engine::ctx::Fingerprint;
+use crate::engine::tls;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Gone;
 use crate::engine::LinkId;
 use crate::engine::Role;
 use crate::engine::Target;
-use crate::engine::tls;
 use crate::route::Table;
 use crate::route::UserRef;
 use crate::wire::Code;

@@ -16,13 +16,8 @@ use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
 
-pub const SEND_MESSAGE: Command<Main> = Command {
-    name: "SENDMESSAGE",
-    ports: &[PortKey::ClientMain],
-    args: "recipient LF body",
-    gate: signed_on,
-    run,
-};
+pub const SEND_MESSAGE: Command<Main> =
+    Command { name: "SENDMESSAGE", ports: &[PortKey::ClientMain], args: "recipient LF body", gate: signed_on, run };
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [to, body] = request.data().take()?;

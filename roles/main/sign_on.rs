@@ -20,13 +20,8 @@ use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
 
-pub const SIGN_ON: Command<Main> = Command {
-    name: "SIGNON",
-    ports: &[PortKey::ClientMain],
-    args: "username LF ticket",
-    gate: anyone,
-    run,
-};
+pub const SIGN_ON: Command<Main> =
+    Command { name: "SIGNON", ports: &[PortKey::ClientMain], args: "username LF ticket", gate: anyone, run };
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [user, ticket] = request.data().take()?;

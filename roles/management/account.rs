@@ -29,7 +29,11 @@ pub const CHANGE_PASSWORD: Command<Management> = Command {
 pub const REVOKE_TOKENS: Command<Management> =
     Command { name: "REVOKETOKENS", ports: &[PortKey::ClientManagement], args: "", gate: signed_on, run: revoke };
 
-fn change_password(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+fn change_password(
+    management: &mut Management,
+    ctx: &mut Ctx<Management>,
+    request: &Request<'_>,
+) -> Result<Answer, Fail> {
     let [old, new] = request.data().take()?;
     let (old, new) = (Password::new(&old.unescape())?, Password::new(&new.unescape())?);
     let (account, addr) = (account_of(ctx, request.link)?, address_of(ctx, request.link));
@@ -39,7 +43,8 @@ fn change_password(management: &mut Management, ctx: &mut Ctx<Management>, reque
     ctx.query(
         move |db| users::get(db, id),
         move |management, ctx, found| {
-            let user = match found.and_then(|user| user.ok_or_else(|| Fail::new(Code::NotFound, "the account is gone"))) {
+            let user = match found.and_then(|user| user.ok_or_else(|| Fail::new(Code::NotFound, "the account is gone")))
+            {
                 Ok(user) => user,
                 Err(fail) => {
                     management.tries.cancelled(&account.folded, addr, ctx.now());

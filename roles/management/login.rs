@@ -33,21 +33,11 @@ pub const LOGIN: Command<Management> = Command {
     run: login,
 };
 
-pub const LOGIN_KEY: Command<Management> = Command {
-    name: "LOGINKEY",
-    ports: &[PortKey::ClientManagement],
-    args: "username",
-    gate: anyone,
-    run: login_key,
-};
+pub const LOGIN_KEY: Command<Management> =
+    Command { name: "LOGINKEY", ports: &[PortKey::ClientManagement], args: "username", gate: anyone, run: login_key };
 
-pub const PROVE_KEY: Command<Management> = Command {
-    name: "PROVEKEY",
-    ports: &[PortKey::ClientManagement],
-    args: "signature",
-    gate: anyone,
-    run: prove_key,
-};
+pub const PROVE_KEY: Command<Management> =
+    Command { name: "PROVEKEY", ports: &[PortKey::ClientManagement], args: "signature", gate: anyone, run: prove_key };
 
 /// The same words whether there is no such user, or the password, token, or key is wrong.
 fn wrong() -> Fail {
@@ -58,7 +48,9 @@ fn wrong() -> Fail {
 fn begin(ctx: &mut Ctx<Management>, link: LinkId) -> Result<(), Fail> {
     match ctx.peer(link) {
         Some(Peer { account: Some(_), .. }) => Err(Fail::new(Code::BadCommand, "this connection is signed on already")),
-        Some(Peer { checking: true, .. }) => Err(Fail::new(Code::Busy, "a sign-on is being checked; wait for its answer")),
+        Some(Peer { checking: true, .. }) => {
+            Err(Fail::new(Code::Busy, "a sign-on is being checked; wait for its answer"))
+        }
         Some(peer) => {
             peer.checking = true;
             Ok(())

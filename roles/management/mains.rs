@@ -47,20 +47,16 @@ pub const PRESENCE: Command<Management> = Command {
     run: presence,
 };
 
-pub const LOOKUP: Command<Management> = Command {
-    name: "LOOKUP",
-    ports: &[PortKey::MainManagement],
-    args: "username",
-    gate: main_server,
-    run: lookup,
-};
+pub const LOOKUP: Command<Management> =
+    Command { name: "LOOKUP", ports: &[PortKey::MainManagement], args: "username", gate: main_server, run: lookup };
 
 fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [id, name, address, print] = request.data().take()?;
     let (id, name, address) = (id.text()?.into_owned(), name.text()?.into_owned(), address.text()?.into_owned());
     name::check(&id)?;
     name::check(&name)?;
-    let fingerprint = tls::unhex(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
+    let fingerprint =
+        tls::unhex(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
     if let Some(old) = management.mains.get(&id).filter(|old| old.link != request.link) {
         return match ctx.is_open(old.link) {
             true => Err(Fail::new(Code::Exists, "a server with this id is connected")),

@@ -178,7 +178,14 @@ pub fn server_lost(management: &mut Management, ctx: &mut Ctx<Management>, id: &
 }
 
 /// A main server reports how often a user is signed on there.
-pub fn presence(management: &mut Management, ctx: &mut Ctx<Management>, server: &str, user: &str, sessions: u64, status: &str) {
+pub fn presence(
+    management: &mut Management,
+    ctx: &mut Ctx<Management>,
+    server: &str,
+    user: &str,
+    sessions: u64,
+    status: &str,
+) {
     let folded = name::fold(user).into_owned();
     if !management.online.users.contains_key(&folded) {
         if sessions == 0 {

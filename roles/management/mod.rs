@@ -103,7 +103,6 @@ impl Management {
     pub fn set_ports(&mut self, ports: Vec<(&'static str, u16)>) {
         self.settings.ports = ports;
     }
-
 }
 
 /// The gate of what needs a LOGIN first.

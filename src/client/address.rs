@@ -79,7 +79,11 @@ mod tests {
     #[test]
     fn addresses_round_trip() {
         let print = "ab".repeat(32);
-        for text in [format!("convergia://127.0.0.1:64474#{print}"), format!("convergia://[::1]:5#{print}"), "convergia://chat.example:1".to_owned()] {
+        for text in [
+            format!("convergia://127.0.0.1:64474#{print}"),
+            format!("convergia://[::1]:5#{print}"),
+            "convergia://chat.example:1".to_owned(),
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         assert_eq!("convergia://h".parse::<Address>().unwrap().port, 64474);

@@ -212,7 +212,13 @@ impl Core {
     }
 
     /// Sends a request to the main server; the answer goes to `reply`.
-    pub fn request(&mut self, ctx: &mut Ctx<Core>, command: &str, fields: &[&[u8]], reply: channel::Sender<Result<Vec<u8>, Fail>>) {
+    pub fn request(
+        &mut self,
+        ctx: &mut Ctx<Core>,
+        command: &str,
+        fields: &[&[u8]],
+        reply: channel::Sender<Result<Vec<u8>, Fail>>,
+    ) {
         let Some(link) = self.main else {
             let fail = Fail::new(Code::Unavailable, "not connected at the moment; retry when the connection is back");
             let _ = reply.try_send(Err(fail));
@@ -293,7 +299,11 @@ impl Core {
     /// Closes every link but `keep`.
     fn drop_helpers(&mut self, ctx: &mut Ctx<Core>, keep: Option<LinkId>) {
         let candidates = std::mem::take(&mut self.candidates);
-        let links = candidates.iter().map(|candidate| candidate.link).chain(self.management.take()).chain(self.validation.take());
+        let links = candidates
+            .iter()
+            .map(|candidate| candidate.link)
+            .chain(self.management.take())
+            .chain(self.validation.take());
         for link in links.filter(|link| Some(*link) != keep) {
             if let Some(peer) = ctx.peer(link) {
                 *peer = Peer::Spent;
@@ -396,7 +406,8 @@ impl Core {
     fn validate_keys(&mut self, ctx: &mut Ctx<Core>) {
         let Some(validation) = self.validation.filter(|link| ctx.is_open(*link)) else { return };
         for index in 0..self.candidates.len() {
-            let Some(candidate) = self.candidates.get(index).filter(|c| c.result.is_none() && ctx.is_open(c.link)) else {
+            let Some(candidate) = self.candidates.get(index).filter(|c| c.result.is_none() && ctx.is_open(c.link))
+            else {
                 continue;
             };
             let Some(print) = ctx.info(candidate.link).and_then(|info| info.fingerprint) else { continue };
@@ -417,9 +428,12 @@ impl Core {
     }
 
     fn candidate_done(&mut self, ctx: &mut Ctx<Core>, index: usize, millis: Option<u64>) {
-        let Some(candidate) = self.candidates.get_mut(index).filter(|candidate| candidate.result.is_none()) else { return };
+        let Some(candidate) = self.candidates.get_mut(index).filter(|candidate| candidate.result.is_none()) else {
+            return;
+        };
         candidate.result = Some(millis);
-        let first = millis.is_some() && self.candidates.iter().filter(|c| matches!(c.result, Some(Some(_)))).count() == 1;
+        let first =
+            millis.is_some() && self.candidates.iter().filter(|c| matches!(c.result, Some(Some(_)))).count() == 1;
         if self.candidates.iter().all(|candidate| candidate.result.is_some()) {
             self.report_servers(ctx);
         } else if first {
@@ -445,7 +459,8 @@ impl Core {
             let [id, ticket] = data.take()?;
             let (id, ticket) = (id.text()?.into_owned(), ticket.unescape());
             let chosen = core.candidates.iter().find(|candidate| candidate.id == id).map(|candidate| candidate.link);
-            let link = chosen.ok_or_else(|| Fail::new(Code::Unavailable, "management names a server that it did not list"))?;
+            let link =
+                chosen.ok_or_else(|| Fail::new(Code::Unavailable, "management names a server that it did not list"))?;
             let user = core.options.user.clone();
             let then = core.step(move |core, ctx, _| {
                 core.signed_on(ctx, link, &id);
@@ -471,7 +486,9 @@ impl Core {
         if self.watched {
             // Changes of the map are told per connection.
             ctx.request(link, "GETSERVERMAP", &[], |core, ctx, answer| {
-                if let Ok(Ok(map)) = answer.map(|data| data.text().map(|text| text.lines().map(str::to_owned).collect())) {
+                if let Ok(Ok(map)) =
+                    answer.map(|data| data.text().map(|text| text.lines().map(str::to_owned).collect()))
+                {
                     core.tell(ctx, Event::Map(map));
                 }
             });
@@ -575,7 +592,9 @@ impl Role for Core {
         match gone.peer {
             Peer::Spent => {}
             Peer::Public | Peer::Management | Peer::Validation if self.main.is_some() => {}
-            Peer::Public | Peer::Management | Peer::Validation => self.failed(ctx, Fail::new(Code::Unavailable, gone.why)),
+            Peer::Public | Peer::Management | Peer::Validation => {
+                self.failed(ctx, Fail::new(Code::Unavailable, gone.why))
+            }
             Peer::Main(index) => {
                 log::debug!("a main server is not reachable: {}", gone.why);
                 if self.candidates.get(index).is_some_and(|candidate| candidate.link == link) {

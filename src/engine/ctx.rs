@@ -553,7 +553,8 @@ impl<R: Role> Ctx<R> {
             self.refused_jobs.push((token, Fail::new(Code::Busy, "the server is busy; retry later")));
             return;
         }
-        let work: Work = Box::new(move |connection| work(connection).map(|value| Box::new(value) as Box<dyn Any + Send>));
+        let work: Work =
+            Box::new(move |connection| work(connection).map(|value| Box::new(value) as Box<dyn Any + Send>));
         self.jobs.push(Job { lane, token, work });
     }
 

@@ -46,7 +46,9 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Strin
     };
     match run(connection) {
         Ok(None) => Ok(()),
-        Ok(Some(version)) => Err(format!("the database has version {version}; this program knows {}", migrations.len())),
+        Ok(Some(version)) => {
+            Err(format!("the database has version {version}; this program knows {}", migrations.len()))
+        }
         Err(error) => Err(error.to_string()),
     }
 }

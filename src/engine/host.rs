@@ -101,7 +101,13 @@ impl<R: Role> Host<R> {
     }
 
     /// A connection was accepted, before TLS. None: there are too many links; drop it.
-    pub fn accepted(&mut self, now: u64, port: PortKey, remote: Option<IpAddr>, local: Option<SocketAddr>) -> Option<LinkId> {
+    pub fn accepted(
+        &mut self,
+        now: u64,
+        port: PortKey,
+        remote: Option<IpAddr>,
+        local: Option<SocketAddr>,
+    ) -> Option<LinkId> {
         self.ctx.now = self.ctx.now.max(now);
         let internal = remote.is_none() && port != PortKey::Admin;
         if self.ctx.stopping || (self.ctx.open_links >= self.ctx.limits.links && !internal) {
@@ -258,7 +264,11 @@ impl<R: Role> Host<R> {
         }
         let row = match last {
             Some(row) if row.name.as_bytes() == packet.command => Some(*row),
-            _ => self.tables.get(table).and_then(|rows| rows.iter().find(|row| row.name.as_bytes() == packet.command)).copied(),
+            _ => self
+                .tables
+                .get(table)
+                .and_then(|rows| rows.iter().find(|row| row.name.as_bytes() == packet.command))
+                .copied(),
         };
         let Some(row) = row else {
             return self.built_in(id, packet);
@@ -483,8 +493,14 @@ impl<R: Role> Host<R> {
                     self.ctx.abort(id, "the reader does not read");
                 }
                 // Silence is no fault of a link whose requests we do not read.
-                State::Open if silent >= limits::SILENCE_GONE && !entry.blocked => self.ctx.abort(id, "silent for too long"),
-                State::Open if !entry.trusted && port_signs_on(entry.info.port) && now.saturating_sub(entry.born) >= limits::SIGN_ON => {
+                State::Open if silent >= limits::SILENCE_GONE && !entry.blocked => {
+                    self.ctx.abort(id, "silent for too long")
+                }
+                State::Open
+                    if !entry.trusted
+                        && port_signs_on(entry.info.port)
+                        && now.saturating_sub(entry.born) >= limits::SIGN_ON =>
+                {
                     self.ctx.abort(id, "no sign-on in time");
                 }
                 State::Open => {
@@ -604,7 +620,8 @@ impl<R: Role> super::ctx::Link<R> {
 impl<R: Role> Ctx<R> {
     /// Keeps a buffer for the next queue that fills.
     fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && buffer.capacity() <= limits::SPARE_BYTES && self.spare.len() < limits::SPARE_BUFFERS {
+        if buffer.capacity() > 0 && buffer.capacity() <= limits::SPARE_BYTES && self.spare.len() < limits::SPARE_BUFFERS
+        {
             buffer.clear();
             self.spare.push(buffer);
         }

@@ -256,7 +256,8 @@ impl Sim {
 
     /// Cuts every link between two nodes: what is under way is lost.
     pub fn cut(&mut self, a: NodeId, b: NodeId) {
-        let ends: Vec<End> = self.wires.iter().filter(|((node, _), wire)| *node == a && wire.to.0 == b).map(|(end, _)| *end).collect();
+        let ends: Vec<End> =
+            self.wires.iter().filter(|((node, _), wire)| *node == a && wire.to.0 == b).map(|(end, _)| *end).collect();
         for end in ends {
             self.break_wire(end, "the link was cut");
             self.later(end, "the link was cut");
@@ -518,7 +519,8 @@ impl Sim {
     }
 
     fn transmit(&mut self, end: End, chunk: &[u8]) {
-        let mut cuts: Vec<usize> = (1..self.faults.pieces.max(1)).map(|_| self.rng.random_range(0..=chunk.len())).collect();
+        let mut cuts: Vec<usize> =
+            (1..self.faults.pieces.max(1)).map(|_| self.rng.random_range(0..=chunk.len())).collect();
         cuts.push(chunk.len());
         cuts.sort_unstable();
         let mut from = 0;

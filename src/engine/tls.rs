@@ -112,7 +112,8 @@ fn self_signed(certificate: &Path, key: &Path) -> Result<(), String> {
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(2120, 1, 1);
     let made = params.self_signed(&pair).map_err(|error| fail(&error))?;
-    files::replace(key, pair.serialize_pem().as_bytes(), 0o600).map_err(|error| format!("{}: {error}", key.display()))?;
+    files::replace(key, pair.serialize_pem().as_bytes(), 0o600)
+        .map_err(|error| format!("{}: {error}", key.display()))?;
     files::replace(certificate, made.pem().as_bytes(), 0o600)
         .map_err(|error| format!("{}: {error}", certificate.display()))
 }

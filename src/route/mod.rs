@@ -79,7 +79,8 @@ impl<S: Copy + PartialEq> Table<S> {
 
     /// A session of the user ends. Returns how many the user still has here.
     pub fn sign_off(&mut self, user: UserRef, session: S) -> usize {
-        let Some(slot) = self.slots.get_mut(user.index as usize).filter(|slot| slot.generation == user.generation) else {
+        let Some(slot) = self.slots.get_mut(user.index as usize).filter(|slot| slot.generation == user.generation)
+        else {
             return 0;
         };
         let Some(entry) = slot.user.as_mut() else { return 0 };

@@ -48,7 +48,16 @@ pub struct LinkTask<R: Role, S> {
 impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
     /// A task for a link that was opened in the host.
     pub fn new(handle: Handle<R>, link: LinkId, stream: S) -> LinkTask<R, S> {
-        LinkTask { handle, link, stream, stage: Stage::Running, chunk: Vec::new(), written: 0, read: true, ended: false }
+        LinkTask {
+            handle,
+            link,
+            stream,
+            stage: Stage::Running,
+            chunk: Vec::new(),
+            written: 0,
+            read: true,
+            ended: false,
+        }
     }
 
     fn gone(&mut self, why: &str) -> Poll<()> {

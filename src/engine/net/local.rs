@@ -54,7 +54,8 @@ impl<R: Role> LocalPort for Handle<R> {
 /// Links the role behind `handle` to the role of this process that listens on `port`.
 pub fn connect<R: Role>(handle: &Handle<R>, link: LinkId, port: PortKey) -> Result<(), String> {
     let here: Arc<dyn LocalPort> = Arc::new(handle.clone());
-    let there = handle.shared.registry.find(port).ok_or_else(|| format!("no role of this process has {}", port.name()))?;
+    let there =
+        handle.shared.registry.find(port).ok_or_else(|| format!("no role of this process has {}", port.name()))?;
     let other = there.accept(port).ok_or("the other role takes no more links")?;
     if !there.open(other) || !here.open(link) {
         there.gone(other, "not wanted any more");

@@ -252,9 +252,10 @@ impl<R: Role> Handle<R> {
         };
         let print = tls::fingerprint(first);
         match verify {
-            Verify::Pinned(pin) if pin != print => {
-                Err(format!("{address}: its certificate is not the one with the expected fingerprint {}", tls::hex(&pin)))
-            }
+            Verify::Pinned(pin) if pin != print => Err(format!(
+                "{address}: its certificate is not the one with the expected fingerprint {}",
+                tls::hex(&pin)
+            )),
             _ => Ok((stream, print)),
         }
     }
