@@ -10,7 +10,7 @@ use rand::RngExt;
 use subtle::ConstantTimeEq;
 
 /// Pixels.
-const WIDTH: usize = 240;
+const WIDTH: usize = 260;
 /// Pixels.
 const HEIGHT: usize = 80;
 
@@ -71,7 +71,7 @@ fn glyph(letter: char) -> &'static [Stroke] {
         'E' => &[Line(&[(0.95, 0.0), (0.05, 0.0), (0.05, 1.0), (0.95, 1.0)]), Line(&[(0.05, 0.5), (0.8, 0.5)])],
         'H' => &[Line(&[(0.0, 0.0), (0.0, 1.0)]), Line(&[(1.0, 0.0), (1.0, 1.0)]), Line(&[(0.0, 0.5), (1.0, 0.5)])],
         'K' => &[Line(&[(0.0, 0.0), (0.0, 1.0)]), Line(&[(0.95, 0.0), (0.0, 0.6)]), Line(&[(0.3, 0.41), (1.0, 1.0)])],
-        'M' => &[Line(&[(-0.1, 1.0), (-0.05, 0.0), (0.5, 0.65), (1.05, 0.0), (1.1, 1.0)])],
+        'M' => &[Line(&[(0.0, 1.0), (0.04, 0.0), (0.5, 0.65), (0.96, 0.0), (1.0, 1.0)])],
         'N' => &[Line(&[(0.0, 1.0), (0.0, 0.0), (1.0, 1.0), (1.0, 0.0)])],
         'P' => &[
             Line(&[(0.05, 1.0), (0.05, 0.0), (0.55, 0.0)]),
@@ -140,13 +140,10 @@ impl Field {
         }
     }
 
-    /// Covers what is within `radius` with `shade`, which is given the column and the row.
-    fn fill(&self, picture: &mut [f32], radius: f32, shade: impl Fn(f32, f32) -> f32) {
-        for (i, (pixel, distance)) in picture.iter_mut().zip(&self.0).enumerate() {
-            let cover = (radius + 0.5 - distance).clamp(0.0, 1.0);
-            if cover > 0.0 {
-                *pixel += (shade((i % WIDTH) as f32, (i / WIDTH) as f32) - *pixel) * cover;
-            }
+    /// Sets what is within `radius` to 1, and its rim to less.
+    fn fill(&self, picture: &mut [f32], radius: f32) {
+        for (pixel, distance) in picture.iter_mut().zip(&self.0) {
+            *pixel = pixel.max((radius + 0.5 - distance).clamp(0.0, 1.0));
         }
     }
 }
@@ -173,51 +170,80 @@ impl Wave {
     }
 }
 
+/// The picture in shades, 0 to 255, row by row.
 fn paint<R: Rng>(answer: &str, rng: &mut R) -> Vec<f32> {
-    let (width, height) = (WIDTH as f32, HEIGHT as f32);
-    let warps = [Wave::new(rng, 60.0, 90.0), Wave::new(rng, 60.0, 90.0)];
-    let warp = |(x, y): Point| (x + 2.5 * warps[0].at(x, y), y + 2.5 * warps[1].at(x, y));
-    let paper = Wave::new(rng, 90.0, 160.0);
-    let ink = Wave::new(rng, 60.0, 120.0);
-    let radius = rng.random_range(3.2..3.8);
+    let mut ink = vec![0.0; WIDTH * HEIGHT];
+    let radius = rng.random_range(3.5..4.0);
+    write(answer, rng, radius).fill(&mut ink, radius);
 
-    let mut picture: Vec<f32> = Vec::with_capacity(WIDTH * HEIGHT);
-    for i in 0..WIDTH * HEIGHT {
-        picture.push(222.0 + 28.0 * paper.at((i % WIDTH) as f32, (i / WIDTH) as f32));
+    // Light and dark change places along a curve and within a thread, both from end to end. The eye does not mind;
+    // whatever looks for dark on light, or for separate shapes, finds each character in pieces that belong to its neighbours.
+    let side = if rng.random_bool(0.5) { 1.0 } else { -1.0 };
+    let edge = curve(rng, 3.0 * side);
+    let mut thread = Field::new();
+    thread.stroke(&curve(rng, -9.0 * side), 3.0);
+    let mut threads = vec![0.0; WIDTH * HEIGHT];
+    thread.fill(&mut threads, 0.9);
+
+    let light = Wave::new(rng, 90.0, 160.0);
+    let dark = Wave::new(rng, 60.0, 120.0);
+    let mut picture = Vec::with_capacity(WIDTH * HEIGHT);
+    for (i, (ink, thread)) in ink.into_iter().zip(threads).enumerate() {
+        let (x, y) = ((i % WIDTH) as f32, (i / WIDTH) as f32);
+        let below = ((y - edge[i % WIDTH].1) * side + 0.5).clamp(0.0, 1.0);
+        let darkness = exchange(exchange(ink, thread), below);
+        let (light, dark) = (228.0 + 24.0 * light.at(x, y), 48.0 + 32.0 * dark.at(x, y));
+        picture.push(light + (dark - light) * darkness);
     }
+    picture
+}
 
-    let count = answer.chars().count() as f32;
-    let step = (width - 24.0) / count;
+/// `a`, or its opposite as far as `b`; both 0 to 1.
+fn exchange(a: f32, b: f32) -> f32 {
+    a + b - 2.0 * a * b
+}
+
+/// Where the strokes of the answer are, which are `radius` thick on either side.
+fn write<R: Rng>(answer: &str, rng: &mut R, radius: f32) -> Field {
+    let warps = [Wave::new(rng, 60.0, 90.0), Wave::new(rng, 60.0, 90.0)];
+    let share = |letter| match letter {
+        'M' => 1.3,
+        'X' | 'K' | 'N' | 'A' => 1.1,
+        _ => 1.0,
+    };
+    let step = (WIDTH as f32 - 12.0) / answer.chars().map(share).sum::<f32>();
+    let mut left = 6.0;
     let swing = rng.random_range(0.0..2.0 * PI);
-    let mut all = Field::new();
+    let mut strokes = Field::new();
     for (i, letter) in answer.chars().enumerate() {
-        let middle = (12.0 + step * (i as f32 + 0.5), height / 2.0 + 5.0 * (swing + i as f32 * 1.9).sin());
-        let angle = rng.random_range(-0.3..0.3_f32);
-        let shear = rng.random_range(-0.2..0.2);
-        let (w, h) = (step * rng.random_range(0.72..0.82), rng.random_range(40.0..48.0));
-        let place = |(x, y): Point| {
-            let (x, y) = ((x - 0.5) * w, (y - 0.5) * h);
-            let x = x - shear * y;
-            warp((middle.0 + x * angle.cos() - y * angle.sin(), middle.1 + x * angle.sin() + y * angle.cos()))
-        };
+        let i = i as f32;
+        let room = step * share(letter);
+        let (middle, level) = (left + room / 2.0, HEIGHT as f32 / 2.0 + 5.0 * (swing + i * 1.9).sin());
+        left += room;
+        let (sin, cos) = rng.random_range(-0.13..0.13_f32).sin_cos();
+        let shear = rng.random_range(-0.1..0.1);
+        // A stroke reaches past the box, so the characters touch.
+        let (width, height) = (room - 2.0 * radius, rng.random_range(42.0..50.0));
+        let width = width.min(34.0) * rng.random_range(0.85..0.98);
         for stroke in glyph(letter) {
-            let points: Vec<Point> = flatten(stroke).into_iter().map(place).collect();
-            all.stroke(&points, radius + 1.0);
+            let place = |(x, y): Point| {
+                let (x, y) = ((x - 0.5) * width, (y - 0.5) * height);
+                let x = x - shear * y;
+                let (x, y) = (middle + x * cos - y * sin, level + x * sin + y * cos);
+                (x + 2.0 * warps[0].at(x, y), y + 2.0 * warps[1].at(x, y))
+            };
+            strokes.stroke(&flatten(stroke).into_iter().map(place).collect::<Vec<_>>(), radius + 1.0);
         }
     }
-    for side in [-1.0, 1.0] {
-        let start = height / 2.0 + side * rng.random_range(8.0..20.0);
-        let rise = rng.random_range(8.0..14.0) * side;
-        let length = rng.random_range(110.0..170.0);
-        let phase = rng.random_range(0.0..2.0 * PI);
-        let points: Vec<Point> = (0..=40)
-            .map(|i| i as f32 / 40.0 * (width - 8.0) + 4.0)
-            .map(|x| (x, start + rise * (x / length * 2.0 * PI + phase).sin()))
-            .collect();
-        all.stroke(&points, radius + 1.0);
-    }
-    all.fill(&mut picture, radius, |x, y| 55.0 + 45.0 * ink.at(x, y));
-    picture
+    strokes
+}
+
+/// A wave from the left to the right of the picture, a point per pixel, `lower` than its middle.
+fn curve<R: Rng>(rng: &mut R, lower: f32) -> Vec<Point> {
+    let middle = HEIGHT as f32 / 2.0 + lower + rng.random_range(-4.0..4.0);
+    let rise = rng.random_range(7.0..13.0);
+    let wave = Wave { x: 2.0 * PI / rng.random_range(90.0..160.0), y: 0.0, phase: rng.random_range(0.0..2.0 * PI) };
+    (0..WIDTH).map(|x| x as f32).map(|x| (x, middle + rise * wave.at(x, 0.0))).collect()
 }
 
 fn encode(picture: &[f32]) -> Vec<u8> {

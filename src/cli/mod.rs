@@ -1,4 +1,5 @@
 //! stub until merged
+pub mod picture;
 #[derive(argh::FromArgs)]
 /// stub
 #[argh(subcommand)]
