@@ -111,6 +111,7 @@ impl Gray {
         self.each(|x, y| if is_dark(x, y) == ((y >= splits[x]) == turn_below) { 255 } else { 0 })
     }
 
+    /// Enlarged and blurred, so that the edges are smooth.
     fn upscale(&self, times: usize) -> Gray {
         let (width, height) = (self.width * times, self.height * times);
         let pixels = (0..width * height)
@@ -123,10 +124,9 @@ impl Gray {
 /// What an attacker does to the picture first.
 type Filter = (&'static str, fn(&Gray) -> Gray);
 
-const FILTERS: [Filter; 5] = [
+const FILTERS: [Filter; 4] = [
     ("as it is", Gray::clone),
-    ("threshold, 3x upscale, blur", |gray| gray.threshold().upscale(3)),
-    ("median, threshold", |gray| gray.median(2).threshold()),
+    ("median, 3x upscale, blur, threshold", |gray| gray.median(1).upscale(3).threshold()),
     ("edges", |gray| gray.edges().threshold()),
     ("turned back, median", |gray| gray.threshold().turned_back().median(2)),
 ];
