@@ -46,7 +46,7 @@ impl Gray {
         };
         // A frame of an animation may be smaller than the whole.
         let width = usize::try_from(frame.width).ok()?;
-        (width > 0 && !pixels.is_empty() && pixels.len() % width == 0).then_some(Gray { width, pixels })
+        (width > 0 && !pixels.is_empty() && pixels.len().is_multiple_of(width)).then_some(Gray { width, pixels })
     }
 
     /// At most `columns` wide; each pixel is the mean of those it stands for.
