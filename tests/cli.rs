@@ -307,7 +307,10 @@ fn the_operator() {
     let data_dir = server.data_dir().to_str().expect("UTF-8").to_owned();
     person.run(&["admin", "--data-dir", &data_dir, "kick", "alice", "--reason", "a break"]).expect(0);
     assert_eq!(chat.event("disconnected")["reason"], "a break");
-    chat.event("signed_on");
+    // Whoever was sent away does not come back by itself.
+    chat.event("failed");
+    assert_eq!(chat.end(), 1);
+    let chat = Chat::open(&person, &["--user", "alice"]);
     person.run(&["admin", "user", "disable", "alice"]).expect(0);
     chat.event("failed");
     assert_eq!(chat.end(), 1);

@@ -45,15 +45,24 @@ fn get(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     if !main.map.watchers.contains(&request.link) {
         main.map.watchers.push(request.link);
     }
-    if let Some(lines) = &main.map.lines {
-        return Ok(Answer::Data(text(lines.values())));
+    match (&main.map.lines, main.management.link()) {
+        (Some(lines), None) => Ok(Answer::Data(text(lines.values()))),
+        (None, None) => Err(Fail::new(Code::Unavailable, "the management server is not reachable; retry later")),
+        (None, Some(_)) => {
+            main.map.waiting.push(request.later());
+            ask(main, ctx);
+            Ok(Answer::Later)
+        }
+        (Some(_), Some(management)) => {
+            // So that who has just signed on sees itself.
+            let later = request.later();
+            ctx.request(management, "SYNCMAP", &[], move |main, ctx, _| {
+                let map = main.map.lines.as_ref().map(|lines| text(lines.values()));
+                ctx.answer(&later, map.ok_or_else(|| Fail::internal("the copy of the map is gone")));
+            });
+            Ok(Answer::Later)
+        }
     }
-    if main.management.link().is_none() {
-        return Err(Fail::new(Code::Unavailable, "the management server is not reachable; retry later"));
-    }
-    main.map.waiting.push(request.later());
-    ask(main, ctx);
-    Ok(Answer::Later)
 }
 
 fn text<'a>(lines: impl Iterator<Item = &'a String>) -> Vec<u8> {

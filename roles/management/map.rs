@@ -34,7 +34,12 @@ pub struct Online {
     watchers: Vec<LinkId>,
     changed: BTreeMap<String, String>,
     timer: bool,
+    /// Users whose ticket was just found good, by folded name: their sign-on is about to be reported.
+    expected: HashMap<String, UserId>,
 }
+
+/// Users expected at once; more are looked up in the database.
+const EXPECTED: usize = 10_000;
 
 #[derive(Debug)]
 struct Presence {
@@ -48,6 +53,14 @@ struct Presence {
 }
 
 impl Online {
+    /// A ticket of this user was found good.
+    pub fn expect(&mut self, folded: String, id: UserId) {
+        if self.expected.len() >= EXPECTED {
+            self.expected.clear();
+        }
+        self.expected.insert(folded, id);
+    }
+
     /// Users that are signed on.
     pub fn len(&self) -> usize {
         self.users.len()
@@ -71,6 +84,9 @@ impl Online {
 
 pub const WATCH_MAP: Command<Management> =
     Command { name: "WATCHMAP", ports: &[PortKey::MainManagement], args: "", gate: main_server, run: watch };
+
+pub const SYNC_MAP: Command<Management> =
+    Command { name: "SYNCMAP", ports: &[PortKey::MainManagement], args: "", gate: main_server, run: sync };
 
 fn server_id(id: &str) -> String {
     format!("server-{id}")
@@ -142,16 +158,27 @@ fn tell(management: &mut Management, ctx: &mut Ctx<Management>, line: String) {
     if std::mem::replace(&mut management.online.timer, true) {
         return;
     }
-    ctx.after(GATHER, |management, ctx| {
-        management.online.timer = false;
-        let changed: Vec<String> = std::mem::take(&mut management.online.changed).into_values().collect();
-        let lines = changed.join("\n");
-        for link in &management.online.watchers {
-            if ctx.push(*link, "MAPCHANGED", &[lines.as_bytes()]).is_err() {
-                log::warn!("a main server does not read its updates of the map");
-            }
+    ctx.after(GATHER, send_changes);
+}
+
+fn send_changes(management: &mut Management, ctx: &mut Ctx<Management>) {
+    management.online.timer = false;
+    let changed: Vec<String> = std::mem::take(&mut management.online.changed).into_values().collect();
+    if changed.is_empty() {
+        return;
+    }
+    let lines = changed.join("\n");
+    for link in &management.online.watchers {
+        if ctx.push(*link, "MAPCHANGED", &[lines.as_bytes()]).is_err() {
+            log::warn!("a main server does not read its updates of the map");
         }
-    });
+    }
+}
+
+/// What changed so far is sent before the answer: after it, a copy shows all that its main server has reported.
+fn sync(management: &mut Management, ctx: &mut Ctx<Management>, _: &Request<'_>) -> Result<Answer, Fail> {
+    send_changes(management, ctx);
+    Ok(Answer::Ok)
 }
 
 /// A main server came.
@@ -191,19 +218,22 @@ pub fn presence(
         if sessions == 0 {
             return;
         }
-        let fresh = Presence { name: user.to_owned(), id: None, servers: BTreeMap::new(), status: String::new() };
+        let id = management.online.expected.remove(&folded);
+        let fresh = Presence { name: user.to_owned(), id, servers: BTreeMap::new(), status: String::new() };
         management.online.users.insert(folded.clone(), fresh);
         let (wanted, back) = (folded.clone(), folded.clone());
-        ctx.query(
-            move |db| users::find(db, &wanted),
-            move |management, ctx, found| {
-                let Ok(Some(found)) = found else { return };
-                let Some(presence) = management.online.users.get_mut(&back) else { return };
-                presence.id = Some(found.id);
-                let line = user_line(found.id, &presence.name, Some(presence));
-                tell(management, ctx, line);
-            },
-        );
+        if id.is_none() {
+            ctx.query(
+                move |db| users::find(db, &wanted),
+                move |management, ctx, found| {
+                    let Ok(Some(found)) = found else { return };
+                    let Some(presence) = management.online.users.get_mut(&back) else { return };
+                    presence.id = Some(found.id);
+                    let line = user_line(found.id, &presence.name, Some(presence));
+                    tell(management, ctx, line);
+                },
+            );
+        }
     }
     if let Some(presence) = management.online.users.get_mut(&folded) {
         presence.status = status.chars().map(|c| if c == '|' || c.is_control() { ' ' } else { c }).take(256).collect();

@@ -159,6 +159,7 @@ impl Role for Management {
             mains::PRESENCE,
             mains::LOOKUP,
             map::WATCH_MAP,
+            map::SYNC_MAP,
             admin::USERS,
             admin::USER_ADD,
             admin::USER_STATE,

@@ -41,10 +41,13 @@ fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
     let later = request.later();
     ctx.query(
         move |db| users::find(db, &folded),
-        move |_, ctx, found| {
+        move |management, ctx, found| {
             // Disabled or deleted since the ticket was given.
             let gone = || Fail::new(Code::Wrong, "this ticket is not good");
             let user = found.and_then(|found| found.filter(|user| user.state == State::Active).ok_or_else(gone));
+            if let Ok(user) = &user {
+                management.online.expect(name::fold(&user.name).into_owned(), user.id);
+            }
             ctx.answer(&later, user.map(|user| user.name.into_bytes()));
         },
     );
