@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     }
     match args.command {
         Some(command) => cli::run(command),
-        None => serve(args),
+        None => serve(args, words.first().map_or("convergia", String::as_str)),
     }
 }
 
@@ -92,7 +92,7 @@ fn wrong_usage(text: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn serve(args: Args) -> ExitCode {
+fn serve(args: Args, program: &str) -> ExitCode {
     let overrides = Overrides {
         config: args.config,
         data_dir: args.data_dir,
@@ -116,7 +116,7 @@ fn serve(args: Args) -> ExitCode {
         report(panic);
         std::process::abort();
     }));
-    match run(config, &overrides, args.ready_file) {
+    match run(config, &overrides, args.ready_file, program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("convergia: {error}");
@@ -125,7 +125,7 @@ fn serve(args: Args) -> ExitCode {
     }
 }
 
-fn run(config: Config, overrides: &Overrides, ready_file: Option<PathBuf>) -> Result<(), String> {
+fn run(config: Config, overrides: &Overrides, ready_file: Option<PathBuf>, program: &str) -> Result<(), String> {
     raise_open_files();
     rt::set_up();
     io::set_threads(config.engine.threads);
@@ -142,7 +142,7 @@ fn run(config: Config, overrides: &Overrides, ready_file: Option<PathBuf>) -> Re
     if let Some(path) = ready_file {
         files::replace(&path, node.ready()?.as_bytes(), 0o644).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    print!("{}", node.welcome()?);
+    print!("{}", node.welcome(program)?);
     // This thread only waits: if it drove the runtime too, every wake-up would have two threads to choose from.
     while let Ok(Signal::Hup) = signals.recv() {
         match config::load(overrides).map_err(|error| error.to_string()).and_then(|fresh| node.reload(fresh)) {

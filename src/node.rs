@@ -201,18 +201,18 @@ impl Node {
         Ok(format!("{ready}\n"))
     }
 
-    /// Where to go next, for a person at the terminal.
+    /// Where to go next, for a person at the terminal who started `program`.
     ///
     /// # Errors
     /// As `start`.
-    pub fn welcome(&self) -> Result<String, String> {
+    pub fn welcome(&self, program: &str) -> Result<String, String> {
         let roles: Vec<&str> = self.config.roles.iter().map(|role| role.name()).collect();
         Ok(format!(
             "Convergia {} is running: {}.\n\
              Data: {}\n\
              Address: {}\n\n\
-             In a second terminal:  convergia register alice   and then  convergia chat\n\
-             In a third:            convergia register bob     and then  convergia chat --user bob alice\n\
+             In a second terminal:  {program} register alice   and then  {program} chat\n\
+             In a third:            {program} register bob     and then  {program} chat --user bob alice\n\
              On another machine, add  --server ADDRESS  (start this one with  --bind 0.0.0.0  first).\n\
              Stop with Ctrl-C.\n",
             env!("CARGO_PKG_VERSION"),
