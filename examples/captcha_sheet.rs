@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut width = 0;
     for row in 0..ROWS {
         for column in 0..COLUMNS {
-            let captcha = captcha::draw(&mut rng);
+            let captcha = captcha::draw(&mut rng)?;
             let mut reader = png::Decoder::new(Cursor::new(&captcha.png)).read_info()?;
             let mut pixels = vec![0; reader.output_buffer_size().ok_or("too large")?];
             let info = reader.next_frame(&mut pixels)?;

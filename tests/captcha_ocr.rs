@@ -166,7 +166,7 @@ fn tesseract_reads_fewer_than_2_of_100() {
 
     println!("seed {SEED}");
     let mut rng = StdRng::seed_from_u64(SEED);
-    let captchas: Vec<Captcha> = (0..COUNT).map(|_| captcha::draw(&mut rng)).collect();
+    let captchas: Vec<Captcha> = (0..COUNT).map(|_| captcha::draw(&mut rng).unwrap()).collect();
     let scratch = Scratch(std::env::temp_dir().join(format!("convergia-captcha-{}", std::process::id())));
     std::fs::create_dir_all(&scratch.0).unwrap();
 

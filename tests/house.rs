@@ -176,9 +176,9 @@ fn no_panic_is_asked_for_outside_tests() {
     let mut broken = Vec::new();
     for source in sources(&["src", "roles"]).into_iter().filter(|source| !source.is_test()) {
         for (n, line) in source.code() {
-            let asked =
-                [".unwrap()", ".expect(", "todo!", "unimplemented!", "dbg!"].iter().any(|word| line.contains(word));
-            if asked {
+            // A method of ours may be called `expect` too; the one that panics takes words.
+            let words = [".unwrap()", ".expect(\"", ".expect(&", "todo!", "unimplemented!", "dbg!"];
+            if words.iter().any(|word| line.contains(word)) || line.ends_with(".expect(") {
                 broken.push(format!("{}:{n}: {}", source.path, line.trim()));
             }
         }

@@ -71,7 +71,7 @@ fn register(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
             let mut seed = [0; 32];
             rand::Rng::fill_bytes(ctx.rng(), &mut seed);
             ctx.heavy(
-                move || Ok(captcha::draw(&mut StdRng::from_seed(seed))),
+                move || captcha::draw(&mut StdRng::from_seed(seed)),
                 move |management, ctx, drawn| match drawn {
                     Ok(drawn) => {
                         let pending = Pending { answer: drawn.answer, ..pending };

@@ -9,6 +9,8 @@ use rand::Rng;
 use rand::RngExt;
 use subtle::ConstantTimeEq;
 
+use crate::wire::Fail;
+
 /// Pixels.
 const WIDTH: usize = 260;
 /// Pixels.
@@ -26,8 +28,8 @@ pub struct Captcha {
     pub png: Vec<u8>,
 }
 
-/// Draws a new captcha; a millisecond or two of work.
-pub fn draw<R: Rng>(rng: &mut R) -> Captcha {
+/// Draws a new captcha; a millisecond or two of work. FAIL INTERNAL when there is no picture to be had.
+pub fn draw<R: Rng>(rng: &mut R) -> Result<Captcha, Fail> {
     let letters = ALPHABET.as_bytes();
     let count = rng.random_range(5..=6);
     let mut answer = String::with_capacity(count);
@@ -37,8 +39,8 @@ pub fn draw<R: Rng>(rng: &mut R) -> Captcha {
             answer.push(letter);
         }
     }
-    let png = encode(&paint(&answer, rng));
-    Captcha { answer, png }
+    let png = encode(&paint(&answer, rng)).map_err(Fail::internal)?;
+    Ok(Captcha { answer, png })
 }
 
 /// Whether `typed` is the answer, without regard to case and blanks. Takes the same time wherever they differ.
@@ -245,7 +247,7 @@ fn curve<R: Rng>(rng: &mut R, lower: f32) -> Vec<Point> {
     (0..WIDTH).map(|x| x as f32).map(|x| (x, middle + rise * wave.at(x, 0.0))).collect()
 }
 
-fn encode(picture: &[f32]) -> Vec<u8> {
+fn encode(picture: &[f32]) -> Result<Vec<u8>, png::EncodingError> {
     // Steps of 8 are hardly seen, and the file is a third of the size.
     let bytes: Vec<u8> = picture.iter().map(|shade| (*shade as u8) & !7).collect();
     let mut file = Vec::new();
@@ -253,9 +255,8 @@ fn encode(picture: &[f32]) -> Vec<u8> {
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_filter(png::Filter::NoFilter);
-    // Writing to memory, with the right count of bytes, cannot fail.
-    encoder.write_header().and_then(|mut writer| writer.write_image_data(&bytes)).expect("a PNG in memory");
-    file
+    encoder.write_header()?.write_image_data(&bytes)?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -271,7 +272,7 @@ mod tests {
     fn the_picture_is_a_small_gray_png() {
         let mut rng = StdRng::seed_from_u64(1);
         for _ in 0..50 {
-            let captcha = draw(&mut rng);
+            let captcha = draw(&mut rng).unwrap();
             assert!(captcha.png.len() < 6 * 1024, "{} bytes", captcha.png.len());
             let mut reader = png::Decoder::new(std::io::Cursor::new(&captcha.png)).read_info().unwrap();
             let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -286,7 +287,7 @@ mod tests {
     #[test]
     fn answers_vary_and_keep_to_the_alphabet() {
         let mut rng = StdRng::seed_from_u64(2);
-        let answers: Vec<String> = (0..200).map(|_| draw(&mut rng).answer).collect();
+        let answers: Vec<String> = (0..200).map(|_| draw(&mut rng).unwrap().answer).collect();
         assert_eq!(answers.iter().collect::<HashSet<_>>().len(), 200);
         assert!(answers.iter().all(|answer| (5..=6).contains(&answer.len())));
         let used: HashSet<char> = answers.iter().flat_map(|answer| answer.chars()).collect();
