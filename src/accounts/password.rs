@@ -1,16 +1,19 @@
 //! Passwords: Argon2id, and a type that wipes itself.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::OnceLock;
 
 use argon2::password_hash::phc::Output;
 use argon2::password_hash::phc::ParamsString;
 use argon2::password_hash::phc::Salt;
+use argon2::Algorithm;
 use argon2::Argon2;
+use argon2::Block;
 use argon2::Params;
 use argon2::PasswordHash;
-use argon2::PasswordHasher;
-use argon2::PasswordVerifier;
+use argon2::Version;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::secret;
@@ -58,12 +61,12 @@ pub fn check(bytes: &[u8]) -> Result<(), Fail> {
 }
 
 /// Hashes a password with a fresh salt: a PHC string (`$argon2id$v=19$m=19456,t=2,p=1$…`). About 30 ms and
-/// 19 MiB: for a worker thread. BADARGS for what is no password.
+/// 19 MiB, which the thread keeps: for a worker thread. BADARGS for what is no password.
 pub fn hash(password: &[u8]) -> Result<String, Fail> {
     check(password)?;
     let salt: [u8; Salt::RECOMMENDED_LENGTH] = secret::system()?;
-    let hash = argon2()?.hash_password_with_salt(password, &salt).map_err(Fail::internal)?;
-    Ok(hash.to_string())
+    let output = compute(params()?, password, &salt)?;
+    phc(&salt, &*output)
 }
 
 /// Whether `password` is the one behind the PHC string; takes as long as [`hash`], whatever the answer.
@@ -72,8 +75,39 @@ pub fn verify(phc: &str, password: &[u8]) -> bool {
     if check(password).is_err() {
         return false;
     }
-    let Ok(argon2) = argon2() else { return false };
-    PasswordHash::new(phc).is_ok_and(|hash| argon2.verify_password(password, &hash).is_ok())
+    let Ok(hash) = PasswordHash::new(phc) else { return false };
+    let (Some(salt), Some(right), Ok(params)) = (&hash.salt, &hash.hash, Params::try_from(&hash)) else { return false };
+    match compute(params, password, salt) {
+        Ok(output) => output.ct_eq(right.as_ref()).into(),
+        Err(_) => false,
+    }
+}
+
+/// Argon2id in memory that the thread keeps for the next time: 19 MiB that come and go leave holes in the heap, and
+/// the process grows with every sign-on.
+fn compute(params: Params, password: &[u8], salt: &[u8]) -> Result<Zeroizing<[u8; Params::DEFAULT_OUTPUT_LEN]>, Fail> {
+    thread_local! {
+        static BLOCKS: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+    }
+    let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
+    BLOCKS.with_borrow_mut(|blocks| {
+        blocks.resize(params.block_count(), Block::default());
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into_with_memory(password, salt, &mut *output, blocks.as_mut_slice())
+            .map_err(Fail::internal)
+    })?;
+    Ok(output)
+}
+
+fn phc(salt: &[u8], output: &[u8]) -> Result<String, Fail> {
+    let hash = PasswordHash {
+        algorithm: argon2::ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params()?).map_err(Fail::internal)?,
+        salt: Some(Salt::new(salt).map_err(Fail::internal)?),
+        hash: Some(Output::new(output).map_err(Fail::internal)?),
+    };
+    Ok(hash.to_string())
 }
 
 /// A PHC string that no password fits, for users who do not exist: checking against it takes the same time.
@@ -86,22 +120,11 @@ pub fn dummy() -> &'static str {
 fn make_dummy() -> Result<String, Fail> {
     let salt: [u8; Salt::RECOMMENDED_LENGTH] = secret::system()?;
     let output: [u8; Params::DEFAULT_OUTPUT_LEN] = secret::system()?;
-    let hash = PasswordHash {
-        algorithm: argon2::ARGON2ID_IDENT,
-        version: Some(argon2::Version::V0x13.into()),
-        params: ParamsString::try_from(&params()?).map_err(Fail::internal)?,
-        salt: Some(Salt::new(&salt).map_err(Fail::internal)?),
-        hash: Some(Output::new(&output).map_err(Fail::internal)?),
-    };
-    Ok(hash.to_string())
+    phc(&salt, &output)
 }
 
 fn params() -> Result<Params, Fail> {
     Params::new(MEMORY, PASSES, LANES, None).map_err(Fail::internal)
-}
-
-fn argon2() -> Result<Argon2<'static>, Fail> {
-    Ok(Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params()?))
 }
 
 #[cfg(test)]

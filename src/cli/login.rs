@@ -8,6 +8,7 @@ use serde_json::json;
 use super::outcome;
 use super::outcome::Stop;
 use super::password;
+use super::program;
 use super::session;
 use super::state::State;
 use crate::engine::rt;
@@ -57,7 +58,7 @@ impl Login {
         rt::block_on(session.client.sign_off());
         match self.json {
             true => outcome::line(json!({ "ok": true, "user": user, "server": address.to_string() })),
-            false => outcome::line(format_args!("{user} is signed on. Next: convergia chat")),
+            false => outcome::line(format_args!("{user} is signed on. Next: {} chat", program())),
         }
         Ok(())
     }

@@ -66,3 +66,8 @@ pub fn run(command: Command) -> ExitCode {
         }
     }
 }
+
+/// How this program was started, for the commands that it proposes.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "convergia".to_owned())
+}

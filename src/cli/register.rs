@@ -16,6 +16,7 @@ use super::outcome::Stop;
 use super::password;
 use super::picture;
 use super::places;
+use super::program;
 use super::session;
 use super::state::State;
 use super::text;
@@ -67,13 +68,13 @@ impl Register {
         let password = password::read(self.password_file.as_deref(), &format!("A password for {user}: "), true)?;
         rt::block_on(self.register(&address, &user, &password))?;
         let session = rt::block_on(session::with_password(&address, &user, password, false)).map_err(|stop| {
-            Stop::Refused(format!("the account {user} was made.\n{}\nNext: convergia login {user}", stop.words()))
+            Stop::Refused(format!("the account {user} was made.\n{}\nNext: {} login {user}", stop.words(), program()))
         })?;
         session::remember(&session, self.server.is_some());
         rt::block_on(session.client.sign_off());
         match self.json {
             true => outcome::line(json!({ "ok": true, "user": user, "server": address.to_string() })),
-            false => outcome::line(format_args!("{user} is registered and signed on. Next: convergia chat")),
+            false => outcome::line(format_args!("{user} is registered and signed on. Next: {} chat", program())),
         }
         Ok(())
     }
