@@ -293,9 +293,9 @@ impl<R: Role> Host<R> {
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
         let Some(number) = number else { return };
         if packet.command == b"PING" {
-            if let Some(spare) = entry.out.proven(number) {
-                self.ctx.recycle(spare);
-            }
+            let mut proven = Vec::new();
+            entry.out.proven(number, |buffer| proven.push(buffer));
+            proven.into_iter().for_each(|buffer| self.ctx.recycle(buffer));
             if let Some(entry) = self.ctx.slot_mut(id) {
                 if !std::mem::replace(&mut entry.dirty, true) {
                     self.ctx.dirty.push(id);
@@ -349,6 +349,8 @@ impl<R: Role> Host<R> {
                 }
             }
             let read = !entry.blocked && !entry.paused;
+            let rest = entry.out.rest();
+            self.ctx.recycle(rest);
             self.account(link);
             return Next::Idle { read };
         }

@@ -44,7 +44,7 @@ pub const HANDSHAKE: u64 = 10_000;
 /// A closing link has this long to take what is queued.
 pub const CLOSING: u64 = 5_000;
 /// Unproven bytes after which a PING asks for proof at once; fewer wait for the next tick.
-pub const PROOF_BYTES: usize = 64 << 10;
+pub const PROOF_BYTES: usize = 32 << 10;
 /// Unproven bytes that are kept for a link whose peer answers no PING. More than the kernels at both ends buffer (6 MiB
 /// on Linux, and our send buffer), so what is older was read.
 pub const UNPROVEN: usize = 8 << 20;

@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use super::limits;
 
+/// Chunks up to this size are copied together when they are kept.
+const GATHER: usize = 16 << 10;
+
 /// Where new bytes go, and the three stages behind it:
 /// `queued` → (taken by the link's task) `in flight` → (written) `unproven` → (a later PING was answered) gone.
 #[derive(Debug, Default)]
@@ -50,8 +53,12 @@ impl Outbox {
     }
 
     /// The link's task takes what is queued; `spare` becomes the new queue.
-    pub fn take(&mut self, spare: Vec<u8>) -> Vec<u8> {
+    pub fn take(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
         self.in_flight = self.queued.len();
+        if spare.capacity() == 0 && self.in_flight > GATHER {
+            // As much will follow as came: not to be grown into step by step.
+            spare.reserve(self.in_flight);
+        }
         std::mem::replace(&mut self.queued, spare)
     }
 
@@ -67,7 +74,6 @@ impl Outbox {
             self.drop_proven(oldest.len());
         }
         // Small chunks are gathered, so that a trickle of messages does not hold a large buffer each.
-        const GATHER: usize = 16 << 10;
         match self.unproven.back_mut() {
             Some(last) if last.len() + chunk.len() <= GATHER => last.extend_from_slice(&chunk),
             _ if chunk.len() <= GATHER / 4 => self.unproven.push_back(chunk.as_slice().to_vec()),
@@ -96,23 +102,23 @@ impl Outbox {
         self.mark = Some(Mark { ping, until: self.proven_until + self.unproven_bytes as u64 });
     }
 
-    /// The PING numbered `ping` was answered: all before it was read. Returns a buffer for reuse.
-    pub fn proven(&mut self, ping: u64) -> Option<Vec<u8>> {
+    /// The PING numbered `ping` was answered: all before it was read. `recycle` gets the buffers.
+    pub fn proven(&mut self, ping: u64, mut recycle: impl FnMut(Vec<u8>)) {
         let until = match &self.mark {
             Some(mark) if mark.ping == ping => mark.until,
-            _ => return None,
+            _ => return,
         };
         self.mark = None;
-        let mut spare = None;
         while let Some(first) = self.unproven.front_mut() {
             let open = usize::try_from(until.saturating_sub(self.proven_until)).unwrap_or(usize::MAX);
             if open == 0 {
                 break;
             }
             if first.len() <= open {
-                let length = first.len();
-                spare = self.unproven.pop_front();
-                self.drop_proven(length);
+                let buffer = std::mem::take(first);
+                self.unproven.pop_front();
+                self.drop_proven(buffer.len());
+                recycle(buffer);
             } else {
                 // A later chunk was gathered into this buffer.
                 first.drain(..open);
@@ -122,7 +128,11 @@ impl Outbox {
         if self.unproven.is_empty() {
             self.unproven = VecDeque::new();
         }
-        spare
+    }
+
+    /// The empty queue's buffer, for reuse: a link at rest holds none.
+    pub fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.queued)
     }
 
     /// All that the peer may not have read, oldest first; the outbox is empty afterwards. `taken` is the chunk that
@@ -166,8 +176,10 @@ mod tests {
         assert!(out.wants_mark(false) && !out.wants_mark(true));
         out.mark(7);
         write(&mut out, b"two");
-        assert!(out.proven(6).is_none());
-        out.proven(7);
+        let mut spare = Vec::new();
+        out.proven(6, |buffer| spare.push(buffer));
+        out.proven(7, |buffer| spare.push(buffer));
+        assert!(spare.is_empty(), "what follows was gathered into the same buffer");
         out.buffer().extend_from_slice(b"four");
         assert_eq!(out.undelivered(b"three".to_vec()), b"twothreefour");
     }
