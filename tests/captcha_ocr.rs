@@ -159,10 +159,13 @@ impl Drop for Scratch {
 #[test]
 fn tesseract_reads_fewer_than_2_of_100() {
     let found = Command::new("tesseract").arg("--version").output().is_ok_and(|output| output.status.success());
-    assert!(
-        found,
-        "this test needs tesseract: apt-get install tesseract-ocr (Debian, Ubuntu), or brew install tesseract"
-    );
+    let missing =
+        "this test needs tesseract: apt-get install tesseract-ocr (Debian, Ubuntu), or brew install tesseract";
+    assert!(found || std::env::var_os("CI").is_none(), "{missing}");
+    if !found {
+        eprintln!("not run: {missing}");
+        return;
+    }
 
     println!("seed {SEED}");
     let mut rng = StdRng::seed_from_u64(SEED);

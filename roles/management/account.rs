@@ -35,7 +35,7 @@ fn change_password(
     request: &Request<'_>,
 ) -> Result<Answer, Fail> {
     let [old, new] = request.data().take()?;
-    let (old, new) = (Password::new(&old.unescape())?, Password::new(&new.unescape())?);
+    let (old, new) = (Password::new(&old.unescape())?, Password::chosen(&new.unescape())?);
     let (account, addr) = (account_of(ctx, request.link)?, address_of(ctx, request.link));
     management.tries.check(&account.folded, addr, ctx.now())?;
     let later = request.later();

@@ -65,7 +65,7 @@ fn add(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> 
     let [user, secret] = request.data().take()?;
     let user = user.text()?.into_owned();
     name::check_user(&user)?;
-    let secret = Password::new(&secret.unescape())?;
+    let secret = Password::chosen(&secret.unescape())?;
     let (later, now) = (request.later(), ctx.now());
     ctx.heavy(
         move || password::hash(secret.bytes()),
@@ -143,7 +143,7 @@ fn delete(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
 fn passwd(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [user, secret] = request.data().take()?;
     let user = user.text()?.into_owned();
-    let secret = Password::new(&secret.unescape())?;
+    let secret = Password::chosen(&secret.unescape())?;
     let later = request.later();
     ctx.heavy(
         move || password::hash(secret.bytes()),
@@ -161,7 +161,11 @@ fn passwd(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
 
 fn kick(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [user, reason] = request.data().take()?;
-    map::disconnect(management, ctx, &user.text()?, &reason.text()?)?;
+    let reason = reason.text()?;
+    if reason.contains('\n') {
+        return Err(Fail::bad_args("a reason is one line"));
+    }
+    map::disconnect(management, ctx, &user.text()?, &reason)?;
     Ok(Answer::Ok)
 }
 

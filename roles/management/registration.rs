@@ -52,7 +52,7 @@ fn register(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
     let policy = open(management)?;
     let user = user.text()?.into_owned();
     name::check_user(&user)?;
-    let secret = Password::new(&secret.unescape())?;
+    let secret = Password::chosen(&secret.unescape())?;
     let addr = address_of(ctx, request.link);
     management.registrations.room(addr, ctx.now())?;
     let later = request.later();

@@ -39,6 +39,15 @@ impl Password {
         Ok(Password(Zeroizing::new(bytes.to_vec())))
     }
 
+    /// The same for a password that somebody chooses: BADARGS also for one that could not be used everywhere. LOGIN would
+    /// take `token:…` for a token, and CHANGEPASSWORD would take a line feed for the end of the old one.
+    pub fn chosen(bytes: &[u8]) -> Result<Password, Fail> {
+        if bytes.starts_with(b"token:") || bytes.contains(&b'\n') {
+            return Err(Fail::bad_args("a password does not begin with token: and has no line feed"));
+        }
+        Password::new(bytes)
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
@@ -140,6 +149,14 @@ mod tests {
         assert!(!verify(&phc, b"correct horsf"));
         assert!(!verify(&phc, b""));
         assert_ne!(hash(b"correct horse").unwrap(), phc, "each has its own salt");
+    }
+
+    #[test]
+    fn a_chosen_password_can_be_used_everywhere() {
+        assert!(Password::chosen(b"a token: x").is_ok());
+        for bad in [&b"token:x"[..], b"a\nb", b""] {
+            assert_eq!(Password::chosen(bad).unwrap_err().code, Code::BadArgs);
+        }
     }
 
     #[test]
