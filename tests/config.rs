@@ -257,7 +257,7 @@ fn where_data_is_kept() {
     let folder = TempDir::new();
     let ask = |data: Option<&str>, home: Option<&str>| {
         let mut command = Command::new(std::env::current_exe().expect("this test"));
-        command.args(["--exact", "where_data_is_kept_here", "--ignored", "--nocapture"]).current_dir(folder.path());
+        command.args(["--exact", "where_data_is_kept_here", "--nocapture"]).current_dir(folder.path());
         command.env_remove("XDG_DATA_HOME").env_remove("HOME");
         command.envs(data.map(|path| ("XDG_DATA_HOME", path)));
         command.envs(home.map(|path| ("HOME", path)));
@@ -273,7 +273,6 @@ fn where_data_is_kept() {
 }
 
 #[test]
-#[ignore = "asked by where_data_is_kept"]
 fn where_data_is_kept_here() {
     println!("data: {}", defaults().data_dir.display());
     assert_eq!(defaults().data_dir, config::default_data_dir());
