@@ -20,9 +20,8 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     let Some(user) = main.table.find(&user).and_then(|user| main.table.get(user)) else {
         return Err(Fail::new(Code::Offline, "not signed on here"));
     };
-    // `final`: the client is not to come back by itself.
     for link in &user.here {
-        let _ = ctx.push(*link, "DISCONNECTED", &[&reason, b"final"]);
+        let _ = ctx.push(*link, "DISCONNECTED", &[&reason]);
         ctx.close(*link, "disconnected by management");
     }
     Ok(Answer::Ok)

@@ -82,6 +82,9 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
 
 /// One of the links is gone, or could not be made: it is tried again, later and later.
 pub fn closed(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, validation: bool, why: &str) {
+    if ctx.is_stopping() {
+        return;
+    }
     let management = &mut main.management;
     let lost = management.link == Some(link);
     let (port, target) = if validation {

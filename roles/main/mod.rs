@@ -23,6 +23,7 @@ use crate::route::UserRef;
 use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
+use crate::wire::SERVER_STOPS;
 
 pub use kept::MIGRATIONS;
 
@@ -222,7 +223,7 @@ impl Role for Main {
 
     fn stop(&mut self, ctx: &mut Ctx<Main>) {
         for session in self.sessions.iter().flatten() {
-            let _ = ctx.push(session.link, "DISCONNECTED", &[b"the server stops"]);
+            let _ = ctx.push(session.link, "DISCONNECTED", &[SERVER_STOPS.as_bytes()]);
         }
     }
 }

@@ -80,7 +80,9 @@ pub fn lost(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId
     if management.mains.get(id).is_none_or(|server| server.link != link) {
         return;
     }
-    log::warn!("main server {id} is gone: {why}");
+    if !ctx.is_stopping() {
+        log::warn!("main server {id} is gone: {why}");
+    }
     map::server_lost(management, ctx, id);
 }
 

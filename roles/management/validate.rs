@@ -38,7 +38,7 @@ fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
     let server = server.map(|server| server.text()).transpose()?;
     let folded = name::fold(&user).into_owned();
     management.tickets.take(&folded, &ticket.text()?, server.as_deref(), ctx.now())?;
-    let later = request.later();
+    let (later, named) = (request.later(), server.is_some());
     ctx.query(
         move |db| users::find(db, &folded),
         move |management, ctx, found| {
@@ -48,7 +48,9 @@ fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
             if let Ok(user) = &user {
                 management.online.expect(name::fold(&user.name).into_owned(), user.id);
             }
-            ctx.answer(&later, user.map(|user| user.name.into_bytes()));
+            // Main servers name themselves, and want the name as registered.
+            let answer = user.map(|user| if named { user.name.into_bytes() } else { Vec::new() });
+            ctx.answer(&later, answer);
         },
     );
     Ok(Answer::Later)

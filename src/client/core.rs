@@ -29,6 +29,7 @@ use crate::engine::Verify;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
+use crate::wire::SERVER_STOPS;
 
 /// Main servers that are tried at most, each time.
 const CANDIDATES: usize = 64;
@@ -514,13 +515,8 @@ const SERVER_MAP_UPDATE: Command<Core> = Command {
     run: server_map_update,
 };
 
-const DISCONNECTED: Command<Core> = Command {
-    name: "DISCONNECTED",
-    ports: &[PortKey::ClientMain],
-    args: "reason[ LF final]",
-    gate: anyone,
-    run: disconnected,
-};
+const DISCONNECTED: Command<Core> =
+    Command { name: "DISCONNECTED", ports: &[PortKey::ClientMain], args: "reason", gate: anyone, run: disconnected };
 
 fn receive_message(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [sender, sent_at, body] = request.data().take()?;
@@ -538,12 +534,10 @@ fn server_map_update(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>
 }
 
 fn disconnected(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
-    let (reason, more) = request.data().split_field();
-    let reason = reason.text()?.into_owned();
-    // The server stops: there will be another. The operator has ended the session: only a person begins a new one.
-    let last = more.is_some_and(|more| more.0 == b"final");
+    let reason = request.data().text()?.into_owned();
     core.tell(ctx, Event::Disconnected(reason.clone()));
-    if last {
+    // When a server stops there will be another, or the same again. Otherwise only a person begins a new session.
+    if reason != SERVER_STOPS {
         core.stop(ctx);
         core.tell(ctx, Event::Failed(Fail::new(Code::Refused, reason)));
     }

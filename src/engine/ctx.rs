@@ -211,6 +211,11 @@ impl<R: Role> Ctx<R> {
         self.counters
     }
 
+    /// Whether the process is about to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Links there are, of all states.
     pub fn links(&self) -> usize {
         self.open_links

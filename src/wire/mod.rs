@@ -15,3 +15,7 @@ pub use frame::Framer;
 pub use packet::Packet;
 pub use packet::Reply;
 pub use raw::Raw;
+
+/// The reason in DISCONNECTED when a server stops or is restarted: the client comes back by itself. Any other reason is
+/// meant for the person, who decides.
+pub const SERVER_STOPS: &str = "the server stops";
