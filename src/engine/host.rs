@@ -268,6 +268,8 @@ impl<R: Role> Host<R> {
         });
         match result {
             Ok(Answer::Later | Answer::None) => {}
+            // Nobody asked for this answer.
+            Ok(_) if packet.id == b"0" => {}
             Ok(Answer::Ok) => self.ctx.put_answer(id, packet.id, packet.command, Ok(b"")),
             Ok(Answer::Data(data)) => self.ctx.put_answer(id, packet.id, packet.command, Ok(&data)),
             Err(fail) => self.ctx.put_answer(id, packet.id, packet.command, Err(&fail)),
