@@ -18,7 +18,6 @@ use zeroize::Zeroizing;
 use super::Address;
 use crate::accounts::keys;
 use crate::config::PortKey;
-use crate::engine::anyone;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::rt::channel;
 use crate::engine::tls;
@@ -107,8 +106,10 @@ pub enum Peer {
     Management,
     /// VALIDATEKEY.
     Validation,
-    /// A main server; index into `Core::candidates`.
+    /// A main server that is tried; index into `Core::candidates`.
     Main(usize),
+    /// The main server that the client has signed on to.
+    On,
 }
 
 struct Candidate {
@@ -489,6 +490,9 @@ impl Core {
 
     fn signed_on(&mut self, ctx: &mut Ctx<Core>, link: LinkId, server: &str) {
         self.main = Some(link);
+        if let Some(peer) = ctx.peer(link) {
+            *peer = Peer::On;
+        }
         self.was_on = true;
         self.failures = 0;
         self.drop_helpers(ctx, Some(link));
@@ -542,11 +546,20 @@ struct Seen {
     now: u32,
 }
 
+/// The gate of all that a server says unasked: only the one that the client has signed on to, whose certificate
+/// management has confirmed. Whoever else is at the end of a link has nothing to tell.
+fn signed_on(_: &Core, ctx: &Ctx<Core>, link: LinkId) -> Result<(), Fail> {
+    match ctx.peer_ref(link) {
+        Some(Peer::On) => Ok(()),
+        _ => Err(Fail::new(Code::Denied, "not signed on to this server")),
+    }
+}
+
 const RECEIVE_MESSAGE: Command<Core> = Command {
     name: "RECEIVEMESSAGE",
     ports: &[PortKey::ClientMain],
     args: "sender LF sent-at LF body",
-    gate: anyone,
+    gate: signed_on,
     run: receive_message,
 };
 
@@ -554,7 +567,7 @@ const SERVER_MAP_UPDATE: Command<Core> = Command {
     name: "SERVERMAPUPDATE",
     ports: &[PortKey::ClientMain],
     args: "changed lines",
-    gate: anyone,
+    gate: signed_on,
     run: server_map_update,
 };
 
@@ -562,7 +575,7 @@ const DISCONNECTED: Command<Core> = Command {
     name: "DISCONNECTED",
     ports: &[PortKey::ClientMain],
     args: "reason[ LF final]",
-    gate: anyone,
+    gate: signed_on,
     run: disconnected,
 };
 
@@ -607,7 +620,7 @@ impl Role for Core {
             Some(Peer::Public) => self.ask_ports(ctx, link),
             Some(Peer::Management) => self.log_in(ctx, link),
             Some(Peer::Validation | Peer::Main(_)) => self.validate_keys(ctx),
-            Some(Peer::Spent) | None => {}
+            Some(Peer::Spent | Peer::On) | None => {}
         }
     }
 
@@ -616,7 +629,7 @@ impl Role for Core {
             return self.failed(ctx, Fail::new(Code::Unavailable, gone.why));
         }
         match gone.peer {
-            Peer::Spent => {}
+            Peer::Spent | Peer::On => {}
             Peer::Public | Peer::Management | Peer::Validation if self.main.is_some() => {}
             Peer::Public | Peer::Management | Peer::Validation => {
                 self.failed(ctx, Fail::new(Code::Unavailable, gone.why))

@@ -141,6 +141,8 @@ pub(super) struct Link<R: Role> {
     pub(super) out: Outbox,
     pub(super) ids: Ids,
     pub(super) requests: HashMap<u64, ThenReply<R>>,
+    /// Requests of the peer whose handlers returned `Answer::Later`, and that are not answered yet.
+    pub(super) unanswered: usize,
     pub(super) born: u64,
     pub(super) heard: u64,
     pub(super) pinged: bool,
@@ -164,6 +166,23 @@ impl<R: Role> Link<R> {
             true => Err(Fail::new(Code::Busy, "the queue to the recipient is full; retry later")),
             false => Ok(()),
         }
+    }
+
+    /// Whether its requests have to wait: until its answers are read, until those before them are answered, or until the
+    /// role wants more.
+    #[inline]
+    pub(super) fn must_wait(&self, limits: &Limits, total: usize) -> bool {
+        if self.paused {
+            return true;
+        }
+        let waiting = self.out.waiting();
+        let full = waiting > limits.outbox || (waiting > 0 && total > limits.outbox_total);
+        !self.internal && (full || self.unanswered >= limits::UNANSWERED)
+    }
+
+    /// Brings `total` up to date; returns what this link holds of it.
+    pub(super) fn account(&mut self, total: &mut usize) -> usize {
+        self.out.account(self.tail.capacity(), total)
     }
 
     /// Starts a packet of this side: the ID, a space, then `command`.
@@ -369,7 +388,17 @@ impl<R: Role> Ctx<R> {
             raw::escape_into(buffer, field);
         }
         buffer.push(b'\n');
+        // At once: the same may go to many links in one event.
+        self.account(id);
         Ok(())
+    }
+
+    /// Brings the total up to date with a link.
+    pub(super) fn account(&mut self, id: LinkId) {
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
+        if let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) {
+            link.account(&mut self.total);
+        }
     }
 
     /// Queues a request; `then` gets the answer, or FAIL UNAVAILABLE when the link goes before it.
@@ -399,7 +428,15 @@ impl<R: Role> Ctx<R> {
 
     /// Answers a request whose handler returned `Answer::Later`. Nothing happens when the link is gone.
     pub fn answer(&mut self, later: &Later, result: Result<Vec<u8>, Fail>) {
+        if let Some(link) = self.slot_mut(later.link) {
+            link.unanswered = link.unanswered.saturating_sub(1);
+            // There may be nothing to write, but requests that waited for this.
+            if link.blocked && !std::mem::replace(&mut link.dirty, true) {
+                self.dirty.push(later.link);
+            }
+        }
         self.put_answer(later.link, later.id(), &later.command, result.as_deref());
+        self.account(later.link);
     }
 
     pub(super) fn put_answer(&mut self, id: LinkId, packet: &[u8], command: &[u8], result: Result<&[u8], &Fail>) {
@@ -449,6 +486,7 @@ impl<R: Role> Ctx<R> {
             out: Outbox::default(),
             ids: Ids::new(opener),
             requests: HashMap::new(),
+            unanswered: 0,
             born: self.now,
             heard: self.now,
             pinged: false,

@@ -235,8 +235,7 @@ impl<R: Role> Host<R> {
                 start = input.len();
                 break;
             };
-            if entry.paused || (entry.out.waiting() > self.ctx.limits.outbox && !entry.internal) {
-                // Its answers are not read: its requests wait until they are.
+            if entry.must_wait(&self.ctx.limits, self.ctx.total) {
                 entry.blocked = true;
                 break;
             }
@@ -303,7 +302,12 @@ impl<R: Role> Host<R> {
             (row.run)(&mut self.role, &mut self.ctx, &request)
         });
         match result {
-            Ok(Answer::Later | Answer::None) => {}
+            Ok(Answer::Later) => {
+                if let Some(entry) = self.ctx.slot_mut(id) {
+                    entry.unanswered += 1;
+                }
+            }
+            Ok(Answer::None) => {}
             Ok(Answer::Ok) => self.ctx.put_answer(id, packet.id, packet.command, Ok(b"")),
             Ok(Answer::Data(data)) => self.ctx.put_answer(id, packet.id, packet.command, Ok(&data)),
             Err(fail) => self.ctx.put_answer(id, packet.id, packet.command, Err(&fail)),
@@ -353,16 +357,18 @@ impl<R: Role> Host<R> {
     /// The link's task has written `done` (if anything) and asks what next. Its waker is kept for when there is more.
     pub fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>, waker: Option<&Waker>) -> Next {
         self.ctx.now = self.ctx.now.max(now);
-        let outbox = self.ctx.limits.outbox;
-        let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
+        let Ctx { slots, limits, total, .. } = &mut self.ctx;
+        let slot = slots.get_mut(link.index as usize).filter(|slot| slot.generation == link.generation);
+        let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return Next::Finish };
         if entry.state == State::Aborting {
-            // The chunk counts as undelivered; the task hands it over with `gone`.
+            // Written, but not proven read.
+            done.and_then(|chunk| entry.out.wrote(chunk));
             return Next::Finish;
         }
         // What is queued in here needs no wake-up: this task is awake.
         entry.dirty = true;
         let spare = done.and_then(|chunk| entry.out.wrote(chunk));
-        let resume = entry.blocked && !entry.paused && entry.out.waiting() <= outbox && entry.state == State::Open;
+        let resume = entry.blocked && entry.state == State::Open && !entry.must_wait(limits, *total);
         if let Some(spare) = spare {
             self.ctx.recycle(spare);
         }
@@ -385,28 +391,20 @@ impl<R: Role> Host<R> {
                 }
             }
             let read = !entry.blocked && !entry.paused;
-            self.account(link);
+            self.ctx.account(link);
             return Next::Idle { read };
         }
         let spare = self.ctx.spare.pop().unwrap_or_default();
         let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
         entry.dirty = true;
         let chunk = entry.out.take(spare);
-        self.account(link);
+        self.ctx.account(link);
         Next::Write(chunk)
     }
 
     /// Whether the link's own outbox is over its bound, so that nothing more shall be read from it.
     pub fn is_blocked(&self, link: LinkId) -> bool {
         self.ctx.slot(link).is_some_and(|entry| entry.blocked || entry.paused)
-    }
-
-    fn account(&mut self, link: LinkId) {
-        let Ctx { slots, total, .. } = &mut self.ctx;
-        let slot = slots.get_mut(link.index as usize).filter(|slot| slot.generation == link.generation);
-        if let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()) {
-            entry.out.account(total);
-        }
     }
 
     fn want_proof(&mut self, link: LinkId, at_once: bool) {
@@ -434,7 +432,8 @@ impl<R: Role> Host<R> {
             self.ctx.waiting = self.ctx.waiting.saturating_sub(1);
         }
         let undelivered = entry.out.undelivered(chunk);
-        entry.out.account(&mut self.ctx.total);
+        entry.tail = Vec::new();
+        entry.account(&mut self.ctx.total);
         for (_, then) in std::mem::take(&mut entry.requests) {
             let fail = Fail::new(Code::Unavailable, "the connection to a server that is needed broke; retry later");
             then(&mut self.role, &mut self.ctx, Err(fail));
@@ -491,10 +490,16 @@ impl<R: Role> Host<R> {
 
     fn keep_alive(&mut self) {
         let now = self.ctx.now;
+        let mut holders = Vec::new();
         for index in 0..self.ctx.slots.len() {
             let Some(slot) = self.ctx.slots.get_mut(index) else { continue };
             let id = LinkId { index: index as u32, generation: slot.generation };
             let Some(entry) = slot.link.as_deref_mut() else { continue };
+            // A task whose socket takes nothing does not come by itself.
+            let held = entry.account(&mut self.ctx.total);
+            if entry.state == State::Open && !entry.internal && held > 0 {
+                holders.push((held, id));
+            }
             let silent = now.saturating_sub(entry.heard);
             let full = entry.out.waiting() > self.ctx.limits.outbox && !entry.internal;
             entry.stalled = if full { entry.stalled.or(Some(now)) } else { None };
@@ -536,6 +541,21 @@ impl<R: Role> Host<R> {
                 }
             }
         }
+        self.shed(holders);
+    }
+
+    /// While all links together hold too much, those that hold most go: the others must not get BUSY for their sake.
+    fn shed(&mut self, mut holders: Vec<(usize, LinkId)>) {
+        let mut excess = self.ctx.total.saturating_sub(self.ctx.limits.outbox_total);
+        if excess == 0 {
+            return;
+        }
+        holders.sort_unstable();
+        while let Some((held, id)) = holders.pop().filter(|_| excess > 0) {
+            self.ctx.counters.stalled += 1;
+            self.ctx.abort(id, "too much waits to be read by its peer");
+            excess = excess.saturating_sub(held);
+        }
     }
 
     /// The process will stop: the role says goodbye, every link is closed after what is queued.
@@ -568,7 +588,7 @@ impl<R: Role> Host<R> {
         };
         for at in 0..self.ctx.dirty.len() {
             let id = self.ctx.dirty[at];
-            self.account(id);
+            self.ctx.account(id);
             if let Some(entry) = self.ctx.slot(id) {
                 match &entry.waker {
                     Some(waker) => effects.wake.push(waker.clone()),
@@ -633,3 +653,6 @@ impl<R: Role> Ctx<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
