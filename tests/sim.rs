@@ -16,6 +16,10 @@ use convergia::engine::limits::Limits;
 use convergia::engine::rt::channel;
 use convergia::engine::sim::NodeId;
 use convergia::engine::sim::Sim;
+use convergia::engine::Command;
+use convergia::engine::Ctx;
+use convergia::engine::LinkId;
+use convergia::engine::Role;
 use convergia::engine::Target;
 use convergia::engine::Verify;
 use convergia::roles::main;
@@ -315,5 +319,64 @@ fn clients_come_back_after_a_crash() {
         net.sim.run_for(1_000);
         assert_eq!(answer.try_recv().unwrap(), Ok(vec![]));
         assert_eq!(bodies(&told), ["again"]);
+    });
+}
+
+/// What is kept is loaded before anybody can sign on: a restart does not make a message wait for the sign-on after next.
+#[test]
+fn what_is_kept_is_there_for_the_first_who_comes_back_after_a_restart() {
+    seeds(30, |seed| {
+        let mut net = Network::new(seed, &["alice", "bob"]);
+        let (alice, _) = net.client("alice");
+        let (bob, told) = net.client("bob");
+        net.until_on(&[alice, bob]);
+        let (main, management) = (net.main, net.management);
+        net.sim.stall(bob, main, true);
+        let answer = net.send(alice, "bob", "kept");
+        net.sim.run_for(200);
+        assert_eq!(answer.try_recv().unwrap(), Ok(vec![]));
+        // Bob cannot come back at once.
+        net.sim.crash(management);
+        net.sim.cut(main, bob);
+        net.sim.run_for(1_000);
+        net.sim.crash(main);
+        net.sim.faults.job = 0..=2_000;
+        net.sim.start(management);
+        net.sim.start(main);
+        net.until_on(&[bob]);
+        net.sim.run_for(5_000);
+        assert_eq!(bodies(&told), ["kept"]);
+    });
+}
+
+/// Whoever answers at the address of a main server without its certificate.
+struct Impostor;
+
+impl Role for Impostor {
+    type Peer = ();
+    const NAME: &'static str = "impostor";
+
+    fn commands() -> &'static [Command<Impostor>] {
+        &[]
+    }
+
+    fn opened(&mut self, ctx: &mut Ctx<Impostor>, link: LinkId) {
+        ctx.push(link, "RECEIVEMESSAGE", &[b"alice", b"1790000000000", b"send me your password"]).unwrap();
+        ctx.push(link, "SERVERMAPUPDATE", &[b"x|x|client|online||"]).unwrap();
+        ctx.push(link, "DISCONNECTED", &[b"go away", b"final"]).unwrap();
+    }
+}
+
+#[test]
+fn a_client_hears_only_the_server_that_it_has_signed_on_to() {
+    seeds(20, |seed| {
+        let mut net = Network::new(seed, &["bob"]);
+        net.sim.add(None, Limits::default(), [9; 32], &[(PortKey::ClientMain, "net:73")], || Impostor).unwrap();
+        let (_, told) = net.client("bob");
+        net.sim.run_for(20_000);
+        let events = told.lock().unwrap();
+        assert!(!events.is_empty());
+        let told = events.iter().find(|event| !matches!(event, Event::Lost(..)));
+        assert_eq!(told, None);
     });
 }

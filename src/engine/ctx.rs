@@ -327,6 +327,15 @@ impl<R: Role> Ctx<R> {
         self.slot(link).is_some_and(|link| link.state == State::Open)
     }
 
+    /// Since when nothing can be queued on the link any more; None while it is open.
+    pub fn closing_since(&self, link: LinkId) -> Option<u64> {
+        match self.slot(link) {
+            Some(link) if link.state == State::Open => None,
+            Some(link) => Some(link.closing_since),
+            None => Some(0),
+        }
+    }
+
     /// The link has signed on: it may send large packets and is not one of those that wait.
     pub fn trust(&mut self, id: LinkId) {
         let Some(link) = self.slot_mut(id) else { return };

@@ -10,12 +10,17 @@ struct Slow {
     gone: Vec<Vec<u8>>,
 }
 
-const SLOW: Command<Slow> =
-    Command { name: "SLOW", ports: &[PortKey::ClientMain], args: "", gate: anyone, run: |role, _, request| {
+const SLOW: Command<Slow> = Command {
+    name: "SLOW",
+    ports: &[PortKey::ClientMain],
+    args: "",
+    gate: anyone,
+    run: |role, _, request| {
         role.asked += 1;
         role.open.push(request.later());
         Ok(Answer::Later)
-    } };
+    },
+};
 
 impl Role for Slow {
     type Peer = ();
