@@ -224,6 +224,8 @@ pub struct Ctx<R: Role> {
     pub(super) waiting: usize,
     pub(super) total: usize,
     pub(super) dirty: Vec<LinkId>,
+    /// Of links that are gone.
+    pub(super) orphans: Vec<Waker>,
     pub(super) connects: Vec<Connect>,
     pub(super) jobs: Vec<Job>,
     pub(super) job_thens: HashMap<u64, (Lane, ThenJob<R>)>,
@@ -248,6 +250,7 @@ impl<R: Role> Ctx<R> {
             waiting: 0,
             total: 0,
             dirty: Vec::new(),
+            orphans: Vec::new(),
             connects: Vec::new(),
             jobs: Vec::new(),
             job_thens: HashMap::new(),

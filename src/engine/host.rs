@@ -124,16 +124,23 @@ impl<R: Role> Host<R> {
         Some(self.ctx.insert(info, internal, internal || port == PortKey::Admin))
     }
 
-    /// The link that has not signed on and was silent longest goes.
+    /// Of the links that have not signed on, those that were silent longest go: some at a time, as looking for them costs.
     fn evict(&mut self) {
         let waiting = self.ctx.slots.iter().enumerate().filter_map(|(index, slot)| {
             let link = slot.link.as_deref()?;
             let candidate = !link.trusted && matches!(link.state, State::Connecting | State::Open);
             candidate.then_some((link.heard, index as u32, slot.generation))
         });
-        let Some((_, index, generation)) = waiting.min() else { return };
-        self.ctx.counters.evicted += 1;
-        self.ctx.abort(LinkId { index, generation }, "too many connections wait for a sign-on");
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_unstable();
+        let some = (self.ctx.limits.waiting_links / 64).max(1);
+        for (_, index, generation) in waiting.into_iter().take(some) {
+            self.ctx.counters.evicted += 1;
+            let link = LinkId { index, generation };
+            self.ctx.abort(link, "too many connections wait for a sign-on");
+            // Not one of those that wait any more.
+            self.ctx.trust(link);
+        }
     }
 
     /// The link is ready for packets. False: it is not wanted any more.
@@ -425,6 +432,10 @@ impl<R: Role> Host<R> {
             return;
         };
         let Some(mut entry) = slot.link.take() else { return };
+        if entry.internal {
+            // The task of this direction may not be the one that found out.
+            self.ctx.orphans.extend(entry.waker.take());
+        }
         slot.generation = slot.generation.wrapping_add(1);
         self.ctx.free.push(link.index);
         self.ctx.open_links -= 1;
@@ -581,6 +592,7 @@ impl<R: Role> Host<R> {
     /// What the driver shall carry out now.
     pub fn effects(&mut self) -> Effects {
         let mut effects = Effects {
+            wake: std::mem::take(&mut self.ctx.orphans),
             connects: std::mem::take(&mut self.ctx.connects),
             jobs: std::mem::take(&mut self.ctx.jobs),
             deadline: Some(self.ctx.timers.keys().next().map_or(self.next_tick, |first| first.0.min(self.next_tick))),

@@ -177,3 +177,37 @@ fn requests_that_wait_for_their_answers_hold_up_those_behind_them() {
     assert!(matches!(host.exchange(0, link, None, None), Next::Idle { read: true }));
     assert_eq!(host.role.asked, 1_000 + limits::UNANSWERED + 1);
 }
+
+#[test]
+fn of_those_that_wait_the_longest_silent_go_and_the_bound_holds() {
+    let mut host = host(Limits { waiting_links: 128, ..Limits::default() });
+    let signed_on = link(&mut host);
+    let mut links = Vec::new();
+    for n in 0..1_000 {
+        let link = host.accepted(n, PortKey::ClientMain, Some([10, 0, 0, 1].into()), None).unwrap();
+        assert!(host.open(n, link, |_| {}));
+        links.push(link);
+        assert!(links.iter().filter(|link| !host.is_aborted(**link)).count() <= 128);
+        // Their tasks are slow to notice.
+        if n % 10 == 0 {
+            for link in links.extract_if(.., |link| host.is_aborted(*link)).collect::<Vec<_>>() {
+                host.gone(n, link, Vec::new(), "closed");
+            }
+        }
+    }
+    assert!(!host.is_aborted(signed_on));
+    let left = links.iter().filter(|link| !host.is_aborted(**link)).count();
+    assert!(left > 120, "no more go than have to: {left}");
+    assert!(!host.is_aborted(*links.last().unwrap()));
+}
+
+#[test]
+fn the_task_of_a_local_link_that_is_gone_is_told() {
+    let mut host = host(Limits::default());
+    let link = host.accepted(0, PortKey::ClientMain, None, None).unwrap();
+    assert!(host.open(0, link, |_| {}));
+    host.exchange(0, link, None, Some(Waker::noop()));
+    host.effects();
+    host.gone(0, link, Vec::new(), "closed by the other role");
+    assert_eq!(host.effects().wake.len(), 1);
+}
