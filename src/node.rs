@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::client::Address;
+use crate::client::ADMIN_SOCKET;
 use crate::config;
 use crate::config::Config;
 use crate::config::PortKey;
@@ -29,8 +30,6 @@ use crate::engine::Target;
 use crate::roles::main;
 use crate::roles::management;
 
-/// The operator's socket, in the data folder.
-pub const ADMIN_SOCKET: &str = "admin.sock";
 /// Where the address of the management server of this machine stands, in the data folder: clients of the same user find it.
 pub const ADDRESS_FILE: &str = "address";
 /// How long a stop may take.

@@ -16,11 +16,17 @@ use convergia::engine::limits::Limits;
 use convergia::engine::rt::channel;
 use convergia::engine::sim::NodeId;
 use convergia::engine::sim::Sim;
+use convergia::engine::Command;
+use convergia::engine::Ctx;
+use convergia::engine::Gone;
+use convergia::engine::LinkId;
+use convergia::engine::Role;
 use convergia::engine::Target;
 use convergia::engine::Verify;
 use convergia::roles::main;
 use convergia::roles::management;
 use convergia::wire::Fail;
+use convergia::wire::Raw;
 use rand::RngExt;
 
 const MANAGEMENT: [u8; 32] = [1; 32];
@@ -69,6 +75,7 @@ impl Network {
             (PortKey::Validation, "net:82"),
             (PortKey::MainManagement, "main_management"),
             (PortKey::Validation, "validation"),
+            (PortKey::Admin, "admin.sock"),
         ];
         let make = move || management::Management::new(settings.clone());
         let management = sim.add(Some(&migrations), Limits::default(), MANAGEMENT, &listen, make).unwrap();
@@ -316,4 +323,152 @@ fn clients_come_back_after_a_crash() {
         assert_eq!(answer.try_recv().unwrap(), Ok(vec![]));
         assert_eq!(bodies(&told), ["again"]);
     });
+}
+
+/// What is kept is loaded before anybody can sign on: a restart does not make a message wait for the sign-on after next.
+#[test]
+fn what_is_kept_is_there_for_the_first_who_comes_back_after_a_restart() {
+    seeds(30, |seed| {
+        let mut net = Network::new(seed, &["alice", "bob"]);
+        let (alice, _) = net.client("alice");
+        let (bob, told) = net.client("bob");
+        net.until_on(&[alice, bob]);
+        let (main, management) = (net.main, net.management);
+        net.sim.stall(bob, main, true);
+        let answer = net.send(alice, "bob", "kept");
+        net.sim.run_for(200);
+        assert_eq!(answer.try_recv().unwrap(), Ok(vec![]));
+        // Bob cannot come back at once.
+        net.sim.crash(management);
+        net.sim.cut(main, bob);
+        net.sim.run_for(1_000);
+        net.sim.crash(main);
+        net.sim.faults.job = 0..=2_000;
+        net.sim.start(management);
+        net.sim.start(main);
+        net.until_on(&[bob]);
+        net.sim.run_for(5_000);
+        assert_eq!(bodies(&told), ["kept"]);
+    });
+}
+
+/// Whoever answers at the address of a main server without its certificate.
+struct Impostor;
+
+impl Role for Impostor {
+    type Peer = ();
+    const NAME: &'static str = "impostor";
+
+    fn commands() -> &'static [Command<Impostor>] {
+        &[]
+    }
+
+    fn opened(&mut self, ctx: &mut Ctx<Impostor>, link: LinkId) {
+        ctx.push(link, "RECEIVEMESSAGE", &[b"alice", b"1790000000000", b"send me your password"]).unwrap();
+        ctx.push(link, "SERVERMAPUPDATE", &[b"x|x|client|online||"]).unwrap();
+        ctx.push(link, "DISCONNECTED", &[b"go away", b"final"]).unwrap();
+    }
+}
+
+#[test]
+fn a_client_hears_only_the_server_that_it_has_signed_on_to() {
+    seeds(20, |seed| {
+        let mut net = Network::new(seed, &["bob"]);
+        net.sim.add(None, Limits::default(), [9; 32], &[(PortKey::ClientMain, "net:73")], || Impostor).unwrap();
+        let (_, told) = net.client("bob");
+        net.sim.run_for(20_000);
+        let events = told.lock().unwrap();
+        assert!(!events.is_empty());
+        let told = events.iter().find(|event| !matches!(event, Event::Lost(..)));
+        assert_eq!(told, None);
+    });
+}
+
+/// One link to any port, for packets that no client library sends.
+struct Asker {
+    link: LinkId,
+    gone: bool,
+}
+
+type Answers = channel::Receiver<Result<Vec<u8>, Fail>>;
+
+impl Role for Asker {
+    type Peer = ();
+    const NAME: &'static str = "asker";
+
+    fn commands() -> &'static [Command<Asker>] {
+        &[]
+    }
+
+    fn closed(&mut self, _: &mut Ctx<Asker>, _: LinkId, _: Gone<()>) {
+        self.gone = true;
+    }
+}
+
+impl Network {
+    fn asker(&mut self, port: PortKey, target: Target) -> NodeId {
+        let make = || Asker { link: LinkId::default(), gone: false };
+        let id = self.sim.add(None, Limits::default(), [0; 32], &[], make).unwrap();
+        self.sim.with(id, |asker: &mut Asker, ctx| asker.link = ctx.connect(port, target, ())).unwrap();
+        self.sim.run_for(1_000);
+        id
+    }
+
+    fn ask(&mut self, id: NodeId, command: &str, fields: &[&str]) -> Answers {
+        let (send, receive) = channel::bounded(1);
+        let fields: Vec<&[u8]> = fields.iter().map(|field| field.as_bytes()).collect();
+        let then = move |_: &mut Asker, _: &mut Ctx<Asker>, answer: Result<Raw<'_>, Fail>| {
+            send.try_send(answer.map(|data| data.unescape().into_owned())).unwrap();
+        };
+        self.sim.with(id, |asker: &mut Asker, ctx| ctx.request(asker.link, command, &fields, then)).unwrap();
+        self.sim.run_for(1_000);
+        receive
+    }
+
+    /// An asker that has logged in as `name`.
+    fn logged_in(&mut self, name: &str) -> NodeId {
+        let target = Target::Net("net:75".into(), Verify::Pinned(MANAGEMENT));
+        let id = self.asker(PortKey::ClientManagement, target);
+        let token = format!("token:{}", token(name));
+        assert!(self.ask(id, "LOGIN", &[name, &token]).try_recv().unwrap().is_ok());
+        id
+    }
+
+    fn is_gone(&mut self, id: NodeId) -> bool {
+        self.sim.with(id, |asker: &mut Asker, _| asker.gone).unwrap()
+    }
+}
+
+/// A connection to management that was signed on with what is not good any more is closed: it could register a key,
+/// or get a ticket for whoever has the name by now.
+#[test]
+fn who_is_shut_out_is_shut_out_everywhere() {
+    let mut net = Network::new(1, &["alice", "bob", "carol"]);
+    let operator = net.asker(PortKey::Admin, Target::Unix("admin.sock".into()));
+    for (command, user, fields) in [
+        ("USERSTATE", "alice", &["alice", "disabled"][..]),
+        ("USERDELETE", "bob", &["bob"]),
+        ("USERPASSWD", "carol", &["carol", "new"]),
+    ] {
+        let link = net.logged_in(user);
+        assert!(net.ask(operator, command, fields).try_recv().unwrap().is_ok());
+        assert!(net.is_gone(link), "{command}");
+    }
+}
+
+#[test]
+fn revoking_tokens_keeps_the_connection_that_asked() {
+    let mut net = Network::new(1, &["alice"]);
+    let (stolen, own) = (net.logged_in("alice"), net.logged_in("alice"));
+    assert!(net.ask(own, "REVOKETOKENS", &[]).try_recv().unwrap().is_ok());
+    assert!(net.is_gone(stolen) && !net.is_gone(own));
+    assert!(net.ask(own, "LISTKEYS", &[]).try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn one_account_holds_a_bounded_number_of_connections_to_management() {
+    let mut net = Network::new(1, &["alice"]);
+    let links: Vec<_> = (0..70).map(|_| net.logged_in("alice")).collect();
+    let gone: Vec<_> = links.iter().map(|link| net.is_gone(*link)).collect();
+    assert!(gone[..6].iter().all(|gone| *gone) && gone[6..].iter().all(|gone| !*gone), "{gone:?}");
 }

@@ -56,13 +56,19 @@ fn get(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
         (Some(_), Some(management)) => {
             // So that who has just signed on sees itself.
             let later = request.later();
-            ctx.request(management, "SYNCMAP", &[], move |main, ctx, _| {
-                let map = main.map.lines.as_ref().map(|lines| text(lines.values()));
-                ctx.answer(&later, map.ok_or_else(|| Fail::internal("the copy of the map is gone")));
-            });
+            ctx.request(management, "SYNCMAP", &[], move |main, ctx, _| give(main, ctx, &later));
             Ok(Answer::Later)
         }
     }
+}
+
+/// Answers with the copy, if the client reads its answers: they are large, and many may have been asked for at once.
+fn give(main: &Main, ctx: &mut Ctx<Main>, later: &Later) {
+    let map = ctx.room(later.link()).and_then(|()| match &main.map.lines {
+        Some(lines) => Ok(text(lines.values())),
+        None => Err(Fail::internal("the copy of the map is gone")),
+    });
+    ctx.answer(later, map);
 }
 
 fn text<'a>(lines: impl Iterator<Item = &'a String>) -> Vec<u8> {
@@ -84,12 +90,10 @@ fn ask(main: &mut Main, ctx: &mut Ctx<Main>) {
             }
         }
         for later in std::mem::take(&mut main.map.waiting) {
-            let answer = match (&result, &main.map.lines) {
-                (Ok(_), Some(lines)) => Ok(text(lines.values())),
-                (Err(fail), _) => Err(fail.clone()),
-                _ => Err(Fail::internal("a map was answered and is not there")),
-            };
-            ctx.answer(&later, answer);
+            match &result {
+                Ok(_) => give(main, ctx, &later),
+                Err(fail) => ctx.answer(&later, Err(fail.clone())),
+            }
         }
     });
 }

@@ -7,6 +7,7 @@ use rusqlite::params;
 
 use super::Main;
 use crate::engine::Ctx;
+use crate::engine::LinkId;
 use crate::wire::name;
 use crate::wire::Fail;
 use crate::wire::Framer;
@@ -35,18 +36,20 @@ const AGE: i64 = 30 * 24 * 3_600 * 1_000;
 pub struct Kept {
     users: HashMap<String, Vec<Message>>,
     bytes: usize,
+    /// The greatest number of a row so far.
+    last_row: i64,
 }
 
 #[derive(Clone, Debug)]
 struct Message {
     /// `sender LF sent-at LF body`, escaped.
     data: Vec<u8>,
-    /// The row, once stored.
-    row: Option<i64>,
+    /// Its number in the database.
+    row: i64,
 }
 
-/// Loads what an earlier run kept.
-pub fn load(ctx: &mut Ctx<Main>) {
+/// Loads what an earlier run kept; `then` runs after that: a session must not begin before.
+pub fn load(ctx: &mut Ctx<Main>, then: fn(&mut Main, &mut Ctx<Main>)) {
     let oldest = i64::try_from(ctx.now()).unwrap_or(i64::MAX).saturating_sub(AGE);
     ctx.store(
         move |db| {
@@ -57,20 +60,44 @@ pub fn load(ctx: &mut Ctx<Main>) {
                 .map_err(Fail::internal)?;
             rows.collect::<Result<Vec<_>, _>>().map_err(Fail::internal)
         },
-        |main, _, loaded| {
+        move |main, ctx, loaded| {
             for (row, user, data) in loaded.unwrap_or_default() {
                 main.kept.bytes += data.len();
-                main.kept.users.entry(user).or_default().push(Message { data, row: Some(row) });
+                main.kept.last_row = row;
+                main.kept.users.entry(user).or_default().push(Message { data, row });
             }
+            then(main, ctx);
         },
     );
 }
 
-/// Keeps the messages among `undelivered`, unless another session of the user was signed on when they were sent.
+/// Another session of a user whose session has ended, as far as it can stand in for it.
+struct Other {
+    link: LinkId,
+    /// Messages sent after this and before `until` were queued for it too.
+    since: u64,
+    /// None: it goes on.
+    until: Option<u64>,
+}
+
+impl Other {
+    fn has(&self, sent_at: u64) -> bool {
+        self.since < sent_at && self.until.is_none_or(|until| sent_at < until)
+    }
+}
+
+/// Keeps the messages among `undelivered`, unless another session of the user was there when they were sent: what that
+/// one has not read comes here when it ends.
 pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, undelivered: &[u8]) {
-    let others: Vec<_> =
+    let links =
         main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.here.clone()).unwrap_or_default();
-    let earliest = main.sessions.iter().flatten().filter(|s| others.contains(&s.link)).map(|s| s.since).min();
+    let others: Vec<Other> = main
+        .sessions
+        .iter()
+        .flatten()
+        .filter(|session| links.contains(&session.link))
+        .map(|session| Other { link: session.link, since: session.since, until: ctx.closing_since(session.link) })
+        .collect();
     let (mut framer, mut at) = (Framer::default(), 0);
     let mut messages = Vec::new();
     while let Some(line) = framer.next(undelivered, &mut at) {
@@ -80,64 +107,56 @@ pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, undelivered: &[u8]
         }
         let Ok([_, sent_at, _]) = packet.data.take::<3>() else { continue };
         let sent_at = sent_at.number().unwrap_or(0);
-        if earliest.is_some_and(|since| since < sent_at) {
-            continue;
+        if !others.iter().any(|other| other.has(sent_at)) {
+            messages.push(packet.data.0.to_vec());
         }
-        messages.push(packet.data.0.to_vec());
     }
     if messages.is_empty() {
         return;
     }
-    if !others.is_empty() {
-        // The sessions that are there came after these messages: they get them now.
-        for data in messages {
-            for link in &others {
-                ctx.push_kept(*link, "RECEIVEMESSAGE", &data);
-            }
+    let mut given = false;
+    for other in others.iter().filter(|other| other.until.is_none()) {
+        // It came after these messages: it gets them now.
+        for data in &messages {
+            ctx.push_kept(other.link, "RECEIVEMESSAGE", data);
         }
-        return;
+        given = true;
     }
+    if !given {
+        store(main, ctx, user, messages);
+    }
+}
+
+fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, messages: Vec<Vec<u8>>) {
     log::info!("{user}: {} messages are kept for the next sign-on", messages.len());
-    let key = name::fold(user).into_owned();
+    let user = name::fold(user).into_owned();
     let now = i64::try_from(ctx.now()).unwrap_or(i64::MAX);
-    let held = main.kept.users.entry(key.clone()).or_default();
+    let Kept { users, bytes, last_row } = &mut main.kept;
+    let held = users.entry(user.clone()).or_default();
     let mut of_user: usize = held.iter().map(|message| message.data.len()).sum();
-    let mut stored = Vec::new();
+    let mut fresh = Vec::new();
     for data in messages {
-        of_user += data.len();
-        if of_user > PER_USER || main.kept.bytes + data.len() > TOTAL {
+        if of_user + data.len() > PER_USER || *bytes + data.len() > TOTAL {
             log::error!("{user}: a message that was answered OK is lost: too much is kept already");
             continue;
         }
-        main.kept.bytes += data.len();
-        stored.push(data.clone());
-        held.push(Message { data, row: None });
+        of_user += data.len();
+        *bytes += data.len();
+        *last_row += 1;
+        fresh.push(Message { data, row: *last_row });
     }
-    let user = key.clone();
+    held.extend_from_slice(&fresh);
     ctx.store(
         move |db| {
             let mut insert = db
-                .prepare_cached("INSERT INTO kept(user, data, kept_at) VALUES (?1, ?2, ?3)")
+                .prepare_cached("INSERT INTO kept(id, user, data, kept_at) VALUES (?1, ?2, ?3, ?4)")
                 .map_err(Fail::internal)?;
-            let mut rows = Vec::new();
-            for data in &stored {
-                insert.execute(params![user, data, now]).map_err(Fail::internal)?;
-                rows.push(db.last_insert_rowid());
+            for message in &fresh {
+                insert.execute(params![message.row, user, message.data, now]).map_err(Fail::internal)?;
             }
-            Ok(rows)
+            Ok(())
         },
-        move |main, ctx, rows| {
-            let Ok(rows) = rows else { return };
-            match main.kept.users.get_mut(&key) {
-                Some(held) => {
-                    for (message, row) in held.iter_mut().filter(|message| message.row.is_none()).zip(rows) {
-                        message.row = Some(row);
-                    }
-                }
-                // Delivered while they were being stored.
-                None => delete(ctx, rows),
-            }
-        },
+        |_, _, _| {},
     );
 }
 
@@ -149,17 +168,15 @@ pub fn deliver(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
     let mut rows = Vec::new();
     for message in held {
         main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
-        rows.extend(message.row);
+        rows.push(message.row);
         // Whatever the outbox's limit: it fitted into one before.
         ctx.push_kept(link, "RECEIVEMESSAGE", &message.data);
     }
     delete(ctx, rows);
 }
 
+/// After what stored them, as the database's jobs run in their order.
 fn delete(ctx: &mut Ctx<Main>, rows: Vec<i64>) {
-    if rows.is_empty() {
-        return;
-    }
     ctx.store(
         move |db| {
             let mut delete = db.prepare_cached("DELETE FROM kept WHERE id = ?1").map_err(Fail::internal)?;
@@ -170,4 +187,63 @@ fn delete(ctx: &mut Ctx<Main>, rows: Vec<i64>) {
         },
         |_, _, _| {},
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PortKey;
+    use crate::engine::limits::Limits;
+    use crate::engine::Host;
+    use crate::engine::Target;
+    use crate::roles::main::Head;
+    use crate::roles::main::Session;
+    use crate::roles::main::Settings;
+    use crate::route::UserRef;
+
+    fn host() -> Host<Main> {
+        let settings = Settings {
+            server_id: "main".into(),
+            name: "main".into(),
+            address: String::new(),
+            fingerprint: [0; 32],
+            management: Target::Local(PortKey::MainManagement),
+            validation: Target::Local(PortKey::Validation),
+        };
+        Host::new(Main::new(settings), Limits::default(), [0; 32], 0)
+    }
+
+    /// A session of bob that begins now.
+    fn session(host: &mut Host<Main>, now: u64) -> LinkId {
+        let link = host.accepted(now, PortKey::ClientMain, Some([10, 0, 0, 1].into()), None).unwrap();
+        assert!(host.open(now, link, |_| {}));
+        host.with(now, |main, _| {
+            let user = main.table.sign_on("bob", link);
+            let last = (Vec::new(), UserRef::default());
+            main.sessions.push(Some(Session { link, user, head: Head::new("bob"), since: now, last }));
+        });
+        link
+    }
+
+    fn keep_at(host: &mut Host<Main>, now: u64, sent_at: u64) -> usize {
+        let lost = format!("-1 RECEIVEMESSAGE alice~\n{sent_at}~\nhi\n");
+        host.with(now, |main, ctx| {
+            keep(main, ctx, "bob", lost.as_bytes());
+            main.kept.users.get("bob").map_or(0, Vec::len)
+        })
+    }
+
+    #[test]
+    fn a_session_that_is_being_closed_stands_in_only_for_what_it_was_given() {
+        let mut host = host();
+        let other = session(&mut host, 100);
+        assert_eq!(keep_at(&mut host, 200, 150), 0, "it has that too");
+        assert!(matches!(host.exchange(200, other, None, None), crate::engine::host::Next::Idle { .. }));
+        assert_eq!(keep_at(&mut host, 200, 50), 0, "it gets that now");
+        assert!(matches!(host.exchange(200, other, None, None), crate::engine::host::Next::Write(_)));
+        host.with(300, |_, ctx| ctx.close(other, "a test"));
+        assert_eq!(keep_at(&mut host, 400, 250), 0, "it has that too, and gives it back if it is not read");
+        assert_eq!(keep_at(&mut host, 400, 350), 1, "it was not given that");
+        assert_eq!(keep_at(&mut host, 400, 50), 2, "it takes nothing more");
+    }
 }

@@ -202,8 +202,7 @@ impl Role for Main {
     }
 
     fn start(&mut self, ctx: &mut Ctx<Main>) {
-        kept::load(ctx);
-        management::connect(self, ctx);
+        kept::load(ctx, management::connect);
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Main>, link: LinkId) {

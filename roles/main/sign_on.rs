@@ -73,7 +73,9 @@ fn begin(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, name: &str) -> Resu
     let now = ctx.now();
     let mut id = [0u8; 8];
     rand::Rng::fill_bytes(ctx.rng(), &mut id);
-    let Some(peer) = ctx.peer(link) else {
+    // A link that is being closed takes nothing more: what is kept for the user would be lost on it.
+    let open = ctx.is_open(link);
+    let Some(peer) = ctx.peer(link).filter(|_| open) else {
         return Err(Fail::new(Code::Offline, "the connection is gone"));
     };
     let index = main.free.pop().unwrap_or_else(|| {

@@ -2,6 +2,7 @@
 
 use super::account_of;
 use super::address_of;
+use super::sign_out;
 use super::signed_on;
 use super::Account;
 use super::Management;
@@ -89,7 +90,12 @@ fn replace(management: &Management, ctx: &mut Ctx<Management>, later: Later, acc
             tokens::revoke(db, account.id)?;
             tokens::issue_as(db, account.id, &bytes, now, days)
         },
-        move |_, ctx, token| ctx.answer(&later, token.map(String::into_bytes)),
+        move |management, ctx, token| {
+            if token.is_ok() {
+                sign_out(management, ctx, account.id, Some(later.link()));
+            }
+            ctx.answer(&later, token.map(String::into_bytes));
+        },
     );
 }
 
@@ -97,7 +103,12 @@ fn revoke(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
     let (account, later) = (account_of(ctx, request.link)?, request.later());
     ctx.store(
         move |db| tokens::revoke(db, account.id),
-        move |_, ctx, done| ctx.answer(&later, done.map(|_| Vec::new())),
+        move |management, ctx, done| {
+            if done.is_ok() {
+                sign_out(management, ctx, account.id, Some(later.link()));
+            }
+            ctx.answer(&later, done.map(|_| Vec::new()));
+        },
     );
     Ok(Answer::Later)
 }

@@ -4,6 +4,7 @@ use super::address_of;
 use super::Account;
 use super::Management;
 use super::Peer;
+use super::LINKS;
 use crate::accounts::keyring;
 use crate::accounts::keys;
 use crate::accounts::password;
@@ -67,10 +68,16 @@ fn end(ctx: &mut Ctx<Management>, later: &Later, result: Result<Vec<u8>, Fail>) 
 }
 
 /// The link is signed on; `token` is the answer.
-fn signed_on(ctx: &mut Ctx<Management>, later: &Later, user: &User, token: String) {
+fn signed_on(management: &mut Management, ctx: &mut Ctx<Management>, later: &Later, user: &User, token: String) {
     if let Some(peer) = ctx.peer(later.link()) {
         let folded = name::fold(&user.name).into_owned();
         peer.account = Some(Account { id: user.id, folded });
+        let links = management.signed_on.entry(user.id).or_default();
+        links.push(later.link());
+        if links.len() > LINKS {
+            let oldest = links.remove(0);
+            ctx.close(oldest, "this account has newer connections");
+        }
     }
     ctx.trust(later.link());
     end(ctx, later, Ok(token.into_bytes()));
@@ -120,7 +127,7 @@ fn with_token(ctx: &mut Ctx<Management>, later: Later, folded: String, token: St
             Ok(Some(user)) => {
                 let addr = address_of(ctx, later.link());
                 management.tries.remember(&name::fold(&user.name), addr, ctx.now());
-                signed_on(ctx, &later, &user, shown);
+                signed_on(management, ctx, &later, &user, shown);
             }
             Ok(None) => end(ctx, &later, Err(wrong())),
             Err(fail) => end(ctx, &later, Err(fail)),
@@ -172,8 +179,8 @@ fn with_new_token(management: &mut Management, ctx: &mut Ctx<Management>, later:
     let id = user.id;
     ctx.store(
         move |db| tokens::issue_as(db, id, &bytes, now, days),
-        move |_, ctx, token| match token {
-            Ok(token) => signed_on(ctx, &later, &user, token),
+        move |management, ctx, token| match token {
+            Ok(token) => signed_on(management, ctx, &later, &user, token),
             Err(fail) => end(ctx, &later, Err(fail)),
         },
     );

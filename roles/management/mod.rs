@@ -12,6 +12,7 @@ mod servers;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
@@ -74,6 +75,8 @@ pub struct Management {
     registrations: Registrations,
     tickets: Tickets,
     tries: Tries,
+    /// The links that an account has signed on to, oldest first.
+    signed_on: HashMap<UserId, Vec<LinkId>>,
     mains: BTreeMap<String, mains::MainServer>,
     online: map::Online,
 }
@@ -87,6 +90,7 @@ impl Management {
             registrations: Registrations::new(),
             tickets: Tickets::new(),
             tries: Tries::new(),
+            signed_on: HashMap::new(),
             mains: BTreeMap::new(),
             online: map::Online::default(),
         }
@@ -103,6 +107,24 @@ impl Management {
     pub fn set_ports(&mut self, ports: Vec<(&'static str, u16)>) {
         self.settings.ports = ports;
     }
+}
+
+/// Links of one account that are signed on at once; one more, and its oldest goes. More than its sessions.
+const LINKS: usize = 64;
+
+/// Closes every link of the account but `keep`: what it was signed on with is not good any more.
+fn sign_out(management: &mut Management, ctx: &mut Ctx<Management>, account: UserId, keep: Option<LinkId>) {
+    for link in management.signed_on.get(&account).into_iter().flatten().filter(|link| Some(**link) != keep) {
+        if let Some(peer) = ctx.peer(*link) {
+            peer.account = None;
+        }
+        ctx.close(*link, "signed out");
+    }
+    // `closed` does not find their account any more.
+    match keep.filter(|keep| management.signed_on.get(&account).is_some_and(|links| links.contains(keep))) {
+        Some(keep) => management.signed_on.insert(account, vec![keep]),
+        None => management.signed_on.remove(&account),
+    };
 }
 
 /// The gate of what needs a LOGIN first.
@@ -176,6 +198,14 @@ impl Role for Management {
     }
 
     fn closed(&mut self, ctx: &mut Ctx<Management>, link: LinkId, gone: Gone<Peer>) {
+        if let Some(account) = gone.peer.account {
+            if let Some(links) = self.signed_on.get_mut(&account.id) {
+                links.retain(|other| *other != link);
+                if links.is_empty() {
+                    self.signed_on.remove(&account.id);
+                }
+            }
+        }
         if let Some(server) = gone.peer.server {
             mains::lost(self, ctx, link, &server, &gone.why);
         }

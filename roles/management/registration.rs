@@ -64,20 +64,29 @@ fn register(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
             if let Err(fail) = found.and_then(|found| found.map_or(Ok(()), |_| Err(taken()))) {
                 return ctx.answer(&later, Err(fail));
             }
-            let pending = Pending { name: user, password: secret, answer: String::new(), addr };
+            let (now, pending) = (ctx.now(), Pending { name: user, password: secret, answer: String::new(), addr });
+            // It has its place from now on: of what is drawn, there is never more than may be pending.
+            let id = match management.registrations.begin(ctx.rng(), pending, now) {
+                Ok(id) => id,
+                Err(fail) => return ctx.answer(&later, Err(fail)),
+            };
             if policy != Policy::Captcha {
-                return begin(management, ctx, &later, pending, &[]);
+                return ctx.answer(&later, Ok(begun(&id, &[])));
             }
             let mut seed = [0; 32];
             rand::Rng::fill_bytes(ctx.rng(), &mut seed);
             ctx.heavy(
                 move || captcha::draw(&mut StdRng::from_seed(seed)),
-                move |management, ctx, drawn| match drawn {
-                    Ok(drawn) => {
-                        let pending = Pending { answer: drawn.answer, ..pending };
-                        begin(management, ctx, &later, pending, &drawn.png);
+                move |management, ctx, drawn| {
+                    let answer = drawn.and_then(|drawn| {
+                        management.registrations.drawn(&id, drawn.answer, ctx.now())?;
+                        Ok(begun(&id, &drawn.png))
+                    });
+                    if answer.is_err() {
+                        // Makes room.
+                        let _ = management.registrations.confirm(&id, ctx.now());
                     }
-                    Err(fail) => ctx.answer(&later, Err(fail)),
+                    ctx.answer(&later, answer);
                 },
             );
         },
@@ -85,15 +94,8 @@ fn register(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
     Ok(Answer::Later)
 }
 
-fn begin(management: &mut Management, ctx: &mut Ctx<Management>, later: &Later, pending: Pending, png: &[u8]) {
-    let now = ctx.now();
-    let answer = management.registrations.begin(ctx.rng(), pending, now).map(|id| {
-        let mut data = id.into_bytes();
-        data.push(b'\n');
-        data.extend_from_slice(png);
-        data
-    });
-    ctx.answer(later, answer);
+fn begun(id: &str, png: &[u8]) -> Vec<u8> {
+    [id.as_bytes(), b"\n", png].concat()
 }
 
 fn confirm(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {

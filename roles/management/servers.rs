@@ -77,6 +77,6 @@ fn report(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
     };
     let account = account_of(ctx, request.link)?;
     let now = ctx.now();
-    let ticket = management.tickets.issue(ctx.rng(), &account.folded, server, now);
+    let ticket = management.tickets.issue(ctx.rng(), &account.folded, account.id, server, now);
     Ok(Answer::Data(format!("{server}\n{ticket}").into_bytes()))
 }

@@ -3,6 +3,7 @@
 use super::Management;
 use crate::accounts::users;
 use crate::accounts::users::State;
+use crate::accounts::users::User;
 use crate::config::PortKey;
 use crate::engine::anyone;
 use crate::engine::tls;
@@ -37,14 +38,15 @@ fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
     name::check_user(&user)?;
     let server = server.map(|server| server.text()).transpose()?;
     let folded = name::fold(&user).into_owned();
-    management.tickets.take(&folded, &ticket.text()?, server.as_deref(), ctx.now())?;
+    let account = management.tickets.take(&folded, &ticket.text()?, server.as_deref(), ctx.now())?;
     let (later, named) = (request.later(), server.is_some());
     ctx.query(
         move |db| users::find(db, &folded),
         move |management, ctx, found| {
-            // Disabled or deleted since the ticket was given.
+            // Disabled or deleted since the ticket was given, or deleted and the name is another's.
             let gone = || Fail::new(Code::Wrong, "this ticket is not good");
-            let user = found.and_then(|found| found.filter(|user| user.state == State::Active).ok_or_else(gone));
+            let good = |user: &User| user.id == account && user.state == State::Active;
+            let user = found.and_then(|found| found.filter(good).ok_or_else(gone));
             if let Ok(user) = &user {
                 management.online.expect(name::fold(&user.name).into_owned(), user.id);
             }

@@ -87,6 +87,12 @@ impl<O: Clone + Eq + Hash, T> OneUse<O, T> {
         self.order.insert(place, id);
     }
 
+    /// The value under `id`, for a change before its owner knows the id.
+    pub fn get_mut(&mut self, id: &Id, now: u64) -> Option<&mut T> {
+        self.sweep(now);
+        self.live.get_mut(id).map(|entry| &mut entry.value)
+    }
+
     /// Takes back what was handed out under `id`; whatever the outcome, it is void afterwards.
     pub fn take(&mut self, id: &Id, now: u64) -> Taken<T> {
         self.sweep(now);

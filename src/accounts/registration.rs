@@ -28,7 +28,7 @@ pub struct Pending {
     pub name: String,
     /// The password asked for; wiped when this is dropped.
     pub password: Password,
-    /// What the picture says; empty where the policy asks for no picture.
+    /// What the picture says; empty where the policy asks for no picture, or until it is drawn.
     pub answer: String,
     /// Where the request came from.
     pub addr: IpAddr,
@@ -52,7 +52,6 @@ impl Registrations {
     }
 
     /// Whether one more could begin: LIMIT when this network has too many pending, BUSY when all have together.
-    /// Asked before the picture is drawn, which costs more than everything here.
     pub fn room(&mut self, addr: IpAddr, now: u64) -> Result<(), Fail> {
         self.pending.sweep(now);
         let net = Net::of(addr);
@@ -67,11 +66,24 @@ impl Registrations {
     }
 
     /// Begins a registration: its request id, 64 hexadecimal digits. FAIL LIMIT or BUSY as [`Registrations::room`].
+    /// To be called before the picture is drawn, which costs more than everything here: what is being drawn counts.
     pub fn begin(&mut self, rng: &mut (impl CryptoRng + ?Sized), pending: Pending, now: u64) -> Result<String, Fail> {
         self.room(pending.addr, now)?;
         let id = secret::random(rng);
         self.pending.put(id, Net::of(pending.addr), pending, now);
         Ok(secret::hex(&id))
+    }
+
+    /// The picture is drawn. BUSY when that took longer than the registration lives.
+    pub fn drawn(&mut self, request_id: &str, answer: String, now: u64) -> Result<(), Fail> {
+        let pending = secret::unhex32(request_id).and_then(|id| self.pending.get_mut(&id, now));
+        match pending {
+            Some(pending) => {
+                pending.answer = answer;
+                Ok(())
+            }
+            None => Err(Fail::new(Code::Busy, "the picture took too long; retry later")),
+        }
     }
 
     /// Takes the registration back, for its one answer: void afterwards, whatever that is.
@@ -119,6 +131,20 @@ mod tests {
         assert_eq!(got.password.bytes(), b"secret");
         assert_eq!(regs.confirm(&id, 59_999).unwrap_err().code, Code::Wrong);
         assert!(!format!("{got:?}").contains("secret"));
+    }
+
+    #[test]
+    fn what_is_being_drawn_counts() {
+        let mut rng = StdRng::seed_from_u64(5);
+        let mut regs = Registrations::new();
+        let begin = |regs: &mut Registrations, rng: &mut StdRng| {
+            regs.begin(rng, Pending { answer: String::new(), ..pending("192.0.2.1") }, 0)
+        };
+        let ids: Vec<_> = (0..MAX_PER_NET).map(|_| begin(&mut regs, &mut rng).unwrap()).collect();
+        assert_eq!(begin(&mut regs, &mut rng).unwrap_err().code, Code::Limit);
+        regs.drawn(&ids[0], "ACEK3".into(), 1).unwrap();
+        assert_eq!(regs.confirm(&ids[0], 2).unwrap().answer, "ACEK3");
+        assert_eq!(regs.drawn(&ids[1], "ACEK3".into(), LIFETIME).unwrap_err().code, Code::Busy);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use super::outcome::Stop;
 use super::session;
 use super::text;
 use crate::client::Connection;
+use crate::client::ADMIN_SOCKET;
 use crate::config;
 use crate::engine::rt;
-use crate::node::ADMIN_SOCKET;
 use crate::wire::Code;
 use crate::wire::Fail;
 

@@ -13,7 +13,6 @@ use super::received::Received;
 use super::Address;
 use crate::accounts::keys;
 use crate::config::PortKey;
-use crate::engine::anyone;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::rt::channel;
 use crate::engine::tls;
@@ -101,8 +100,10 @@ pub enum Peer {
     Management,
     /// VALIDATEKEY.
     Validation,
-    /// A main server; index into `Core::candidates`.
+    /// A main server that is tried; index into `Core::candidates`.
     Main(usize),
+    /// The main server that the client has signed on to.
+    On,
 }
 
 struct Candidate {
@@ -478,6 +479,9 @@ impl Core {
 
     fn signed_on(&mut self, ctx: &mut Ctx<Core>, link: LinkId, server: &str) {
         self.main = Some(link);
+        if let Some(peer) = ctx.peer(link) {
+            *peer = Peer::On;
+        }
         self.was_on = true;
         self.failures = 0;
         self.drop_helpers(ctx, Some(link));
@@ -499,11 +503,20 @@ impl Core {
     }
 }
 
+/// The gate of all that a server says unasked: only the one that the client has signed on to, whose certificate
+/// management has confirmed. Whoever else is at the end of a link has nothing to tell.
+fn signed_on(_: &Core, ctx: &Ctx<Core>, link: LinkId) -> Result<(), Fail> {
+    match ctx.peer_ref(link) {
+        Some(Peer::On) => Ok(()),
+        _ => Err(Fail::new(Code::Denied, "not signed on to this server")),
+    }
+}
+
 const RECEIVE_MESSAGE: Command<Core> = Command {
     name: "RECEIVEMESSAGE",
     ports: &[PortKey::ClientMain],
     args: "sender LF sent-at LF body",
-    gate: anyone,
+    gate: signed_on,
     run: receive_message,
 };
 
@@ -511,12 +524,12 @@ const SERVER_MAP_UPDATE: Command<Core> = Command {
     name: "SERVERMAPUPDATE",
     ports: &[PortKey::ClientMain],
     args: "changed lines",
-    gate: anyone,
+    gate: signed_on,
     run: server_map_update,
 };
 
 const DISCONNECTED: Command<Core> =
-    Command { name: "DISCONNECTED", ports: &[PortKey::ClientMain], args: "reason", gate: anyone, run: disconnected };
+    Command { name: "DISCONNECTED", ports: &[PortKey::ClientMain], args: "reason", gate: signed_on, run: disconnected };
 
 fn receive_message(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [sender, sent_at, body] = request.data().take()?;
@@ -557,7 +570,7 @@ impl Role for Core {
             Some(Peer::Public) => self.ask_ports(ctx, link),
             Some(Peer::Management) => self.log_in(ctx, link),
             Some(Peer::Validation | Peer::Main(_)) => self.validate_keys(ctx),
-            Some(Peer::Spent) | None => {}
+            Some(Peer::Spent | Peer::On) | None => {}
         }
     }
 
@@ -566,7 +579,7 @@ impl Role for Core {
             return self.failed(ctx, Fail::new(Code::Unavailable, gone.why));
         }
         match gone.peer {
-            Peer::Spent => {}
+            Peer::Spent | Peer::On => {}
             Peer::Public | Peer::Management | Peer::Validation if self.main.is_some() => {}
             Peer::Public | Peer::Management | Peer::Validation => {
                 self.failed(ctx, Fail::new(Code::Unavailable, gone.why))

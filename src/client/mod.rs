@@ -19,6 +19,7 @@ pub use address::Address;
 pub use connection::register;
 pub use connection::Connection;
 pub use connection::Registration;
+pub use connection::ADMIN_SOCKET;
 pub use core::Event;
 pub use core::Options;
 pub use core::Secret;

@@ -90,6 +90,8 @@ pub(super) struct Link<R: Role> {
     pub(super) out: Outbox,
     pub(super) ids: Ids,
     pub(super) requests: HashMap<u64, ThenReply<R>>,
+    /// Requests of the peer whose handlers returned `Answer::Later`, and that are not answered yet.
+    pub(super) unanswered: usize,
     pub(super) born: u64,
     pub(super) heard: u64,
     pub(super) pinged: bool,
@@ -113,6 +115,23 @@ impl<R: Role> Link<R> {
             true => Err(Fail::new(Code::Busy, "the queue to the recipient is full; retry later")),
             false => Ok(()),
         }
+    }
+
+    /// Whether its requests have to wait: until its answers are read, until those before them are answered, or until the
+    /// role wants more.
+    #[inline]
+    pub(super) fn must_wait(&self, limits: &Limits, total: usize) -> bool {
+        if self.paused {
+            return true;
+        }
+        let waiting = self.out.waiting();
+        let full = waiting > limits.outbox || (waiting > 0 && total > limits.outbox_total);
+        !self.internal && (full || self.unanswered >= limits::UNANSWERED)
+    }
+
+    /// Brings `total` up to date; returns what this link holds of it.
+    pub(super) fn account(&mut self, total: &mut usize) -> usize {
+        self.out.account(self.tail.capacity(), total)
     }
 
     /// Starts a packet of this side: the ID, a space, then `command`.
@@ -154,6 +173,8 @@ pub struct Ctx<R: Role> {
     pub(super) waiting: usize,
     pub(super) total: usize,
     pub(super) dirty: Vec<LinkId>,
+    /// Of links that are gone.
+    pub(super) orphans: Vec<Waker>,
     pub(super) connects: Vec<Connect>,
     pub(super) jobs: Vec<Job>,
     pub(super) job_thens: HashMap<u64, (Lane, ThenJob<R>)>,
@@ -178,6 +199,7 @@ impl<R: Role> Ctx<R> {
             waiting: 0,
             total: 0,
             dirty: Vec::new(),
+            orphans: Vec::new(),
             connects: Vec::new(),
             jobs: Vec::new(),
             job_thens: HashMap::new(),
@@ -262,6 +284,15 @@ impl<R: Role> Ctx<R> {
         self.slot(link).is_some_and(|link| link.state == State::Open)
     }
 
+    /// Since when nothing can be queued on the link any more; None while it is open.
+    pub fn closing_since(&self, link: LinkId) -> Option<u64> {
+        match self.slot(link) {
+            Some(link) if link.state == State::Open => None,
+            Some(link) => Some(link.closing_since),
+            None => Some(0),
+        }
+    }
+
     /// The link has signed on: it may send large packets and is not one of those that wait.
     pub fn trust(&mut self, id: LinkId) {
         let Some(link) = self.slot_mut(id) else { return };
@@ -323,7 +354,17 @@ impl<R: Role> Ctx<R> {
             raw::escape_into(buffer, field);
         }
         buffer.push(b'\n');
+        // At once: the same may go to many links in one event.
+        self.account(id);
         Ok(())
+    }
+
+    /// Brings the total up to date with a link.
+    pub(super) fn account(&mut self, id: LinkId) {
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
+        if let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) {
+            link.account(&mut self.total);
+        }
     }
 
     /// Queues a request; `then` gets the answer, or FAIL UNAVAILABLE when the link goes before it.
@@ -353,7 +394,15 @@ impl<R: Role> Ctx<R> {
 
     /// Answers a request whose handler returned `Answer::Later`. Nothing happens when the link is gone.
     pub fn answer(&mut self, later: &Later, result: Result<Vec<u8>, Fail>) {
+        if let Some(link) = self.slot_mut(later.link) {
+            link.unanswered = link.unanswered.saturating_sub(1);
+            // There may be nothing to write, but requests that waited for this.
+            if link.blocked && !std::mem::replace(&mut link.dirty, true) {
+                self.dirty.push(later.link);
+            }
+        }
         self.put_answer(later.link, later.id(), &later.command, result.as_deref());
+        self.account(later.link);
     }
 
     pub(super) fn put_answer(&mut self, id: LinkId, packet: &[u8], command: &[u8], result: Result<&[u8], &Fail>) {
@@ -412,6 +461,7 @@ impl<R: Role> Ctx<R> {
             out: Outbox::default(),
             ids: Ids::new(opener),
             requests: HashMap::new(),
+            unanswered: 0,
             born: self.now,
             heard: self.now,
             pinged: false,

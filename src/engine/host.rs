@@ -88,16 +88,23 @@ impl<R: Role> Host<R> {
         Some(self.ctx.insert(info, internal, internal || port == PortKey::Admin))
     }
 
-    /// The link that has not signed on and was silent longest goes.
+    /// Of the links that have not signed on, those that were silent longest go: some at a time, as looking for them costs.
     fn evict(&mut self) {
         let waiting = self.ctx.slots.iter().enumerate().filter_map(|(index, slot)| {
             let link = slot.link.as_deref()?;
             let candidate = !link.trusted && matches!(link.state, State::Connecting | State::Open);
             candidate.then_some((link.heard, index as u32, slot.generation))
         });
-        let Some((_, index, generation)) = waiting.min() else { return };
-        self.ctx.counters.evicted += 1;
-        self.ctx.abort(LinkId { index, generation }, "too many connections wait for a sign-on");
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_unstable();
+        let some = (self.ctx.limits.waiting_links / 64).max(1);
+        for (_, index, generation) in waiting.into_iter().take(some) {
+            self.ctx.counters.evicted += 1;
+            let link = LinkId { index, generation };
+            self.ctx.abort(link, "too many connections wait for a sign-on");
+            // Not one of those that wait any more.
+            self.ctx.trust(link);
+        }
     }
 
     /// The link is ready for packets. False: it is not wanted any more.
@@ -199,8 +206,7 @@ impl<R: Role> Host<R> {
                 start = input.len();
                 break;
             };
-            if entry.paused || (entry.out.waiting() > self.ctx.limits.outbox && !entry.internal) {
-                // Its answers are not read: its requests wait until they are.
+            if entry.must_wait(&self.ctx.limits, self.ctx.total) {
                 entry.blocked = true;
                 break;
             }
@@ -267,7 +273,12 @@ impl<R: Role> Host<R> {
             (row.run)(&mut self.role, &mut self.ctx, &request)
         });
         match result {
-            Ok(Answer::Later | Answer::None) => {}
+            Ok(Answer::Later) => {
+                if let Some(entry) = self.ctx.slot_mut(id) {
+                    entry.unanswered += 1;
+                }
+            }
+            Ok(Answer::None) => {}
             // Nobody asked for this answer.
             Ok(_) if packet.id == b"0" => {}
             Ok(Answer::Ok) => self.ctx.put_answer(id, packet.id, packet.command, Ok(b"")),
@@ -319,16 +330,18 @@ impl<R: Role> Host<R> {
     /// The link's task has written `done` (if anything) and asks what next. Its waker is kept for when there is more.
     pub fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>, waker: Option<&Waker>) -> Next {
         self.ctx.now = self.ctx.now.max(now);
-        let outbox = self.ctx.limits.outbox;
-        let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
+        let Ctx { slots, limits, total, .. } = &mut self.ctx;
+        let slot = slots.get_mut(link.index as usize).filter(|slot| slot.generation == link.generation);
+        let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return Next::Finish };
         if entry.state == State::Aborting {
-            // The chunk counts as undelivered; the task hands it over with `gone`.
+            // Written, but not proven read.
+            done.and_then(|chunk| entry.out.wrote(chunk));
             return Next::Finish;
         }
         // What is queued in here needs no wake-up: this task is awake.
         entry.dirty = true;
         let spare = done.and_then(|chunk| entry.out.wrote(chunk));
-        let resume = entry.blocked && !entry.paused && entry.out.waiting() <= outbox && entry.state == State::Open;
+        let resume = entry.blocked && entry.state == State::Open && !entry.must_wait(limits, *total);
         if let Some(spare) = spare {
             self.ctx.recycle(spare);
         }
@@ -353,28 +366,20 @@ impl<R: Role> Host<R> {
             let read = !entry.blocked && !entry.paused;
             let rest = entry.out.rest();
             self.ctx.recycle(rest);
-            self.account(link);
+            self.ctx.account(link);
             return Next::Idle { read };
         }
         let spare = self.ctx.spare.pop().unwrap_or_default();
         let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
         entry.dirty = true;
         let chunk = entry.out.take(spare);
-        self.account(link);
+        self.ctx.account(link);
         Next::Write(chunk)
     }
 
     /// Whether the link's own outbox is over its bound, so that nothing more shall be read from it.
     pub fn is_blocked(&self, link: LinkId) -> bool {
         self.ctx.slot(link).is_some_and(|entry| entry.blocked || entry.paused)
-    }
-
-    fn account(&mut self, link: LinkId) {
-        let Ctx { slots, total, .. } = &mut self.ctx;
-        let slot = slots.get_mut(link.index as usize).filter(|slot| slot.generation == link.generation);
-        if let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()) {
-            entry.out.account(total);
-        }
     }
 
     fn want_proof(&mut self, link: LinkId, at_once: bool) {
@@ -395,6 +400,10 @@ impl<R: Role> Host<R> {
             return;
         };
         let Some(mut entry) = slot.link.take() else { return };
+        if entry.internal {
+            // The task of this direction may not be the one that found out.
+            self.ctx.orphans.extend(entry.waker.take());
+        }
         slot.generation = slot.generation.wrapping_add(1);
         self.ctx.free.push(link.index);
         self.ctx.open_links -= 1;
@@ -402,7 +411,8 @@ impl<R: Role> Host<R> {
             self.ctx.waiting = self.ctx.waiting.saturating_sub(1);
         }
         let undelivered = entry.out.undelivered(chunk);
-        entry.out.account(&mut self.ctx.total);
+        entry.tail = Vec::new();
+        entry.account(&mut self.ctx.total);
         for (_, then) in std::mem::take(&mut entry.requests) {
             let fail = Fail::new(Code::Unavailable, "the connection to a server that is needed broke; retry later");
             then(&mut self.role, &mut self.ctx, Err(fail));
@@ -459,10 +469,16 @@ impl<R: Role> Host<R> {
 
     fn keep_alive(&mut self) {
         let now = self.ctx.now;
+        let mut holders = Vec::new();
         for index in 0..self.ctx.slots.len() {
             let Some(slot) = self.ctx.slots.get_mut(index) else { continue };
             let id = LinkId { index: index as u32, generation: slot.generation };
             let Some(entry) = slot.link.as_deref_mut() else { continue };
+            // A task whose socket takes nothing does not come by itself.
+            let held = entry.account(&mut self.ctx.total);
+            if entry.state == State::Open && !entry.internal && held > 0 {
+                holders.push((held, id));
+            }
             let silent = now.saturating_sub(entry.heard);
             let full = entry.out.waiting() > self.ctx.limits.outbox && !entry.internal;
             entry.stalled = if full { entry.stalled.or(Some(now)) } else { None };
@@ -504,6 +520,21 @@ impl<R: Role> Host<R> {
                 }
             }
         }
+        self.shed(holders);
+    }
+
+    /// While all links together hold too much, those that hold most go: the others must not get BUSY for their sake.
+    fn shed(&mut self, mut holders: Vec<(usize, LinkId)>) {
+        let mut excess = self.ctx.total.saturating_sub(self.ctx.limits.outbox_total);
+        if excess == 0 {
+            return;
+        }
+        holders.sort_unstable();
+        while let Some((held, id)) = holders.pop().filter(|_| excess > 0) {
+            self.ctx.counters.stalled += 1;
+            self.ctx.abort(id, "too much waits to be read by its peer");
+            excess = excess.saturating_sub(held);
+        }
     }
 
     /// The process will stop: the role says goodbye, every link is closed after what is queued.
@@ -529,6 +560,7 @@ impl<R: Role> Host<R> {
     /// What the driver shall carry out now.
     pub fn effects(&mut self) -> Effects {
         let mut effects = Effects {
+            wake: std::mem::take(&mut self.ctx.orphans),
             connects: std::mem::take(&mut self.ctx.connects),
             jobs: std::mem::take(&mut self.ctx.jobs),
             deadline: Some(self.ctx.timers.keys().next().map_or(self.next_tick, |first| first.0.min(self.next_tick))),
@@ -536,7 +568,7 @@ impl<R: Role> Host<R> {
         };
         for at in 0..self.ctx.dirty.len() {
             let id = self.ctx.dirty[at];
-            self.account(id);
+            self.ctx.account(id);
             if let Some(entry) = self.ctx.slot(id) {
                 match &entry.waker {
                     Some(waker) => effects.wake.push(waker.clone()),
@@ -561,3 +593,6 @@ impl<R: Role> super::ctx::Link<R> {
         self.ids.number()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,8 @@ pub struct Limits {
     pub packet: usize,
     /// Queued for one link. Over it, senders get BUSY, and the link's own requests wait.
     pub outbox: usize,
-    /// Queued and unproven over all links of a role: ten thousand links that read nothing must not add up.
+    /// Queued, unproven, and half packets over all links of a role: ten thousand links that read nothing must not add up.
+    /// Over it, senders get BUSY, and the links that hold most go.
     pub outbox_total: usize,
     /// Links of a role, all together.
     pub links: usize,
@@ -50,6 +51,9 @@ pub const PROOF_BYTES: usize = 32 << 10;
 pub const UNPROVEN: usize = 8 << 20;
 /// Requests that one link may have open towards its peer.
 pub const REQUESTS: usize = 10_000;
+/// Requests of one link that wait for an answer which takes a job or another server: those behind them are not read. So one
+/// link cannot fill the queues that all share.
+pub const UNANSWERED: usize = 256;
 /// Queued between two roles of one process, or two servers: answers for many clients share it.
 pub const INTERNAL_OUTBOX: usize = 64 << 20;
 /// DATA of an answer from a server of our own network, or to a client from the server that it trusts.

@@ -21,7 +21,7 @@ pub struct Outbox {
     mark: Option<Mark>,
     /// Bytes ever taken off the front of `unproven`, so that marks can be told in absolute positions.
     proven_until: u64,
-    /// What of this outbox the host's total already counts.
+    /// What of this link the host's total already counts.
     accounted: usize,
 }
 
@@ -150,11 +150,12 @@ impl Outbox {
         all
     }
 
-    /// Brings `total` up to date with this outbox.
-    pub fn account(&mut self, total: &mut usize) {
-        let now = self.waiting() + self.unproven_bytes;
+    /// Brings `total` up to date with this outbox and `more` bytes that the link holds besides; returns what it holds.
+    pub fn account(&mut self, more: usize, total: &mut usize) -> usize {
+        let now = self.waiting() + self.unproven_bytes + more;
         *total = (*total + now).saturating_sub(self.accounted);
         self.accounted = now;
+        now
     }
 }
 
@@ -192,7 +193,7 @@ mod tests {
             write(&mut out, &vec![b'x'; 1 << 20]);
         }
         let mut total = 0;
-        out.account(&mut total);
+        out.account(0, &mut total);
         assert!(total <= limits::UNPROVEN, "{total}");
     }
 

@@ -148,3 +148,51 @@ fn newlines_without_end_cost_nothing() {
     let grown = server.peak_rss_kib().saturating_sub(before);
     assert!(grown < 16 << 10, "{grown} KiB");
 }
+
+/// Questions that the server cannot answer by itself, as many as it takes: their answers are read, so nothing but the
+/// server holds them back.
+#[test]
+fn questions_about_unknown_users_do_not_keep_others_from_signing_on() {
+    const BATCH: usize = 20_000;
+    let server = Server::open();
+    let mut greedy = support::sign_on(&server, "greedy");
+    let before = server.rss_kib();
+    let (done, stop) = std::sync::mpsc::channel::<()>();
+    let flood = std::thread::spawn(move || {
+        let batch = "m SENDMESSAGE nobody~\nx\n".repeat(BATCH);
+        let mut asked = 0;
+        while matches!(stop.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
+            greedy.send_bytes(batch.as_bytes()).expect("the server reads");
+            for _ in 0..BATCH {
+                assert_eq!(greedy.receive().command, "SENDMESSAGE");
+            }
+            asked += BATCH;
+        }
+        asked
+    });
+    for n in 0..10 {
+        crate::assert_others_talk(&server, &format!("asking-{n}"));
+    }
+    drop(done);
+    let asked = flood.join().expect("the flood is answered");
+    let grown = server.peak_rss_kib().saturating_sub(before);
+    println!("{asked} questions; {grown} KiB of memory more at most");
+    assert!(grown < 128 << 10, "{grown} KiB");
+}
+
+#[test]
+fn a_million_questions_whose_answers_are_not_read() {
+    let server = Server::open();
+    let mut greedy = support::sign_on(&server, "greedy");
+    let before = server.rss_kib();
+    greedy.tcp().set_write_timeout(Some(Duration::from_secs(3))).unwrap();
+    let batch = "m SENDMESSAGE nobody~\nx\n".repeat(10_000);
+    let mut batches = 0;
+    while batches < 100 && greedy.send_bytes(batch.as_bytes()).is_ok() {
+        batches += 1;
+    }
+    let grown = server.peak_rss_kib().saturating_sub(before);
+    println!("{batches} batches were taken; {grown} KiB of memory more at most");
+    assert!(grown < 32 << 10, "{grown} KiB");
+    crate::assert_others_talk(&server, "greedy");
+}

@@ -36,3 +36,27 @@ fn signing_on_twice_over_one_connection_is_refused() {
     link.ask("SIGNON", &["alice", &ticket.ticket]).code();
     link.assert_alive();
 }
+
+#[test]
+fn a_sign_on_over_a_connection_that_is_being_closed_takes_no_message_with_it() {
+    let server = Server::open();
+    let mut alice = support::sign_on(&server, "alice");
+    let bob = support::sign_on(&server, "bob");
+    alice.ask("SENDMESSAGE", &["bob", "keep me"]).ok();
+    // Gone without having read it.
+    drop(bob);
+    let ticket = support::sign_on::ticket(&server, "bob");
+    let mut hasty = Raw::connect(&ticket.address);
+    let packets = format!("1 SIGNON bob~\n{}\n is no packet\n", ticket.ticket);
+    hasty.send_bytes(packets.as_bytes()).unwrap();
+    assert_eq!(hasty.receive_command("ERROR").command, "ERROR");
+    // Time for the ticket to be looked at: a round trip to management, and back.
+    for _ in 0..100 {
+        alice.assert_alive();
+        assert_eq!(alice.ask("SENDMESSAGE", &["nobody", "x"]).code(), Code::NotFound);
+    }
+    let mut again = support::sign_on::sign_on_again(&server, "bob");
+    let [_, _, body] = again.receive_command("RECEIVEMESSAGE").fields::<3>();
+    assert_eq!(body, b"keep me");
+    drop(hasty);
+}
