@@ -1,5 +1,6 @@
 //! What the operator asks over the Unix socket (contract 12).
 
+use super::end_links;
 use super::map;
 use super::Management;
 use crate::accounts::invites;
@@ -9,6 +10,7 @@ use crate::accounts::tokens;
 use crate::accounts::users;
 use crate::accounts::users::State;
 use crate::accounts::users::User;
+use crate::accounts::users::UserId;
 use crate::config::PortKey;
 use crate::engine::anyone;
 use crate::engine::Answer;
@@ -101,21 +103,26 @@ fn state(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -
             if state == State::Disabled {
                 tokens::revoke(db, id)?;
             }
-            users::set_state(db, id, state)
+            users::set_state(db, id, state)?;
+            Ok(id)
         },
         move |management, ctx, done| {
-            if done.is_ok() && state == State::Disabled {
-                shut_out(management, ctx, &name, "the account was disabled");
+            match (&done, state) {
+                (Ok(id), State::Disabled) => shut_out(management, ctx, *id, &name, "the account was disabled"),
+                (Ok(_), State::Active) => drop(management.barred.remove(name::fold(&name).as_ref())),
+                (Err(_), _) => {}
             }
-            ctx.answer(&later, done.map(|()| Vec::new()));
+            ctx.answer(&later, done.map(|_| Vec::new()));
         },
     );
     Ok(Answer::Later)
 }
 
-/// Ends the sessions of a user who may not sign on any more, and voids the tickets given out.
-fn shut_out(management: &mut Management, ctx: &mut Ctx<Management>, user: &str, reason: &str) {
+/// Ends the sessions of a user who may not sign on any more, and the links to management, and voids the tickets given out.
+fn shut_out(management: &mut Management, ctx: &mut Ctx<Management>, id: UserId, user: &str, reason: &str) {
+    management.barred.insert(name::fold(user).into_owned());
     management.tickets.revoke(&name::fold(user));
+    end_links(management, ctx, id, None);
     // OFFLINE only says that there was nobody to disconnect.
     let _ = map::disconnect(management, ctx, user, reason);
 }
@@ -131,7 +138,7 @@ fn delete(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
         },
         move |management, ctx, deleted| {
             if let Ok(user) = &deleted {
-                shut_out(management, ctx, &user.name, "the account was deleted");
+                shut_out(management, ctx, user.id, &user.name, "the account was deleted");
                 map::deleted(management, ctx, user.id, &user.name);
             }
             ctx.answer(&later, deleted.map(|_| Vec::new()));
@@ -151,9 +158,15 @@ fn passwd(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
             let store = move |db: &rusqlite::Connection| {
                 let id = find(db, &user)?.id;
                 users::set_password(db, id, &hashed?)?;
-                tokens::revoke(db, id).map(|_| ())
+                tokens::revoke(db, id)?;
+                Ok(id)
             };
-            ctx.store(store, move |_, ctx, done| ctx.answer(&later, done.map(|()| Vec::new())));
+            ctx.store(store, move |management, ctx, done| {
+                if let Ok(id) = &done {
+                    end_links(management, ctx, *id, None);
+                }
+                ctx.answer(&later, done.map(|_| Vec::new()));
+            });
         },
     );
     Ok(Answer::Later)

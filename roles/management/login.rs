@@ -67,10 +67,15 @@ fn end(ctx: &mut Ctx<Management>, later: &Later, result: Result<Vec<u8>, Fail>) 
 }
 
 /// The link is signed on; `token` is the answer.
-fn signed_on(ctx: &mut Ctx<Management>, later: &Later, user: &User, token: String) {
+fn signed_on(management: &mut Management, ctx: &mut Ctx<Management>, later: &Later, user: &User, token: String) {
+    let folded = name::fold(&user.name).into_owned();
+    // The account was good when it was looked up; the operator may have been quicker.
+    if management.barred.contains(&folded) {
+        return end(ctx, later, Err(wrong()));
+    }
     if let Some(peer) = ctx.peer(later.link()) {
-        let folded = name::fold(&user.name).into_owned();
         peer.account = Some(Account { id: user.id, folded });
+        management.signed_on.entry(user.id).or_default().push(later.link());
     }
     ctx.trust(later.link());
     end(ctx, later, Ok(token.into_bytes()));
@@ -120,7 +125,7 @@ fn with_token(ctx: &mut Ctx<Management>, later: Later, folded: String, token: St
             Ok(Some(user)) => {
                 let addr = address_of(ctx, later.link());
                 management.tries.remember(&name::fold(&user.name), addr, ctx.now());
-                signed_on(ctx, &later, &user, shown);
+                signed_on(management, ctx, &later, &user, shown);
             }
             Ok(None) => end(ctx, &later, Err(wrong())),
             Err(fail) => end(ctx, &later, Err(fail)),
@@ -169,11 +174,17 @@ fn with_new_token(management: &mut Management, ctx: &mut Ctx<Management>, later:
     let (now, days) = (ctx.now(), management.settings.token_days);
     let mut bytes = [0u8; 32];
     rand::Rng::fill_bytes(ctx.rng(), &mut bytes);
-    let id = user.id;
+    let (id, password) = (user.id, user.password.clone());
     ctx.store(
-        move |db| tokens::issue_as(db, id, &bytes, now, days),
-        move |_, ctx, token| match token {
-            Ok(token) => signed_on(ctx, &later, &user, token),
+        move |db| {
+            // Disabled, deleted, or given another password while this one was checked: then all tokens were voided, and
+            // this must not be the first of the new ones.
+            let same = |user: &User| user.state == State::Active && user.password == password;
+            users::get(db, id)?.filter(same).ok_or_else(wrong)?;
+            tokens::issue_as(db, id, &bytes, now, days)
+        },
+        move |management, ctx, token| match token {
+            Ok(token) => signed_on(management, ctx, &later, &user, token),
             Err(fail) => end(ctx, &later, Err(fail)),
         },
     );

@@ -11,7 +11,10 @@ mod registration;
 mod servers;
 mod validate;
 
+use std::collections::hash_map::Entry;
 use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
@@ -76,6 +79,11 @@ pub struct Management {
     tries: Tries,
     mains: BTreeMap<String, mains::MainServer>,
     online: map::Online,
+    /// Links that have signed on to management, by account.
+    signed_on: HashMap<UserId, Vec<LinkId>>,
+    /// Folded names of the accounts that the operator disabled or deleted since the start: a sign-on that was under way at
+    /// that moment must not come through afterwards.
+    barred: HashSet<String>,
 }
 
 impl Management {
@@ -89,6 +97,8 @@ impl Management {
             tries: Tries::new(),
             mains: BTreeMap::new(),
             online: map::Online::default(),
+            signed_on: HashMap::new(),
+            barred: HashSet::new(),
         }
     }
 
@@ -126,6 +136,13 @@ fn account_of(ctx: &Ctx<Management>, link: LinkId) -> Result<Account, Fail> {
     match ctx.peer_ref(link) {
         Some(Peer { account: Some(account), .. }) => Ok(account.clone()),
         _ => Err(Fail::new(Code::SignIn, "sign on first")),
+    }
+}
+
+/// Closes the account's links to management, except the one that asks.
+fn end_links(management: &Management, ctx: &mut Ctx<Management>, account: UserId, except: Option<LinkId>) {
+    for link in management.signed_on.get(&account).into_iter().flatten().filter(|link| Some(**link) != except) {
+        ctx.close(*link, "the account was changed");
     }
 }
 
@@ -176,6 +193,14 @@ impl Role for Management {
     }
 
     fn closed(&mut self, ctx: &mut Ctx<Management>, link: LinkId, gone: Gone<Peer>) {
+        if let Some(account) = gone.peer.account {
+            if let Entry::Occupied(mut links) = self.signed_on.entry(account.id) {
+                links.get_mut().retain(|other| *other != link);
+                if links.get().is_empty() {
+                    links.remove();
+                }
+            }
+        }
         if let Some(server) = gone.peer.server {
             mains::lost(self, ctx, link, &server, &gone.why);
         }

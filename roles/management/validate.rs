@@ -3,6 +3,7 @@
 use super::Management;
 use crate::accounts::users;
 use crate::accounts::users::State;
+use crate::accounts::users::User;
 use crate::config::PortKey;
 use crate::engine::anyone;
 use crate::engine::tls;
@@ -44,7 +45,9 @@ fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
         move |management, ctx, found| {
             // Disabled or deleted since the ticket was given.
             let gone = || Fail::new(Code::Wrong, "this ticket is not good");
-            let user = found.and_then(|found| found.filter(|user| user.state == State::Active).ok_or_else(gone));
+            let may =
+                |user: &User| user.state == State::Active && !management.barred.contains(&*name::fold(&user.name));
+            let user = found.and_then(|found| found.filter(may).ok_or_else(gone));
             if let Ok(user) = &user {
                 management.online.expect(name::fold(&user.name).into_owned(), user.id);
             }

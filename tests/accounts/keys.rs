@@ -57,7 +57,7 @@ fn a_signature_is_good_for_one_challenge_name_server_and_key() {
         &|challenge| challenge.as_bytes().to_vec(),
         &|challenge| format!("alice\n{print}\n{challenge}").into_bytes(),
     ];
-    for (n, text) in texts.iter().enumerate() {
+    for text in texts {
         let mut link = management(&server);
         let challenge = link.ask("LOGINKEY", &["alice"]).text();
         assert_fails(&prove(&mut link, &seed, &text(&challenge)), Code::Wrong);
@@ -65,7 +65,6 @@ fn a_signature_is_good_for_one_challenge_name_server_and_key() {
         let right = keys::signed_text("alice", &print, &challenge);
         assert_fails(&prove(&mut link, &seed, &right), Code::BadCommand);
         assert_fails(&link.ask("LISTSERVERS", &[]), Code::SignIn);
-        assert_ne!(n, texts.len());
     }
     let mut link = management(&server);
     let challenge = link.ask("LOGINKEY", &["alice"]).text();

@@ -48,10 +48,14 @@ fn a_new_password_voids_the_old_one_and_all_tokens() {
     assert_fails(&management(&server).ask("CHANGEPASSWORD", &[PASSWORD, new]), Code::SignIn);
     let before = log_in(&server, "alice", PASSWORD).text();
     let (mut link, own) = support::sign_on::login_link(&server, "alice", PASSWORD);
+    let (mut elsewhere, _) = support::sign_on::login_link(&server, "alice", PASSWORD);
     assert_fails(&link.ask("CHANGEPASSWORD", &["wrong", new]), Code::Wrong);
     assert_fails(&link.ask("CHANGEPASSWORD", &[PASSWORD, ""]), Code::BadArgs);
     log_in_token(&server, "alice", &before).ok();
     let token = link.ask("CHANGEPASSWORD", &[PASSWORD, new]).text();
+    // A guesser who was in is out; the link that asked stays.
+    elsewhere.read_to_close(std::time::Duration::from_secs(20));
+    link.ask("LISTKEYS", &[]).ok();
     for old in [&before, &own] {
         assert_ne!(*old, token);
         assert_fails(&log_in_token(&server, "alice", old), Code::Wrong);

@@ -67,10 +67,18 @@ fn two_requests_for_one_name_make_one_account() {
     log_in(&server, "alice", PASSWORD).ok();
 }
 
+/// `convergia admin invite`.
+#[track_caller]
+fn invite(server: &Server) -> String {
+    let made: serde_json::Value =
+        serde_json::from_str(&support::admin(server, &["invite", "--days", "1", "--json"])).expect("JSON");
+    made["invite"].as_str().expect("a code").to_owned()
+}
+
 #[test]
 fn an_invite_is_good_for_one_account() {
     let server = Server::start(&["--set", "management.registration=invite"]);
-    let code = support::admin(&server, &["invite", "--days", "1"]).trim().to_owned();
+    let code = invite(&server);
     let mut link = Raw::connect(&server.addr("public_management"));
     let (id, png) = begin(&mut link, "alice");
     assert!(png.is_empty());
@@ -91,7 +99,7 @@ fn an_invite_is_good_for_one_account() {
 #[test]
 fn an_invite_shown_twice_at_once_makes_one_account() {
     let server = Server::start(&["--set", "management.registration=invite"]);
-    let code = support::admin(&server, &["invite"]).trim().to_owned();
+    let code = invite(&server);
     let mut link = Raw::connect(&server.addr("public_management"));
     let requests: Vec<String> = (0..6).map(|n| begin(&mut link, &format!("user{n}")).0).collect();
     for (n, request) in requests.iter().enumerate() {

@@ -52,7 +52,7 @@ impl Network {
         let settings = management::Settings {
             name: "management".into(),
             registration,
-            token_days: 30,
+            token_days: 2,
             fingerprint: MANAGEMENT,
             ports: Vec::new(),
         };
@@ -239,11 +239,11 @@ fn an_invite_is_good_for_its_days() {
 }
 
 #[test]
-fn a_token_is_good_for_30_days() {
+fn a_token_is_good_for_its_days() {
     let mut net = Network::new(5, Policy::Open);
     net.account("alice");
     let token = format!("token:{}", text(net.log_in("alice", PASSWORD)));
-    net.sim.run_for(30 * 24 * 60 * MINUTE - MINUTE);
+    net.sim.run_for(2 * 24 * 60 * MINUTE - MINUTE);
     net.log_in("alice", &token).expect("still good");
     net.sim.run_for(MINUTE);
     assert_fails(net.log_in("alice", &token), Code::Wrong);
@@ -258,7 +258,6 @@ fn a_ticket_is_good_for_60_s() {
     net.ask_at("net:main", "SIGNON", &["alice", &good]).expect("in time");
     net.sim.run_for(2_000);
     assert_fails(net.ask_at("net:main", "SIGNON", &["alice", &late]), Code::Expired);
-    assert_fails(net.ask_at("net:main", "SIGNON", &["alice", &late]), Code::Wrong);
     assert_fails(net.ask_at("net:validation", "VALIDATE", &["alice", &asked]), Code::Expired);
 }
 
