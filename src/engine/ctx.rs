@@ -252,6 +252,11 @@ impl<R: Role> Ctx<R> {
         &mut self.rng
     }
 
+    /// Whether the process is about to stop: no new link is of use.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// The bounds in force.
     pub fn limits(&self) -> &Limits {
         &self.limits

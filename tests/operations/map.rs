@@ -123,7 +123,8 @@ fn updates_come_once_a_second_at_most_and_only_to_those_who_asked() {
                 let line = line.expect("the server has closed");
                 assert_eq!(line.command, "SERVERMAPUPDATE");
                 updates += 1;
-                shown = node(&parse(&String::from_utf8(line.fields::<1>()[0].clone()).expect("UTF-8")), "busy", "client").2;
+                shown =
+                    node(&parse(&String::from_utf8(line.fields::<1>()[0].clone()).expect("UTF-8")), "busy", "client").2;
             }
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::TimedOut),
         }

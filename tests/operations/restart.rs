@@ -63,7 +63,10 @@ fn clients_come_back(stop: impl Fn(&mut Server)) {
     // With the token that there was: no password was checked again.
     assert_eq!((alice.token(), bob.token()), (Some(token), Some(bobs)));
     rt::block_on(alice.send("bob", b"hello again")).expect("sent");
-    until(&bob, |event| matches!(event, Event::Message { sender, body, .. } if sender == "alice" && body == b"hello again"));
+    until(
+        &bob,
+        |event| matches!(event, Event::Message { sender, body, .. } if sender == "alice" && body == b"hello again"),
+    );
 }
 
 #[test]
