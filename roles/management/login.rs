@@ -88,7 +88,7 @@ fn login(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reque
     let folded = name::fold(&user).into_owned();
     let secret = secret.unescape();
     let later = request.later();
-    if let Some(token) = secret.strip_prefix(b"token:") {
+    if let Some(token) = secret.strip_prefix(password::TOKEN_PREFIX) {
         let token = String::from_utf8(token.to_vec()).map_err(|_| wrong())?;
         begin(ctx, request.link)?;
         return Ok(with_token(ctx, later, folded, token));

@@ -48,9 +48,13 @@ impl fmt::Debug for Password {
     }
 }
 
-/// The rule for passwords: 1 to [`MAX_PASSWORD`] bytes, any bytes. BADARGS otherwise.
+/// What LOGIN takes for a token, a password cannot be.
+pub const TOKEN_PREFIX: &[u8] = b"token:";
+
+/// The rule for passwords: 1 to [`MAX_PASSWORD`] bytes, any bytes, but not [`TOKEN_PREFIX`] first. BADARGS otherwise.
 pub fn check(bytes: &[u8]) -> Result<(), Fail> {
     match bytes.len() {
+        _ if bytes.starts_with(TOKEN_PREFIX) => Err(Fail::bad_args("a password does not begin with token:")),
         0 => Err(Fail::bad_args("a password is not empty")),
         1..=MAX_PASSWORD => Ok(()),
         _ => Err(Fail::bad_args("a password is at most 1024 bytes long")),

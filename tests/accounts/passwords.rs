@@ -78,6 +78,18 @@ fn a_password_is_bytes() {
     assert_fails(&management(&server).request("LOGIN", &[b"alice", &odd[..4]]), Code::Wrong);
 }
 
+/// LOGIN would take it for a token: who registered with it could never sign on.
+#[test]
+fn a_password_does_not_begin_like_a_token() {
+    let server = Server::open();
+    let mut link = support::Raw::connect(&server.addr("public_management"));
+    assert_fails(&link.ask("REGISTERACCOUNT", &["alice", "token:mine"]), Code::BadArgs);
+    support::register_open(&server, "alice", PASSWORD);
+    let (mut link, _) = support::sign_on::login_link(&server, "alice", PASSWORD);
+    assert_fails(&link.ask("CHANGEPASSWORD", &[PASSWORD, "token:mine"]), Code::BadArgs);
+    log_in(&server, "alice", PASSWORD).ok();
+}
+
 #[test]
 fn nobody_learns_who_has_an_account() {
     let server = Server::open();

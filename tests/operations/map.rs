@@ -64,7 +64,7 @@ fn right_after_signing_on_a_user_sees_itself() {
         assert_eq!((status.as_str(), links), ("online", vec![main.clone()]));
         // Both ends of a link between servers name it.
         let management = map.iter().find(|(_, row)| row[1] == "managementserver").expect("management");
-        assert_eq!(up, [management.0.clone()]);
+        assert_eq!(up, std::slice::from_ref(management.0));
         assert!(management.1[4..].contains(&main));
         link.ask("SIGNOFF", &[]).ok();
     }

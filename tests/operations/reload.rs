@@ -114,6 +114,32 @@ fn a_new_certificate_is_shown_to_new_connections() {
     assert!(address.trim_end().ends_with(&format!("#{new}")), "{address}");
 }
 
+/// A certificate that public authorities vouch for, as the operator has it renewed: no fingerprint in the address.
+#[test]
+fn a_certificate_of_the_operator_is_renewed() {
+    let folder = TempDir::new();
+    let first = renew(folder.path());
+    let at = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let server = Server::start(&[
+        "--set",
+        "management.registration=open",
+        "--set",
+        &format!("management.certificate={}", at("certificate.pem")),
+        "--set",
+        &format!("management.private_key={}", at("private-key.pem")),
+    ]);
+    assert!(!server.url().contains('#'), "{}", server.url());
+    assert!(!server.data_dir().join("management/private-key.pem").exists());
+    let address = server.addr("client_management");
+    assert_eq!(Raw::connect(&address).fingerprint(), first);
+    let mut alice = support::sign_on(&server, "alice");
+    let second = renew(folder.path());
+    server.reload(DONE);
+    assert_eq!(Raw::connect(&address).fingerprint(), second);
+    sign_on_again(&server, "alice").assert_alive();
+    alice.assert_alive();
+}
+
 #[test]
 fn a_new_certificate_of_the_main_server_is_what_management_tells() {
     let server = Server::open();
