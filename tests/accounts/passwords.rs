@@ -90,6 +90,21 @@ fn a_password_does_not_begin_like_a_token() {
     log_in(&server, "alice", PASSWORD).ok();
 }
 
+/// Each takes 19 MiB while it is checked; that memory is used again and does not add up.
+#[test]
+fn many_passwords_cost_no_more_memory_than_a_few() {
+    let server = Server::open();
+    support::register_open(&server, "alice", PASSWORD);
+    let tried = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| (0..8).map(|_| log_in(&server, "alice", PASSWORD).ok()).count())).collect();
+        threads.into_iter().map(|thread| thread.join().expect("signed on")).sum::<usize>()
+    });
+    assert_eq!(tried, 32);
+    let peak = server.peak_rss_kib();
+    assert!(peak < 96 << 10, "{peak} KiB");
+}
+
 #[test]
 fn nobody_learns_who_has_an_account() {
     let server = Server::open();
