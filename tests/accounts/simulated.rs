@@ -300,6 +300,32 @@ fn shut_out_while_signing_on() {
     }
 }
 
+/// The operator sets another password while the old one is being checked: no token of the old one is good afterwards.
+#[test]
+fn another_password_while_signing_on() {
+    for seed in 0..20 {
+        let mut net = Network::new(seed, Policy::Open);
+        net.account("bob");
+        let operator = net.open("net:admin");
+        let links: Vec<LinkId> = (0..4).map(|_| net.open("net:client")).collect();
+        let changed = net.post(operator, "USERPASSWD", &["bob", "another"]);
+        let mut tokens = Vec::new();
+        for link in links {
+            tokens.push(net.post(link, "LOGIN", &["bob", PASSWORD]));
+            net.sim.run_for(10);
+        }
+        net.wait(&changed).expect("changed");
+        net.sim.run_for(2_000);
+        for token in tokens {
+            if let Ok(token) = token.try_recv().expect("an answer") {
+                let token = format!("token:{}", String::from_utf8(token).expect("UTF-8"));
+                assert!(net.log_in("bob", &token).is_err(), "seed {seed}: a token of the old password is good");
+            }
+        }
+        net.log_in("bob", "another").expect("the new password");
+    }
+}
+
 /// The link stands, and is not signed on.
 fn refused(net: &mut Network, link: LinkId) -> bool {
     let commands = ["GETSERVERMAP", "LISTSERVERS"];
