@@ -7,6 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -32,8 +33,12 @@ use crate::roles::management;
 
 /// Where the address of the management server of this machine stands, in the data folder: clients of the same user find it.
 pub const ADDRESS_FILE: &str = "address";
-/// How long a stop may take.
+/// How long a start may wait for management.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a stop may take, all roles together.
+const STOP: Duration = Duration::from_secs(9);
+/// What of it is left for management, when clients of the main server take all the rest.
+const STOP_MANAGEMENT: Duration = Duration::from_secs(2);
 
 /// A role that runs, whatever it is.
 struct Running<R: Role> {
@@ -85,9 +90,7 @@ impl Node {
                 management.start(ctx);
             });
             node.admin = Some(net::listen_admin(&management.handle, &node.config.data_dir.join(ADMIN_SOCKET))?);
-            let address = format!("{}\n", node.address()?);
-            let file = node.config.data_dir.join(ADDRESS_FILE);
-            files::replace(&file, address.as_bytes(), 0o644).map_err(|e| format!("{}: {e}", file.display()))?;
+            node.write_address()?;
         }
         if let Some(main) = &node.main {
             let known = main.handle.with(|main, ctx| {
@@ -189,6 +192,12 @@ impl Node {
         Ok(Address { host, port: bound.port(), fingerprint })
     }
 
+    fn write_address(&self) -> Result<(), String> {
+        let address = format!("{}\n", self.address()?);
+        let file = self.config.data_dir.join(ADDRESS_FILE);
+        files::replace(&file, address.as_bytes(), 0o644).map_err(|e| format!("{}: {e}", file.display()))
+    }
+
     /// The ready file's text (contract 12).
     ///
     /// # Errors
@@ -226,22 +235,29 @@ impl Node {
     /// # Errors
     /// When a certificate is not good; what was in force stays.
     pub fn reload(&mut self, fresh: Config) -> Result<(), String> {
+        // All is read before anything is taken: a mistake changes nothing.
+        let main = self.main.as_ref().map(|main| tls::read(&main.files.0, &main.files.1)).transpose()?;
+        let management = self.management.as_ref().map(|role| tls::read(&role.files.0, &role.files.1)).transpose()?;
         let stays = config::reloadable(&self.config, &fresh);
         if !stays.is_empty() {
             log::warn!("these need a restart and stay as they were: {}", stays.join(", "));
         }
-        if let Some(main) = &self.main {
-            main.identity.reload(&main.files.0, &main.files.1)?;
+        if let Some((main, certificate)) = self.main.as_ref().zip(main) {
+            main.identity.replace(certificate);
             main.handle.set_limits(limits(&fresh));
             let print = main.identity.fingerprint();
             main.handle.with(|main, ctx| main.set_fingerprint(ctx, print));
         }
-        if let Some(management) = &self.management {
-            management.identity.reload(&management.files.0, &management.files.1)?;
+        if let Some((management, certificate)) = self.management.as_ref().zip(management) {
+            management.identity.replace(certificate);
             management.handle.set_limits(limits(&fresh));
             let print = management.identity.fingerprint();
             let (policy, days) = (fresh.management.registration, fresh.management.token_days);
             management.handle.with(|management, _| management.reload(policy, days, print));
+            // The address holds the fingerprint.
+            if let Err(error) = self.write_address() {
+                log::error!("reload: {error}; clients of this machine find the old address there");
+            }
         }
         self.config.management.registration = fresh.management.registration;
         self.config.management.token_days = fresh.management.token_days;
@@ -252,15 +268,16 @@ impl Node {
 
     /// Stops: no new links, goodbye to every client, what is queued is written, then rest.
     pub async fn stop(self) {
+        let began = Instant::now();
         drop(self.listeners);
         if let Some(admin) = self.admin {
             admin.cancel().await;
         }
         if let Some(main) = &self.main {
-            main.handle.stop(PATIENCE).await;
+            main.handle.stop(STOP - STOP_MANAGEMENT).await;
         }
         if let Some(management) = &self.management {
-            management.handle.stop(PATIENCE).await;
+            management.handle.stop(STOP.saturating_sub(began.elapsed())).await;
         }
         let _ = fs::remove_file(self.config.data_dir.join(ADMIN_SOCKET));
     }

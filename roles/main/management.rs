@@ -105,7 +105,10 @@ pub fn closed(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, validation: bo
     // Jitter, so that many servers do not come back in one instant.
     let jitter = rand::RngExt::random_range(ctx.rng(), 0..=wait / 2);
     ctx.after(wait / 2 + jitter, move |_, ctx| {
-        ctx.connect(port, target, if validation { Peer::Validation } else { Peer::Management });
+        // A link made while the process stops would hold up the stop.
+        if !ctx.is_stopping() {
+            ctx.connect(port, target, if validation { Peer::Validation } else { Peer::Management });
+        }
     });
 }
 

@@ -10,6 +10,8 @@ use crate::accounts::password;
 use crate::accounts::password::Password;
 use crate::accounts::tokens;
 use crate::accounts::users;
+use crate::accounts::users::State;
+use crate::accounts::users::User;
 use crate::config::PortKey;
 use crate::engine::Answer;
 use crate::engine::Command;
@@ -53,6 +55,7 @@ fn change_password(
                 }
             };
             // The new one is hashed in the same job, so that a wrong old one takes no shorter.
+            let checked = user.password.clone();
             let work = move || {
                 let right = password::verify(&user.password, old.bytes());
                 Ok((right, password::hash(new.bytes())?))
@@ -62,7 +65,7 @@ fn change_password(
                 match done {
                     Ok((true, hashed)) => {
                         management.tries.succeeded(&account.folded, addr, now);
-                        replace(management, ctx, later, account, hashed);
+                        replace(management, ctx, later, account, checked, hashed);
                     }
                     Ok((false, _)) => {
                         management.tries.failed(&account.folded, addr, now);
@@ -79,13 +82,24 @@ fn change_password(
     Ok(Answer::Later)
 }
 
-/// Whoever had a token of the old password has none now; the answer is a fresh one.
-fn replace(management: &Management, ctx: &mut Ctx<Management>, later: Later, account: Account, hashed: String) {
+/// Whoever had a token of the old password has none now, and no link to management; the answer is a fresh token.
+fn replace(
+    management: &Management,
+    ctx: &mut Ctx<Management>,
+    later: Later,
+    account: Account,
+    checked: String,
+    hashed: String,
+) {
     let (now, days) = (ctx.now(), management.settings.token_days);
     let mut bytes = [0u8; 32];
     rand::Rng::fill_bytes(ctx.rng(), &mut bytes);
     ctx.store(
         move |db| {
+            // The operator may have set another one meanwhile, or disabled the account.
+            let same = |user: &User| user.state == State::Active && user.password == checked;
+            let changed = || Fail::new(Code::Wrong, "the account was changed meanwhile");
+            users::get(db, account.id)?.filter(same).ok_or_else(changed)?;
             users::set_password(db, account.id, &hashed)?;
             tokens::revoke(db, account.id)?;
             tokens::issue_as(db, account.id, &bytes, now, days)

@@ -107,8 +107,10 @@ fn state(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -
             Ok(id)
         },
         move |management, ctx, done| {
-            if let (Ok(id), State::Disabled) = (&done, state) {
-                shut_out(management, ctx, *id, &name, "the account was disabled");
+            match (&done, state) {
+                (Ok(id), State::Disabled) => shut_out(management, ctx, *id, &name, "the account was disabled"),
+                (Ok(_), State::Active) => drop(management.barred.remove(name::fold(&name).as_ref())),
+                (Err(_), _) => {}
             }
             ctx.answer(&later, done.map(|_| Vec::new()));
         },
@@ -116,10 +118,11 @@ fn state(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -
     Ok(Answer::Later)
 }
 
-/// Ends the sessions of a user who may not sign on any more, and voids the tickets given out.
+/// Ends the sessions of a user who may not sign on any more, and the links to management, and voids the tickets given out.
 fn shut_out(management: &mut Management, ctx: &mut Ctx<Management>, id: UserId, user: &str, reason: &str) {
-    sign_out(management, ctx, id, None);
+    management.barred.insert(name::fold(user).into_owned());
     management.tickets.revoke(&name::fold(user));
+    sign_out(management, ctx, id, None);
     // OFFLINE only says that there was nobody to disconnect.
     let _ = map::disconnect(management, ctx, user, reason);
 }

@@ -69,8 +69,12 @@ fn end(ctx: &mut Ctx<Management>, later: &Later, result: Result<Vec<u8>, Fail>) 
 
 /// The link is signed on; `token` is the answer.
 fn signed_on(management: &mut Management, ctx: &mut Ctx<Management>, later: &Later, user: &User, token: String) {
+    let folded = name::fold(&user.name).into_owned();
+    // The account was good when it was looked up; the operator may have been quicker.
+    if management.barred.contains(&folded) {
+        return end(ctx, later, Err(wrong()));
+    }
     if let Some(peer) = ctx.peer(later.link()) {
-        let folded = name::fold(&user.name).into_owned();
         peer.account = Some(Account { id: user.id, folded });
         let links = management.signed_on.entry(user.id).or_default();
         links.push(later.link());
@@ -90,7 +94,7 @@ fn login(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reque
     let folded = name::fold(&user).into_owned();
     let secret = secret.unescape();
     let later = request.later();
-    if let Some(token) = secret.strip_prefix(b"token:") {
+    if let Some(token) = secret.strip_prefix(password::TOKEN_PREFIX) {
         let token = String::from_utf8(token.to_vec()).map_err(|_| wrong())?;
         begin(ctx, request.link)?;
         return Ok(with_token(ctx, later, folded, token));
@@ -176,9 +180,15 @@ fn with_new_token(management: &mut Management, ctx: &mut Ctx<Management>, later:
     let (now, days) = (ctx.now(), management.settings.token_days);
     let mut bytes = [0u8; 32];
     rand::Rng::fill_bytes(ctx.rng(), &mut bytes);
-    let id = user.id;
+    let (id, password) = (user.id, user.password.clone());
     ctx.store(
-        move |db| tokens::issue_as(db, id, &bytes, now, days),
+        move |db| {
+            // Disabled, deleted, or given another password while this one was checked: then all tokens were voided, and
+            // this must not be the first of the new ones.
+            let same = |user: &User| user.state == State::Active && user.password == password;
+            users::get(db, id)?.filter(same).ok_or_else(wrong)?;
+            tokens::issue_as(db, id, &bytes, now, days)
+        },
         move |management, ctx, token| match token {
             Ok(token) => signed_on(management, ctx, &later, &user, token),
             Err(fail) => end(ctx, &later, Err(fail)),

@@ -239,6 +239,10 @@ pub fn presence(
         presence.status = status.chars().map(|c| if c == '|' || c.is_control() { ' ' } else { c }).take(256).collect();
     }
     set(management, ctx, &folded, server, sessions);
+    if sessions > 0 && management.barred.contains(&folded) {
+        // Its ticket was found good just before the operator shut it out.
+        let _ = disconnect(management, ctx, user, "the account was disabled");
+    }
 }
 
 fn set(management: &mut Management, ctx: &mut Ctx<Management>, folded: &str, server: &str, sessions: u64) {
@@ -262,6 +266,7 @@ fn set(management: &mut Management, ctx: &mut Ctx<Management>, folded: &str, ser
 
 /// An account was made.
 pub fn registered(management: &mut Management, ctx: &mut Ctx<Management>, id: UserId, name: &str) {
+    management.barred.remove(name::fold(name).as_ref());
     tell(management, ctx, user_line(id, name, None));
 }
 

@@ -13,6 +13,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
@@ -79,6 +80,9 @@ pub struct Management {
     signed_on: HashMap<UserId, Vec<LinkId>>,
     mains: BTreeMap<String, mains::MainServer>,
     online: map::Online,
+    /// Folded names of the accounts that the operator disabled or deleted since the start: a sign-on that was under way at
+    /// that moment must not come through afterwards.
+    barred: HashSet<String>,
 }
 
 impl Management {
@@ -93,6 +97,7 @@ impl Management {
             signed_on: HashMap::new(),
             mains: BTreeMap::new(),
             online: map::Online::default(),
+            barred: HashSet::new(),
         }
     }
 

@@ -45,7 +45,10 @@ fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
         move |management, ctx, found| {
             // Disabled or deleted since the ticket was given, or deleted and the name is another's.
             let gone = || Fail::new(Code::Wrong, "this ticket is not good");
-            let good = |user: &User| user.id == account && user.state == State::Active;
+            let good = |user: &User| {
+                let barred = management.barred.contains(&*name::fold(&user.name));
+                user.id == account && user.state == State::Active && !barred
+            };
             let user = found.and_then(|found| found.filter(good).ok_or_else(gone));
             if let Ok(user) = &user {
                 management.online.expect(name::fold(&user.name).into_owned(), user.id);

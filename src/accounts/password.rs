@@ -39,11 +39,11 @@ impl Password {
         Ok(Password(Zeroizing::new(bytes.to_vec())))
     }
 
-    /// The same for a password that somebody chooses: BADARGS also for one that could not be used everywhere. LOGIN would
-    /// take `token:…` for a token, and CHANGEPASSWORD would take a line feed for the end of the old one.
+    /// The same for a password that somebody chooses: BADARGS also for a line feed, which CHANGEPASSWORD would take
+    /// for the end of the old password.
     pub fn chosen(bytes: &[u8]) -> Result<Password, Fail> {
-        if bytes.starts_with(b"token:") || bytes.contains(&b'\n') {
-            return Err(Fail::bad_args("a password does not begin with token: and has no line feed"));
+        if bytes.contains(&b'\n') {
+            return Err(Fail::bad_args("a password has no line feed"));
         }
         Password::new(bytes)
     }
@@ -60,9 +60,13 @@ impl fmt::Debug for Password {
     }
 }
 
-/// The rule for passwords: 1 to [`MAX_PASSWORD`] bytes, any bytes. BADARGS otherwise.
+/// What LOGIN takes for a token, a password cannot be.
+pub const TOKEN_PREFIX: &[u8] = b"token:";
+
+/// The rule for passwords: 1 to [`MAX_PASSWORD`] bytes, any bytes, but not [`TOKEN_PREFIX`] first. BADARGS otherwise.
 pub fn check(bytes: &[u8]) -> Result<(), Fail> {
     match bytes.len() {
+        _ if bytes.starts_with(TOKEN_PREFIX) => Err(Fail::bad_args("a password does not begin with token:")),
         0 => Err(Fail::bad_args("a password is not empty")),
         1..=MAX_PASSWORD => Ok(()),
         _ => Err(Fail::bad_args("a password is at most 1024 bytes long")),
@@ -149,6 +153,20 @@ mod tests {
         assert!(!verify(&phc, b"correct horsf"));
         assert!(!verify(&phc, b""));
         assert_ne!(hash(b"correct horse").unwrap(), phc, "each has its own salt");
+    }
+
+    /// The crate's own hasher and verifier, with memory of their own, agree with ours; also after other passwords.
+    #[test]
+    fn as_the_crate_does_it() {
+        use argon2::PasswordHasher;
+        use argon2::PasswordVerifier;
+        let argon2 = || Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params().unwrap());
+        for password in [&b"one"[..], b"two", b"one"] {
+            assert!(argon2().verify_password(password, &PasswordHash::new(&hash(password).unwrap()).unwrap()).is_ok());
+            let theirs = argon2().hash_password_with_salt(password, &[7; 16]).unwrap().to_string();
+            assert!(verify(&theirs, password));
+            assert!(!verify(&theirs, b"three"));
+        }
     }
 
     #[test]

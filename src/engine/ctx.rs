@@ -223,6 +223,11 @@ impl<R: Role> Ctx<R> {
         &mut self.rng
     }
 
+    /// Whether the process is about to stop: no new link is of use.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// The bounds in force.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -231,11 +236,6 @@ impl<R: Role> Ctx<R> {
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         self.counters
-    }
-
-    /// Whether the process is about to stop.
-    pub fn is_stopping(&self) -> bool {
-        self.stopping
     }
 
     /// Links there are, of all states.

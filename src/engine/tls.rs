@@ -78,13 +78,11 @@ impl Identity {
         Ok(Arc::new(Identity { current: RwLock::new(Arc::new(current)) }))
     }
 
-    /// Reads the files again; the old certificate stays in use when they are not good.
-    pub fn reload(&self, certificate: &Path, key: &Path) -> Result<(), String> {
-        let fresh = Arc::new(read(certificate, key)?);
+    /// Shows another certificate from now on, as [`read`] gave it.
+    pub fn replace(&self, fresh: CertifiedKey) {
         if let Ok(mut current) = self.current.write() {
-            *current = fresh;
+            *current = Arc::new(fresh);
         }
-        Ok(())
     }
 
     /// The fingerprint that peers see.
@@ -118,7 +116,11 @@ fn self_signed(certificate: &Path, key: &Path) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", certificate.display()))
 }
 
-fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, String> {
+/// Reads `certificate` and `key` (PEM), and checks that they belong together.
+///
+/// # Errors
+/// In words, with the file's name.
+pub fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
         .map_err(|error| format!("{}: {error}", certificate.display()))?
         .collect();

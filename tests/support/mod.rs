@@ -6,12 +6,15 @@
 // Every test file is a crate of its own and uses only a part of this.
 #![allow(dead_code, unused_imports)]
 
+pub mod command;
 pub mod raw;
 pub mod server;
 pub mod sign_on;
 pub mod temp;
 pub mod tls;
 
+pub use command::admin;
+pub use command::run;
 pub use raw::Answer;
 pub use raw::Line;
 pub use raw::Raw;

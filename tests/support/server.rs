@@ -34,6 +34,8 @@ pub struct Server {
     child: Child,
     directory: TempDir,
     arguments: Vec<String>,
+    /// On which addresses it listens: `--any-port` at first.
+    places: Vec<String>,
     ready: Value,
     log: Arc<Log>,
     starts: u32,
@@ -45,8 +47,9 @@ impl Server {
     pub fn start(arguments: &[&str]) -> Server {
         let directory = TempDir::new();
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let (child, log) = spawn(&directory, &arguments, 0);
-        let mut server = Server { child, directory, arguments, ready: Value::Null, log, starts: 0 };
+        let places = vec!["--any-port".to_owned()];
+        let (child, log) = spawn(&directory, &places, &arguments, 0);
+        let mut server = Server { child, directory, arguments, places, ready: Value::Null, log, starts: 0 };
         server.wait_until_ready();
         server
     }
@@ -143,9 +146,28 @@ impl Server {
     pub fn restart(&mut self) {
         self.kill();
         self.starts += 1;
-        let (child, log) = spawn(&self.directory, &self.arguments, self.starts);
+        let (child, log) = spawn(&self.directory, &self.places, &self.arguments, self.starts);
         (self.child, self.log) = (child, log);
         self.wait_until_ready();
+    }
+
+    /// The same, on the ports that it had: its clients find it again.
+    pub fn restart_in_place(&mut self) {
+        let set = |key: String| ["--set".to_owned(), format!("listen.{key}={}", self.addr(&key))];
+        self.places = self.listeners().into_iter().flat_map(set).collect();
+        self.restart();
+    }
+
+    /// SIGHUP, and waits until the log has `text` once more than before.
+    #[track_caller]
+    pub fn reload(&self, text: &str) {
+        let count = |log: &str| log.matches(text).count();
+        let before = count(&self.log());
+        self.signal(Signal::HUP);
+        let state = self.log.state.lock().expect("the log");
+        let waits = |state: &mut (String, bool)| !state.1 && count(&state.0) == before;
+        let (state, _) = self.log.changed.wait_timeout_while(state, PATIENCE, waits).expect("the log");
+        assert!(count(&state.0) > before, "no {text:?} after SIGHUP; the log:\n{}", state.0);
     }
 
     /// Whether it still runs.
@@ -184,11 +206,11 @@ impl Drop for Server {
     }
 }
 
-fn spawn(directory: &TempDir, arguments: &[String], starts: u32) -> (Child, Arc<Log>) {
+fn spawn(directory: &TempDir, places: &[String], arguments: &[String], starts: u32) -> (Child, Arc<Log>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_convergia"))
         .arg("--data-dir")
         .arg(directory.path())
-        .arg("--any-port")
+        .args(places)
         .arg("--ready-file")
         .arg(directory.path().join(format!("ready-{starts}.json")))
         .args(arguments)
@@ -204,6 +226,8 @@ fn spawn(directory: &TempDir, arguments: &[String], starts: u32) -> (Child, Arc<
             let mut state = shared.state.lock().expect("the log");
             state.0.push_str(&line);
             state.0.push('\n');
+            drop(state);
+            shared.changed.notify_all();
         }
         shared.state.lock().expect("the log").1 = true;
         shared.changed.notify_all();
