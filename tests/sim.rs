@@ -472,3 +472,32 @@ fn one_account_holds_a_bounded_number_of_connections_to_management() {
     let gone: Vec<_> = links.iter().map(|link| net.is_gone(*link)).collect();
     assert!(gone[..6].iter().all(|gone| *gone) && gone[6..].iter().all(|gone| !*gone), "{gone:?}");
 }
+
+/// What was kept for an account is not for the next one of that name.
+#[test]
+fn kept_messages_stay_with_the_account() {
+    seeds(5, |seed| {
+        let mut net = Network::new(seed, &["alice", "bob"]);
+        let (alice, _) = net.client("alice");
+        let (bob, told) = net.client("bob");
+        net.until_on(&[alice, bob]);
+        let main = net.main;
+        net.sim.stall(bob, main, true);
+        let answer = net.send(alice, "bob", "for the first bob");
+        net.sim.run_for(500);
+        assert_eq!(answer.try_recv().unwrap(), Ok(vec![]));
+        net.sim.crash(bob);
+        net.sim.run_for(1_000);
+        let again = accounts(&["bob"]).replace("(1, 'bob'", "(99, 'bob'").replace("', 1, 0, 9", "', 99, 0, 9");
+        let management = net.management;
+        net.sim.with(management, |_: &mut management::Management, ctx| {
+            let sql = format!("DELETE FROM tokens WHERE user = 2; DELETE FROM users WHERE id = 2; {again}");
+            ctx.store(move |db| db.execute_batch(&sql).map_err(Fail::internal), |_, _, done| done.unwrap());
+        });
+        net.sim.run_for(1_000);
+        let (other, heard) = net.client("bob");
+        net.until_on(&[other]);
+        net.sim.run_for(1_000);
+        assert!(bodies(&told).is_empty() && bodies(&heard).is_empty(), "{:?}", bodies(&heard));
+    });
+}

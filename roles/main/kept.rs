@@ -8,7 +8,6 @@ use rusqlite::params;
 use super::Main;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
-use crate::wire::name;
 use crate::wire::Fail;
 use crate::wire::Framer;
 use crate::wire::Packet;
@@ -17,11 +16,11 @@ use crate::wire::Packet;
 pub const MIGRATIONS: &[&str] = &["
     CREATE TABLE kept (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
-        user TEXT NOT NULL,
+        account INTEGER NOT NULL,
         data BLOB NOT NULL,
         kept_at INTEGER NOT NULL
     );
-    CREATE INDEX kept_by_user ON kept(user);
+    CREATE INDEX kept_by_account ON kept(account);
 "];
 
 /// Kept for one user at most, in bytes: what an outbox and its unproven part can hold, twice.
@@ -31,10 +30,10 @@ const TOTAL: usize = 256 << 20;
 /// Kept this long at most, in milliseconds: 30 days.
 const AGE: i64 = 30 * 24 * 3_600 * 1_000;
 
-/// What is kept, by folded user name. Also in the database, from where it is loaded at start.
+/// What is kept, by account: a name may be given up and taken by somebody else. Also in the database, from where it is loaded at start.
 #[derive(Debug, Default)]
 pub struct Kept {
-    users: HashMap<String, Vec<Message>>,
+    accounts: HashMap<u64, Vec<Message>>,
     bytes: usize,
     /// The greatest number of a row so far.
     last_row: i64,
@@ -54,17 +53,18 @@ pub fn load(ctx: &mut Ctx<Main>, then: fn(&mut Main, &mut Ctx<Main>)) {
     ctx.store(
         move |db| {
             db.execute("DELETE FROM kept WHERE kept_at < ?1", [oldest]).map_err(Fail::internal)?;
-            let mut rows = db.prepare("SELECT id, user, data FROM kept ORDER BY id").map_err(Fail::internal)?;
+            let mut rows = db.prepare("SELECT id, account, data FROM kept ORDER BY id").map_err(Fail::internal)?;
             let rows = rows
-                .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, Vec<u8>>(2)?)))
+                .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?)))
                 .map_err(Fail::internal)?;
             rows.collect::<Result<Vec<_>, _>>().map_err(Fail::internal)
         },
         move |main, ctx, loaded| {
-            for (row, user, data) in loaded.unwrap_or_default() {
+            for (row, account, data) in loaded.unwrap_or_default() {
                 main.kept.bytes += data.len();
                 main.kept.last_row = row;
-                main.kept.users.entry(user).or_default().push(Message { data, row });
+                let account = u64::try_from(account).unwrap_or_default();
+                main.kept.accounts.entry(account).or_default().push(Message { data, row });
             }
             then(main, ctx);
         },
@@ -88,7 +88,7 @@ impl Other {
 
 /// Keeps the messages among `undelivered`, unless another session of the user was there when they were sent: what that
 /// one has not read comes here when it ends.
-pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, undelivered: &[u8]) {
+pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, undelivered: &[u8]) {
     let links =
         main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.here.clone()).unwrap_or_default();
     let others: Vec<Other> = main
@@ -123,16 +123,15 @@ pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, undelivered: &[u8]
         given = true;
     }
     if !given {
-        store(main, ctx, user, messages);
+        store(main, ctx, user, account, messages);
     }
 }
 
-fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, messages: Vec<Vec<u8>>) {
+fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, messages: Vec<Vec<u8>>) {
     log::info!("{user}: {} messages are kept for the next sign-on", messages.len());
-    let user = name::fold(user).into_owned();
     let now = i64::try_from(ctx.now()).unwrap_or(i64::MAX);
-    let Kept { users, bytes, last_row } = &mut main.kept;
-    let held = users.entry(user.clone()).or_default();
+    let Kept { accounts, bytes, last_row } = &mut main.kept;
+    let held = accounts.entry(account).or_default();
     let mut of_user: usize = held.iter().map(|message| message.data.len()).sum();
     let mut fresh = Vec::new();
     for data in messages {
@@ -146,13 +145,14 @@ fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, messages: Vec<Vec<u8>
         fresh.push(Message { data, row: *last_row });
     }
     held.extend_from_slice(&fresh);
+    let account = i64::try_from(account).unwrap_or(i64::MAX);
     ctx.store(
         move |db| {
             let mut insert = db
-                .prepare_cached("INSERT INTO kept(id, user, data, kept_at) VALUES (?1, ?2, ?3, ?4)")
+                .prepare_cached("INSERT INTO kept(id, account, data, kept_at) VALUES (?1, ?2, ?3, ?4)")
                 .map_err(Fail::internal)?;
             for message in &fresh {
-                insert.execute(params![message.row, user, message.data, now]).map_err(Fail::internal)?;
+                insert.execute(params![message.row, account, message.data, now]).map_err(Fail::internal)?;
             }
             Ok(())
         },
@@ -162,9 +162,8 @@ fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, messages: Vec<Vec<u8>
 
 /// A session begins: it gets what is kept for its user. From here on the session's own unproven part keeps it.
 pub fn deliver(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
-    let Some((link, user)) = main.session(index).map(|session| (session.link, session.user)) else { return };
-    let Some(user) = main.table.get(user) else { return };
-    let Some(held) = main.kept.users.remove(name::fold(&user.name).as_ref()) else { return };
+    let Some((link, account)) = main.session(index).map(|session| (session.link, session.account)) else { return };
+    let Some(held) = main.kept.accounts.remove(&account) else { return };
     let mut rows = Vec::new();
     for message in held {
         main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
@@ -220,7 +219,7 @@ mod tests {
         host.with(now, |main, _| {
             let user = main.table.sign_on("bob", link);
             let last = (Vec::new(), UserRef::default());
-            main.sessions.push(Some(Session { link, user, head: Head::new("bob"), since: now, last }));
+            main.sessions.push(Some(Session { link, user, account: 7, head: Head::new("bob"), since: now, last }));
         });
         link
     }
@@ -228,8 +227,8 @@ mod tests {
     fn keep_at(host: &mut Host<Main>, now: u64, sent_at: u64) -> usize {
         let lost = format!("-1 RECEIVEMESSAGE alice~\n{sent_at}~\nhi\n");
         host.with(now, |main, ctx| {
-            keep(main, ctx, "bob", lost.as_bytes());
-            main.kept.users.get("bob").map_or(0, Vec::len)
+            keep(main, ctx, "bob", 7, lost.as_bytes());
+            main.kept.accounts.get(&7).map_or(0, Vec::len)
         })
     }
 

@@ -70,6 +70,8 @@ pub enum Peer {
 struct Session {
     link: LinkId,
     user: UserRef,
+    /// The account's number; never used again, as a name may be.
+    account: u64,
     head: Head,
     since: u64,
     /// The recipient of the last message, as it stood on the wire, and who that was.

@@ -41,6 +41,6 @@ pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, why: &str, unde
     }
     main.map.watchers.retain(|link| *link != session.link);
     log::info!("{name} signed off: {why}");
-    kept::keep(main, ctx, &name, undelivered);
+    kept::keep(main, ctx, &name, session.account, undelivered);
     management::presence(main, ctx, &name);
 }

@@ -39,10 +39,11 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     let server = main.settings.server_id.clone();
     let fields = [user.as_bytes(), &ticket, server.as_bytes()];
     ctx.request(validation, "VALIDATE", &fields, move |main, ctx, answer| {
-        // The answer is the name as registered.
-        let result = answer.and_then(|data| Ok(data.text()?.into_owned())).and_then(|name| {
+        // The answer is the name as registered, and the account's number.
+        let result = answer.and_then(|data| data.take::<2>()).and_then(|[name, account]| {
+            let (name, account) = (name.text()?, account.number()?);
             name::check_user(&name)?;
-            begin(main, ctx, later.link(), &name)
+            begin(main, ctx, later.link(), &name, account)
         });
         match result {
             Ok((index, session_id)) => {
@@ -65,7 +66,13 @@ fn forget(ctx: &mut Ctx<Main>, link: LinkId) {
 }
 
 /// The ticket is good: the link becomes a session.
-fn begin(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, name: &str) -> Result<(usize, String), Fail> {
+fn begin(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    link: LinkId,
+    name: &str,
+    account: u64,
+) -> Result<(usize, String), Fail> {
     let signed_on = main.table.find(name).and_then(|user| main.table.get(user)).map_or(0, |user| user.here.len());
     if signed_on >= SESSIONS {
         return Err(Fail::new(Code::Limit, "this user is signed on 8 times already"));
@@ -85,7 +92,7 @@ fn begin(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, name: &str) -> Resu
     *peer = Peer::Client(index);
     let user = main.table.sign_on(name, link);
     let last = (Vec::new(), UserRef::default());
-    main.sessions[index] = Some(Session { link, user, head: Head::new(name), since: now, last });
+    main.sessions[index] = Some(Session { link, user, account, head: Head::new(name), since: now, last });
     ctx.trust(link);
     ctx.keep_undelivered(link);
     management::presence(main, ctx, name);

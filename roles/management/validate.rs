@@ -53,8 +53,12 @@ fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
             if let Ok(user) = &user {
                 management.online.expect(name::fold(&user.name).into_owned(), user.id);
             }
-            // Main servers name themselves, and want the name as registered.
-            let answer = user.map(|user| if named { user.name.into_bytes() } else { Vec::new() });
+            // Main servers name themselves, and want the name as registered and the account's number: a name may be
+            // given up and taken by somebody else.
+            let answer = user.map(|user| match named {
+                true => format!("{}\n{}", user.name, user.id.0).into_bytes(),
+                false => Vec::new(),
+            });
             ctx.answer(&later, answer);
         },
     );
