@@ -1,6 +1,7 @@
 //! Whole networks in one thread, on a virtual clock, from a seed: what users rely on, whatever goes wrong in between.
 //! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test sim` runs that one alone.
 
+use convergia::wire::hex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -44,7 +45,7 @@ struct Network {
 fn accounts(names: &[&str]) -> String {
     let mut sql = String::new();
     for (n, name) in names.iter().enumerate() {
-        let (id, hash) = (n + 1, secret::hex(&secret::sha256(token(name).as_bytes())));
+        let (id, hash) = (n + 1, hex::encode(&secret::sha256(token(name).as_bytes())));
         sql += &format!(
             "INSERT INTO users (id, name, folded, password, created) VALUES ({id}, '{name}', '{name}', 'x', 0);
              INSERT INTO tokens (hash, user, created, expires) VALUES (x'{hash}', {id}, 0, 9000000000000);"
@@ -54,7 +55,7 @@ fn accounts(names: &[&str]) -> String {
 }
 
 fn token(name: &str) -> String {
-    secret::hex(&secret::sha256(name.as_bytes()))
+    hex::encode(&secret::sha256(name.as_bytes()))
 }
 
 impl Network {

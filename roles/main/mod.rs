@@ -11,7 +11,6 @@ mod sign_on;
 
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Fingerprint;
-use crate::engine::tls;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Gone;
@@ -20,6 +19,7 @@ use crate::engine::Role;
 use crate::engine::Target;
 use crate::route::Table;
 use crate::route::UserRef;
+use crate::wire::hex;
 use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -232,6 +232,6 @@ impl Role for Main {
 impl Settings {
     /// The fingerprint in hex.
     fn fingerprint_hex(&self) -> String {
-        tls::hex(&self.fingerprint)
+        hex::encode(&self.fingerprint)
     }
 }

@@ -9,13 +9,13 @@ use super::Session;
 use super::SESSIONS;
 use crate::config::PortKey;
 use crate::engine::anyone;
-use crate::engine::tls;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::route::UserRef;
+use crate::wire::hex;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -97,5 +97,5 @@ fn begin(
     ctx.keep_undelivered(link);
     management::presence(main, ctx, name);
     log::info!("{name} signed on ({} of {SESSIONS})", signed_on + 1);
-    Ok((index, tls::hex(&id)))
+    Ok((index, hex::encode(&id)))
 }

@@ -15,13 +15,13 @@ use crate::accounts::users::State;
 use crate::accounts::users::User;
 use crate::config::PortKey;
 use crate::engine::anyone;
-use crate::engine::tls;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Later;
 use crate::engine::LinkId;
 use crate::engine::Request;
+use crate::wire::hex;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -214,7 +214,7 @@ fn prove_key(management: &mut Management, ctx: &mut Ctx<Management>, request: &R
     let (user, challenge) = challenge.ok_or_else(|| Fail::new(Code::BadCommand, "send LOGINKEY first"))?;
     begin(ctx, request.link)?;
     let later = request.later();
-    let text = keys::signed_text(&user, &tls::hex(&management.settings.fingerprint), &challenge);
+    let text = keys::signed_text(&user, &hex::encode(&management.settings.fingerprint), &challenge);
     ctx.query(
         move |db| {
             let Some(user) = users::find(db, &user)? else { return Ok(None) };

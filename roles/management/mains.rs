@@ -6,12 +6,12 @@ use super::Management;
 use crate::accounts::users;
 use crate::config::PortKey;
 use crate::engine::ctx::Fingerprint;
-use crate::engine::tls;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Request;
+use crate::wire::hex;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -56,7 +56,7 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     name::check(&id)?;
     name::check(&name)?;
     let fingerprint =
-        tls::unhex(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
+        hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
     if let Some(old) = management.mains.get(&id).filter(|old| old.link != request.link) {
         return match ctx.is_open(old.link) {
             true => Err(Fail::new(Code::Exists, "a server with this id is connected")),

@@ -5,12 +5,12 @@ use super::mains::MainServer;
 use super::signed_on;
 use super::Management;
 use crate::config::PortKey;
-use crate::engine::tls;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Request;
+use crate::wire::hex;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -31,7 +31,7 @@ const CLIENTS_PER_MS: u64 = 100;
 fn list(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let line = |(id, server): (&String, &MainServer)| {
         let address = address_for(ctx, request.link, server);
-        format!("{id}|{}|{address}|{}|{}", server.name, tls::hex(&server.fingerprint), server.clients)
+        format!("{id}|{}|{address}|{}|{}", server.name, hex::encode(&server.fingerprint), server.clients)
     };
     let lines: Vec<String> = management.mains.iter().map(line).collect();
     Ok(Answer::Data(lines.join("\n").into_bytes()))

@@ -6,11 +6,11 @@ use crate::accounts::users::State;
 use crate::accounts::users::User;
 use crate::config::PortKey;
 use crate::engine::anyone;
-use crate::engine::tls;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Request;
+use crate::wire::hex;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -69,7 +69,8 @@ fn key(management: &mut Management, _: &mut Ctx<Management>, request: &Request<'
     let [server, print] = request.data().take()?;
     let wrong = || Fail::new(Code::Wrong, "this is not that server's certificate; go elsewhere");
     let server = management.mains.get(&*server.text()?).ok_or_else(wrong)?;
-    let print = tls::unhex(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
+    let print =
+        hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
     match server.fingerprint == print {
         true => Ok(Answer::Ok),
         false => Err(wrong()),

@@ -4,6 +4,7 @@
 //! at the end: `convergia-login-v1`, the user name as LOGINKEY sent it, the fingerprint of the management certificate
 //! as the client sees it, and the challenge. The fingerprint makes a signature worthless to a server in between.
 
+use crate::wire::hex;
 use aws_lc_rs::signature;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use aws_lc_rs::signature::KeyPair;
@@ -29,7 +30,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// A fresh challenge: 64 hexadecimal digits, for one answer on one link.
 pub fn challenge(rng: &mut (impl CryptoRng + ?Sized)) -> String {
-    secret::hex(&secret::random::<32>(rng))
+    hex::encode(&secret::random::<32>(rng))
 }
 
 /// The bytes to sign. `user` is the name as LOGINKEY sent it, `fingerprint` and `challenge` are lower-case hexadecimal.
@@ -123,11 +124,11 @@ mod tests {
     /// RFC 8032, 7.1, test 1: other Ed25519 libraries understand us.
     #[test]
     fn a_known_signature() {
-        let hex = |text| secret::unhex32(text).unwrap();
-        let seed = hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
-        let public = hex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        let bytes = |text| hex::decode_32(text).unwrap();
+        let seed = bytes("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+        let public = bytes("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
         assert_eq!(public_of(&seed).unwrap(), public);
-        let head = hex("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155");
+        let head = bytes("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155");
         assert_eq!(sign(&seed, b"").unwrap()[..32], head);
     }
 

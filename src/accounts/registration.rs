@@ -1,5 +1,6 @@
 //! Registrations that were begun and not yet confirmed (contract 4).
 
+use crate::wire::hex;
 use std::net::IpAddr;
 
 use rand::CryptoRng;
@@ -71,12 +72,12 @@ impl Registrations {
         self.room(pending.addr, now)?;
         let id = secret::random(rng);
         self.pending.put(id, Net::of(pending.addr), pending, now);
-        Ok(secret::hex(&id))
+        Ok(hex::encode(&id))
     }
 
     /// The picture is drawn. BUSY when that took longer than the registration lives.
     pub fn drawn(&mut self, request_id: &str, answer: String, now: u64) -> Result<(), Fail> {
-        let pending = secret::unhex32(request_id).and_then(|id| self.pending.get_mut(&id, now));
+        let pending = hex::decode_32(request_id).and_then(|id| self.pending.get_mut(&id, now));
         match pending {
             Some(pending) => {
                 pending.answer = answer;
@@ -90,7 +91,7 @@ impl Registrations {
     /// FAIL EXPIRED over 60 s, WRONG for an id that is not pending.
     pub fn confirm(&mut self, request_id: &str, now: u64) -> Result<Pending, Fail> {
         let wrong = || Fail::new(Code::Wrong, "no such registration is pending; begin again");
-        let id = secret::unhex32(request_id).ok_or_else(wrong)?;
+        let id = hex::decode_32(request_id).ok_or_else(wrong)?;
         match self.pending.take(&id, now) {
             Taken::Live(pending) => Ok(pending),
             Taken::Late => Err(Fail::new(Code::Expired, "the answer came after 60 s; begin again")),

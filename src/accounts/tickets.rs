@@ -1,5 +1,6 @@
 //! One-use tickets for signing on at a main server (contract 2).
 
+use crate::wire::hex;
 use rand::CryptoRng;
 
 use super::one_use::OneUse;
@@ -57,14 +58,14 @@ impl Tickets {
         let id = secret::random(rng);
         let ticket = Ticket { user: user.to_owned(), account, server: server.to_owned() };
         self.tickets.put(id, owner, ticket, now);
-        secret::hex(&id)
+        hex::encode(&id)
     }
 
     /// Takes a ticket: FAIL WRONG or EXPIRED unless it was made for `user` (folded) and, where the one who asks
     /// proved which server it is, for `server`. Void afterwards whatever the outcome: who shows a ticket
     /// in the wrong place has seen it. The account it was made for may be gone since, and its name another's.
     pub fn take(&mut self, user: &str, ticket: &str, server: Option<&str>, now: u64) -> Result<UserId, Fail> {
-        let id = secret::unhex32(ticket).ok_or_else(wrong)?;
+        let id = hex::decode_32(ticket).ok_or_else(wrong)?;
         match self.tickets.take(&id, now) {
             Taken::Live(made) if made.user == user && server.is_none_or(|server| server == made.server) => {
                 Ok(made.account)

@@ -1,5 +1,6 @@
 //! Session tokens: they stand in for the password at the next sign-on. Only their hashes are stored.
 
+use crate::wire::hex;
 use rusqlite::params;
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
@@ -25,7 +26,7 @@ pub fn issue(conn: &Connection, user: UserId, now: u64, days: u64) -> Result<Str
 
 /// The same with the 32 random bytes that the caller has (a simulation has its own).
 pub fn issue_as(conn: &Connection, user: UserId, bytes: &[u8; 32], now: u64, days: u64) -> Result<String, Fail> {
-    let token = secret::hex(bytes);
+    let token = hex::encode(bytes);
     let surplus = "DELETE FROM tokens WHERE user = ?1 AND (expires <= ?2 OR seq IN (
                        SELECT seq FROM tokens WHERE user = ?1 ORDER BY seq DESC LIMIT -1 OFFSET ?3))";
     let others = sql(MAX_PER_USER as u64 - 1);
@@ -84,7 +85,7 @@ mod tests {
         }
         let mut stored = conn.prepare("SELECT hash FROM tokens").unwrap();
         let stored: Vec<u8> = stored.query_row([], |row| row.get(0)).unwrap();
-        assert_ne!(secret::hex(&stored), token, "only the hash is stored");
+        assert_ne!(hex::encode(&stored), token, "only the hash is stored");
     }
 
     #[test]

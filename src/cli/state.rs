@@ -1,5 +1,6 @@
 //! What the client remembers: the last server, the last user on each, and session tokens. One JSON file, 0600.
 
+use crate::wire::hex;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,6 @@ use super::outcome::Stop;
 use super::places;
 use crate::client::Address;
 use crate::engine::files;
-use crate::engine::tls;
 use crate::wire::name;
 
 /// The file's content.
@@ -36,7 +36,7 @@ struct Known {
 
 /// A server is its certificate, wherever it is now; without a pinned one, its name.
 fn key(address: &Address) -> String {
-    address.fingerprint.map_or_else(|| address.to_string(), |print| tls::hex(&print))
+    address.fingerprint.map_or_else(|| address.to_string(), |print| hex::encode(&print))
 }
 
 impl State {

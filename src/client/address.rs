@@ -1,10 +1,10 @@
 //! `convergia://HOST:PORT#FINGERPRINT`: where a network's management is, and how it is known (contract 2).
 
+use crate::wire::hex;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::engine::ctx::Fingerprint;
-use crate::engine::tls;
 use crate::engine::Verify;
 
 /// Where a network's management is: its `public_management` port.
@@ -40,7 +40,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "convergia://{}", self.at(self.port))?;
         match &self.fingerprint {
-            Some(print) => write!(f, "#{}", tls::hex(print)),
+            Some(print) => write!(f, "#{}", hex::encode(print)),
             None => Ok(()),
         }
     }
@@ -54,7 +54,7 @@ impl FromStr for Address {
         let rest = text.trim().strip_prefix("convergia://").ok_or_else(form)?;
         let (place, print) = match rest.split_once('#') {
             Some((place, print)) => {
-                let print = tls::unhex(print).ok_or("a fingerprint is 64 hexadecimal digits".to_owned())?;
+                let print = hex::decode_32(print).ok_or("a fingerprint is 64 hexadecimal digits".to_owned())?;
                 (place, Some(print))
             }
             None => (rest, None),

@@ -7,6 +7,7 @@
 //!   └────────────── waiting (back-off) ◄┴──────────────── the connection broke, or the attempt failed
 //! ```
 
+use crate::wire::hex;
 use zeroize::Zeroizing;
 
 use super::received::Received;
@@ -15,7 +16,6 @@ use crate::accounts::keys;
 use crate::config::PortKey;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::rt::channel;
-use crate::engine::tls;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -370,7 +370,7 @@ impl Core {
                 let seed = seed.clone();
                 let prove = self.step(move |core, ctx, data| {
                     let print = ctx.info(link).and_then(|info| info.fingerprint).unwrap_or_default();
-                    let text = keys::signed_text(&core.options.user, &tls::hex(&print), &data.text()?);
+                    let text = keys::signed_text(&core.options.user, &hex::encode(&print), &data.text()?);
                     let signature = keys::to_base64(&keys::sign(&seed, &text)?);
                     ctx.request(link, "PROVEKEY", &[signature.as_bytes()], then);
                     Ok(())
@@ -386,7 +386,7 @@ impl Core {
             let text = data.text()?;
             for line in text.lines().take(CANDIDATES) {
                 let [id, _, address, print, _] = line.split('|').collect::<Vec<_>>()[..] else { continue };
-                let Some(fingerprint) = tls::unhex(print) else { continue };
+                let Some(fingerprint) = hex::decode_32(print) else { continue };
                 let (index, began) = (core.candidates.len(), ctx.now());
                 let target = Target::Net(address.to_owned(), Verify::Any);
                 let link = ctx.connect(PortKey::ClientMain, target, Peer::Main(index));
@@ -421,7 +421,7 @@ impl Core {
                 self.candidate_done(ctx, index, None);
                 continue;
             }
-            let (attempt, print) = (self.attempt, tls::hex(&print));
+            let (attempt, print) = (self.attempt, hex::encode(&print));
             let id = candidate.id.clone();
             ctx.request(validation, "VALIDATEKEY", &[id.as_bytes(), print.as_bytes()], move |core, ctx, answer| {
                 if core.attempt == attempt {

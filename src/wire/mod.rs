@@ -5,6 +5,7 @@
 
 pub mod fail;
 pub mod frame;
+pub mod hex;
 pub mod name;
 pub mod packet;
 pub mod raw;

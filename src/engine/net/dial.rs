@@ -1,5 +1,6 @@
 //! The TLS handshake of a connection that this side opened.
 
+use crate::wire::hex;
 use std::future::Future;
 use std::net::TcpStream;
 use std::pin::Pin;
@@ -78,7 +79,7 @@ impl<R: Role> Task for DialTask<R> {
         };
         if let Verify::Pinned(pin) = self.verify {
             if pin != print {
-                let pin = tls::hex(&pin);
+                let pin = hex::encode(&pin);
                 return self.gone(&format!(
                     "its certificate does not have the fingerprint {pin}: not the server that was meant"
                 ));
