@@ -19,6 +19,7 @@ use std::net::Ipv4Addr;
 
 use crate::accounts::registration::Registrations;
 use crate::accounts::tickets::Tickets;
+use crate::accounts::tokens;
 use crate::accounts::tries::Tries;
 use crate::accounts::users;
 use crate::accounts::users::UserId;
@@ -34,6 +35,9 @@ use crate::wire::Fail;
 
 /// The schema of management's database.
 pub const MIGRATIONS: &[&str] = &[users::SCHEMA];
+
+/// How often tokens that are over are deleted, a thousand at a time; milliseconds.
+const EXPIRY: u64 = 600_000;
 
 /// What management is told at start, and again on a reload.
 #[derive(Clone, Debug)]
@@ -73,6 +77,8 @@ pub struct Peer {
 pub struct Management {
     settings: Settings,
     started: u64,
+    /// When tokens that are over are deleted next.
+    next_expiry: u64,
     registrations: Registrations,
     tickets: Tickets,
     tries: Tries,
@@ -91,6 +97,7 @@ impl Management {
         Management {
             settings,
             started: 0,
+            next_expiry: 0,
             registrations: Registrations::new(),
             tickets: Tickets::new(),
             tries: Tries::new(),
@@ -220,5 +227,15 @@ impl Role for Management {
         let now = ctx.now();
         self.registrations.sweep(now);
         self.tickets.sweep(now);
+        if now >= self.next_expiry {
+            self.next_expiry = now.saturating_add(EXPIRY);
+            ctx.store(
+                move |db| tokens::expire(db, now),
+                |_, _, gone| match gone {
+                    Ok(0) | Err(_) => {}
+                    Ok(count) => log::debug!("{count} tokens were over"),
+                },
+            );
+        }
     }
 }
