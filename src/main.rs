@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -142,9 +144,15 @@ fn run(config: Config, overrides: &Overrides, ready_file: Option<PathBuf>, progr
     if let Some(path) = ready_file {
         files::replace(&path, node.ready()?.as_bytes(), 0o644).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    print!("{}", node.welcome(program)?);
+    // Nobody has to read it.
+    let _ = std::io::stdout().write_all(node.welcome(program)?.as_bytes());
     // This thread only waits: if it drove the runtime too, every wake-up would have two threads to choose from.
+    // Started in a terminal that was closed since: that is no request to load the configuration again.
+    let terminal = std::io::stdin().is_terminal();
     while let Ok(Signal::Hup) = signals.recv() {
+        if terminal && !std::io::stdin().is_terminal() {
+            break;
+        }
         match config::load(overrides).map_err(|error| error.to_string()).and_then(|fresh| node.reload(fresh)) {
             Ok(()) => {}
             Err(error) => log::error!("reload: {error}; what was in force stays"),
