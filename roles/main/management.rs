@@ -67,7 +67,7 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
             }
             main.management.tries = 0;
             log::info!("management knows this server");
-            let names: Vec<String> = main.table.users().map(|user| user.name.to_string()).collect();
+            let names: Vec<String> = main.table.users_here().map(|user| user.name.to_string()).collect();
             for name in names {
                 presence(main, ctx, &name);
             }
