@@ -14,12 +14,12 @@ use crate::wire::Raw;
 pub enum Outcome {
     /// Refused; the sender is told.
     Fail(Code, String),
-    /// The sessions it was for have moved: it is to be sent to that server, for that move alone.
+    /// Sessions it was for have moved: it is to be sent on, for each of those moves alone.
     Moved {
-        /// The move's request id.
-        id: String,
-        /// Where to.
-        server: String,
+        /// It was queued to another session too.
+        delivered: bool,
+        /// The moves' request ids, and the servers.
+        to: Vec<(String, String)>,
     },
 }
 
@@ -125,6 +125,19 @@ impl<'a> Columns<'a> {
         let text = self.text()?;
         name::check(text)?;
         Ok(text.to_owned())
+    }
+
+    /// Pairs of an id and a server, up to the end; as many as a user can have sessions.
+    fn pairs(&mut self) -> Result<Vec<(String, String)>, Fail> {
+        let mut pairs = Vec::new();
+        while let Some(id) = self.0.next() {
+            if pairs.len() >= 64 {
+                return Err(Fail::bad_args("too many moves"));
+            }
+            name::check(id)?;
+            pairs.push((id.to_owned(), self.name()?));
+        }
+        Ok(pairs)
     }
 
     fn number(&mut self) -> Result<u64, Fail> {
@@ -239,7 +252,10 @@ pub fn put_result(out: &mut String, number: u64, outcome: &Outcome) {
         Outcome::Fail(code, text) => {
             writeln!(out, "{number}|{}|{}", code.word(), text.replace(|c: char| c == '|' || c.is_control(), " "))
         }
-        Outcome::Moved { id, server } => writeln!(out, "{number}|MOVED|{id}|{server}"),
+        Outcome::Moved { delivered, to } => {
+            let to: String = to.iter().map(|(id, server)| format!("|{id}|{server}")).collect();
+            writeln!(out, "{number}|MOVED|{}{to}", if *delivered { "yes" } else { "no" })
+        }
     };
 }
 
@@ -251,7 +267,7 @@ fn results(lines: Raw<'_>) -> Result<Vec<(u64, Outcome)>, Fail> {
         let mut columns = Columns(line.split('|'));
         let (number, code, first) = (columns.number()?, columns.text()?, columns.text()?);
         let outcome = match code {
-            "MOVED" => Outcome::Moved { id: first.to_owned(), server: columns.name()? },
+            "MOVED" => Outcome::Moved { delivered: first == "yes", to: columns.pairs()? },
             _ => Outcome::Fail(Code::parse(code.as_bytes()).ok_or_else(bad)?, first.chars().take(500).collect()),
         };
         // In order, so that one pass finds them all.
