@@ -20,6 +20,8 @@ pub struct Management {
     /// Told once, when management knows this server for the first time.
     pub(super) when_known: Option<std::sync::mpsc::Sender<()>>,
     tries: u32,
+    /// When this process started; names it.
+    boot: u64,
 }
 
 impl Management {
@@ -36,6 +38,7 @@ impl Management {
 
 /// Opens both links.
 pub fn connect(main: &mut Main, ctx: &mut Ctx<Main>) {
+    main.management.boot = ctx.now();
     ctx.connect(PortKey::MainManagement, main.settings.management.clone(), Peer::Management);
     ctx.connect(PortKey::Validation, main.settings.validation.clone(), Peer::Validation);
 }
@@ -55,8 +58,9 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
     let Some(link) = main.management.link.or(main.management.introducing) else { return };
     let settings = &main.settings;
     let print = settings.fingerprint_hex();
-    let fields =
-        [settings.server_id.as_bytes(), settings.name.as_bytes(), settings.address.as_bytes(), print.as_bytes()];
+    let boot = main.management.boot.to_string();
+    // No mesh yet: no address and no key for other main servers.
+    let fields = [&settings.server_id, &settings.name, &settings.address, &print, "", "", &boot].map(str::as_bytes);
     ctx.request(link, "MAINSERVER", &fields, move |main, ctx, answer| match answer {
         Ok(_) => {
             main.management.link = Some(link);

@@ -2,13 +2,25 @@
 
 mod account;
 mod admin;
+mod balance;
+mod choose;
+mod directory;
+mod drain;
 mod get_ports;
 mod keys;
+mod links;
 mod login;
 mod mains;
 mod map;
+mod moves;
+mod online;
+mod presence;
 mod registration;
+mod resync;
+mod routes;
 mod servers;
+mod talks;
+mod trust;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -84,8 +96,21 @@ pub struct Management {
     tries: Tries,
     /// The links that an account has signed on to, oldest first.
     signed_on: HashMap<UserId, Vec<LinkId>>,
+    /// Main servers that are up.
     mains: BTreeMap<String, mains::MainServer>,
-    online: map::Online,
+    /// All main servers there are.
+    directory: directory::Directory,
+    /// Servers that are not up, and drained when they were: which process.
+    drained: HashMap<String, u64>,
+    links: links::Links,
+    online: online::Online,
+    trust: trust::Trust,
+    resync: resync::Resync,
+    moves: moves::Moves,
+    routes: routes::Routes,
+    talks: talks::Talks,
+    balance: balance::Balance,
+    watchers: map::Watchers,
     /// Folded names of the accounts that the operator disabled or deleted since the start: a sign-on that was under way at
     /// that moment must not come through afterwards.
     barred: HashSet<String>,
@@ -103,7 +128,17 @@ impl Management {
             tries: Tries::new(),
             signed_on: HashMap::new(),
             mains: BTreeMap::new(),
-            online: map::Online::default(),
+            directory: directory::Directory::default(),
+            drained: HashMap::new(),
+            links: links::Links::default(),
+            online: online::Online::default(),
+            trust: trust::Trust::default(),
+            resync: resync::Resync::default(),
+            moves: moves::Moves::default(),
+            routes: routes::Routes::default(),
+            talks: talks::Talks::default(),
+            balance: balance::Balance::default(),
+            watchers: map::Watchers::default(),
             barred: HashSet::new(),
         }
     }
@@ -113,6 +148,17 @@ impl Management {
         self.settings.registration = registration;
         self.settings.token_days = token_days;
         self.settings.fingerprint = fingerprint;
+    }
+
+    /// There is a main server of this id and with this identity key (Base64): read from the database at start, or just added
+    /// by the operator.
+    pub fn server_added(&mut self, ctx: &mut Ctx<Management>, id: &str, public_key: &str) {
+        directory::added(self, ctx, id, public_key);
+    }
+
+    /// The operator removed a main server: its link ends, and the others are told.
+    pub fn server_removed(&mut self, ctx: &mut Ctx<Management>, id: &str) {
+        directory::removed(self, ctx, id);
     }
 
     /// The ports that were bound; known after this role was made.
@@ -155,6 +201,18 @@ fn main_server(_: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<()
     }
 }
 
+/// The main server at the other end of a link that passed `main_server`. FAIL BADCOMMAND before its MAINSERVER.
+fn server_of(ctx: &Ctx<Management>, link: LinkId) -> Result<String, Fail> {
+    let server = ctx.peer_ref(link).and_then(|peer| peer.server.clone());
+    server.ok_or_else(|| Fail::new(Code::BadCommand, "send MAINSERVER first"))
+}
+
+/// What a main server may not say. It goes to the log, with the server's name, as a server of ours does not say it.
+fn refused(server: &str, command: &str, why: &'static str) -> Fail {
+    log::warn!("{command} of main server {server} is refused: {why}");
+    Fail::new(Code::Denied, why)
+}
+
 /// The account of a link that passed `signed_on`.
 fn account_of(ctx: &Ctx<Management>, link: LinkId) -> Result<Account, Fail> {
     match ctx.peer_ref(link) {
@@ -190,8 +248,13 @@ impl Role for Management {
             validate::VALIDATE,
             validate::VALIDATE_KEY,
             mains::MAIN_SERVER,
-            mains::PRESENCE,
-            mains::LOOKUP,
+            presence::PRESENCE,
+            presence::LOOKUP,
+            moves::MOVE,
+            links::LINKS,
+            routes::PORTION,
+            talks::TALKS,
+            drain::DRAINING,
             map::WATCH_MAP,
             map::SYNC_MAP,
             admin::USERS,
@@ -202,11 +265,13 @@ impl Role for Management {
             admin::KICK,
             admin::INVITE,
             admin::STATUS,
+            drain::DRAIN,
         ]
     }
 
     fn start(&mut self, ctx: &mut Ctx<Management>) {
         self.started = ctx.now();
+        self.routes.start(ctx.now());
     }
 
     fn closed(&mut self, ctx: &mut Ctx<Management>, link: LinkId, gone: Gone<Peer>) {
@@ -227,6 +292,8 @@ impl Role for Management {
         let now = ctx.now();
         self.registrations.sweep(now);
         self.tickets.sweep(now);
+        directory::tick(self, ctx);
+        routes::release(self, ctx);
         if now >= self.next_expiry {
             self.next_expiry = now.saturating_add(EXPIRY);
             ctx.store(
