@@ -7,6 +7,7 @@ use rusqlite::params;
 use rusqlite::Connection;
 
 use super::management;
+use super::mesh::links;
 use super::Main;
 use crate::config::PortKey;
 use crate::config::RoleName;
@@ -182,7 +183,8 @@ impl Member for Main {
     fn proven(&mut self, ctx: &mut Ctx<Main>, link: LinkId, server: &str, _: PublicKey) {
         match ctx.info(link).map(|info| info.port) {
             Some(PortKey::MainManagement) => management::proven(self, ctx, link),
-            _ => log::debug!("the main server {server} has proven who it is"),
+            Some(PortKey::MainMain) => links::proven(self, ctx, link, server),
+            _ => {}
         }
     }
 

@@ -29,6 +29,9 @@ pub trait Role: Sized + Send + 'static {
     /// A link is gone, or could not be made. Every link that `connect` returned or `opened` announced comes here once.
     fn closed(&mut self, _ctx: &mut Ctx<Self>, _link: LinkId, _gone: Gone<Self::Peer>) {}
 
+    /// At the end of every event, and of what became due by it: what was gathered goes out.
+    fn settled(&mut self, _ctx: &mut Ctx<Self>) {}
+
     /// Once a second.
     fn tick(&mut self, _ctx: &mut Ctx<Self>) {}
 

@@ -16,6 +16,7 @@ pub mod net;
 mod outbox;
 pub mod rt;
 pub mod sim;
+pub mod tag;
 pub mod tls;
 pub mod worker;
 
