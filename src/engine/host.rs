@@ -301,20 +301,14 @@ impl<R: Role> Host<R> {
     }
 
     fn response(&mut self, id: LinkId, packet: Packet<'_>) {
-        let Some(entry) = self.ctx.slot_mut(id) else { return };
+        let slot = self.ctx.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
+        let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return };
         let digits = packet.id.strip_prefix(b"-").unwrap_or(packet.id);
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
         let Some(number) = number else { return };
         if packet.command == b"PING" {
-            let mut proven = Vec::new();
-            entry.out.proven(number, |buffer| proven.push(buffer));
-            proven.into_iter().for_each(|buffer| self.ctx.recycle(buffer));
-            if let Some(entry) = self.ctx.slot_mut(id) {
-                if !std::mem::replace(&mut entry.dirty, true) {
-                    self.ctx.dirty.push(id);
-                }
-            }
-            return;
+            entry.out.proven(number, &mut self.ctx.pool);
+            return self.ctx.account(id);
         }
         let Some(then) = entry.requests.remove(&number) else { return };
         let result = match Reply::parse(packet.data) {
@@ -330,26 +324,26 @@ impl<R: Role> Host<R> {
     /// The link's task has written `done` (if anything) and asks what next. Its waker is kept for when there is more.
     pub fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>, waker: Option<&Waker>) -> Next {
         self.ctx.now = self.ctx.now.max(now);
-        let Ctx { slots, limits, total, .. } = &mut self.ctx;
+        let Ctx { slots, limits, total, pool, .. } = &mut self.ctx;
         let slot = slots.get_mut(link.index as usize).filter(|slot| slot.generation == link.generation);
         let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return Next::Finish };
         if entry.state == State::Aborting {
             // Written, but not proven read.
-            done.and_then(|chunk| entry.out.wrote(chunk));
+            if let Some(chunk) = done {
+                entry.out.wrote(chunk, pool);
+            }
             return Next::Finish;
         }
         // What is queued in here needs no wake-up: this task is awake.
         entry.dirty = true;
-        let spare = done.and_then(|chunk| entry.out.wrote(chunk));
-        let resume = entry.blocked && entry.state == State::Open && !entry.must_wait(limits, *total);
-        if let Some(spare) = spare {
-            self.ctx.recycle(spare);
+        if let Some(chunk) = done {
+            entry.out.wrote(chunk, pool);
         }
+        let resume = entry.blocked && entry.state == State::Open && !entry.must_wait(limits, *total);
         if resume {
             self.process(link, &[]);
             self.settle();
         }
-        self.want_proof(link, true);
         let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
         if entry.out.is_drained() {
             entry.stalled = None;
@@ -365,14 +359,12 @@ impl<R: Role> Host<R> {
             }
             let read = !entry.blocked && !entry.paused;
             let rest = entry.out.rest();
-            self.ctx.recycle(rest);
+            self.ctx.pool.give(rest);
             self.ctx.account(link);
             return Next::Idle { read };
         }
-        let spare = self.ctx.spare.pop().unwrap_or_default();
-        let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
         entry.dirty = true;
-        let chunk = entry.out.take(spare);
+        let chunk = entry.take();
         self.ctx.account(link);
         Next::Write(chunk)
     }
@@ -380,17 +372,6 @@ impl<R: Role> Host<R> {
     /// Whether the link's own outbox is over its bound, so that nothing more shall be read from it.
     pub fn is_blocked(&self, link: LinkId) -> bool {
         self.ctx.slot(link).is_some_and(|entry| entry.blocked || entry.paused)
-    }
-
-    fn want_proof(&mut self, link: LinkId, at_once: bool) {
-        let Some(entry) = self.ctx.slot_mut(link) else { return };
-        if entry.state == State::Open && entry.out.wants_mark(at_once) {
-            let ping = entry.ping();
-            entry.out.mark(ping);
-            if !std::mem::replace(&mut entry.dirty, true) {
-                self.ctx.dirty.push(link);
-            }
-        }
     }
 
     /// The link is gone; `chunk` is what its task had not finished writing.
@@ -516,7 +497,12 @@ impl<R: Role> Host<R> {
                             self.ctx.dirty.push(id);
                         }
                     }
-                    self.want_proof(id, false);
+                    if entry.out.wants_late_mark() {
+                        entry.mark();
+                        if !std::mem::replace(&mut entry.dirty, true) {
+                            self.ctx.dirty.push(id);
+                        }
+                    }
                 }
             }
         }
@@ -584,14 +570,6 @@ impl<R: Role> Host<R> {
 /// Whether a link on this port must sign on soon after it opens.
 fn port_signs_on(port: PortKey) -> bool {
     !matches!(port, PortKey::PublicManagement | PortKey::Validation | PortKey::ClientRealms | PortKey::Admin)
-}
-
-impl<R: Role> super::ctx::Link<R> {
-    /// Queues a PING and returns its number.
-    fn ping(&mut self) -> u64 {
-        self.head(b"PING\n");
-        self.ids.number()
-    }
 }
 
 #[cfg(test)]

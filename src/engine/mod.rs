@@ -10,6 +10,7 @@ pub mod files;
 pub mod host;
 mod ids;
 pub mod limits;
+mod link;
 pub mod net;
 mod outbox;
 pub mod rt;
