@@ -18,7 +18,7 @@ pub const SEND_MESSAGE: Command<Main> =
     Command { name: "SENDMESSAGE", ports: &[PortKey::ClientMain], args: "recipient LF body", gate: signed_on, run };
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
-    let [to, body] = request.data().take()?;
+    let (to, body) = request.split()?;
     let index = session_of(ctx, request.link)?;
     let Main { sessions, table, delivered, .. } = main;
     let Some(Some(session)) = sessions.get_mut(index) else {
@@ -54,16 +54,10 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     session.head.renew(ctx.now());
     let mut queued = false;
     for link in &user.here {
-        let out = match ctx.begin(*link, session.head.bytes()) {
-            Ok(out) => out,
-            Err(fail) => {
-                unless_busy(fail)?;
-                continue;
-            }
-        };
-        out.extend_from_slice(body.0);
-        out.push(b'\n');
-        queued = true;
+        match ctx.put(*link, session.head.bytes(), body.0) {
+            Ok(()) => queued = true,
+            Err(fail) => unless_busy(fail)?,
+        }
     }
     if !queued {
         return Err(Fail::new(Code::Offline, "not signed on"));

@@ -19,9 +19,11 @@ use super::ctx::State;
 use super::limits;
 use super::limits::Limits;
 use crate::config::PortKey;
+use crate::wire::Batch;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Packet;
+use crate::wire::Parsed;
 use crate::wire::Reply;
 
 pub use super::effect::Effects;
@@ -191,53 +193,49 @@ impl<R: Role> Host<R> {
 
     /// Handles the whole packets in `input`; returns how many bytes of it are done with.
     fn packets(&mut self, id: LinkId, input: &[u8]) -> usize {
-        let mut start = 0;
         let Some(entry) = self.ctx.slot_mut(id) else { return input.len() };
         entry.blocked = false;
-        let mut framer = std::mem::take(&mut entry.framer);
+        let mut batch = Batch::new(input, std::mem::take(&mut entry.framer));
         let (port, opener) = (entry.info.port, entry.info.opener);
         // The row of the packet before: most batches are of one command.
         let mut last: Option<&'static Command<R>> = None;
         let mut count = 0;
-        loop {
+        let used = loop {
             let slot = self.ctx.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
             let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()).filter(|link| link.state == State::Open)
             else {
-                start = input.len();
-                break;
+                break input.len();
             };
             if entry.must_wait(&self.ctx.limits, self.ctx.total) {
                 entry.blocked = true;
-                break;
+                break batch.used();
             }
-            let line = framer.next(input, &mut start);
-            let length = line.map_or(input.len() - start, <[u8]>::len);
+            let line = batch.line();
+            let length = line.map_or(input.len() - batch.used(), |line| line.bytes.len());
             if length > self.ctx.limits.packet_before_sign_on {
                 let bound = entry.bound(&self.ctx.limits);
-                if length > bound.wire || line.is_some_and(|line| bound.is_passed(line)) {
+                if length > bound.wire || line.is_some_and(|line| bound.is_passed(line.bytes)) {
                     self.refuse(id, Code::TooLong, "the packet is too long");
-                    start = input.len();
-                    break;
+                    break input.len();
                 }
             }
-            let Some(line) = line else { break };
-            let Ok((packet, alike)) = Packet::parse_like(line, last.map_or("", |row| row.name)) else {
+            let Some(line) = line else { break batch.used() };
+            let Ok(Parsed { packet, alike, first }) = batch.parse(line, last.map_or("", |row| row.name)) else {
                 self.refuse(id, Code::BadPacket, "a packet is: ID COMMAND DATA");
-                start = input.len();
-                break;
+                break input.len();
             };
             count += 1;
             if packet.id.starts_with(b"-") == opener {
-                self.request(id, port, packet, alike, &mut last);
+                self.request(&Request { link: id, port, packet, first }, alike, &mut last);
             } else {
                 self.response(id, packet);
             }
-        }
+        };
         self.ctx.counters.packets += count;
         if let Some(entry) = self.ctx.slot_mut(id) {
-            entry.framer = framer;
+            entry.framer = batch.into_framer();
         }
-        start
+        used
     }
 
     fn refuse(&mut self, id: LinkId, code: Code, text: &'static str) {
@@ -246,14 +244,8 @@ impl<R: Role> Host<R> {
     }
 
     /// `alike`: the command is that of `last`.
-    fn request(
-        &mut self,
-        id: LinkId,
-        port: PortKey,
-        packet: Packet<'_>,
-        alike: bool,
-        last: &mut Option<&'static Command<R>>,
-    ) {
+    fn request(&mut self, request: &Request<'_>, alike: bool, last: &mut Option<&'static Command<R>>) {
+        let Request { link: id, port, packet, .. } = *request;
         let row = match last {
             Some(row) if alike => Some(*row),
             _ => {
@@ -265,12 +257,11 @@ impl<R: Role> Host<R> {
             return self.built_in(id, packet);
         };
         *last = Some(row);
-        let request = Request { link: id, port, packet };
         let result = (row.gate)(&self.role, &self.ctx, id).and_then(|()| {
             if row.args.is_empty() && !packet.data.is_empty() {
                 return Err(Fail::bad_args("this command takes no arguments"));
             }
-            (row.run)(&mut self.role, &mut self.ctx, &request)
+            (row.run)(&mut self.role, &mut self.ctx, request)
         });
         match result {
             Ok(Answer::Later) => {

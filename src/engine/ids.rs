@@ -5,46 +5,58 @@
 #[derive(Debug)]
 pub(super) struct Ids {
     number: u64,
-    /// Perhaps `-`, the digits, a space; at the end of the array.
-    text: [u8; 22],
+    /// Perhaps `-`, the digits, a space.
+    text: [u8; Ids::ROOM],
+    length: usize,
     first_digit: usize,
-    opener: bool,
 }
 
 impl Ids {
-    const LAST_DIGIT: usize = 20;
+    /// More than the longest text: copying all of it, and then taking the rest off, is sooner done than copying some.
+    pub(super) const ROOM: usize = 24;
 
     pub(super) fn new(opener: bool) -> Ids {
-        let mut text = [b' '; 22];
-        text[Ids::LAST_DIGIT] = b'0';
-        Ids { number: 0, text, first_digit: Ids::LAST_DIGIT, opener }
+        let mut text = [b' '; Ids::ROOM];
+        let first_digit = usize::from(!opener);
+        text[0] = b'-';
+        text[first_digit] = b'0';
+        Ids { number: 0, text, length: first_digit + 2, first_digit }
     }
 
     /// Goes on to the next ID.
+    #[inline]
     pub(super) fn step(&mut self) {
         self.number = self.number.wrapping_add(1);
-        let mut at = Ids::LAST_DIGIT;
-        while at > 0 {
-            if at < self.first_digit {
-                self.first_digit = at;
-                self.text[at] = b'1';
-                break;
-            }
-            if self.text[at] != b'9' {
-                self.text[at] += 1;
-                break;
-            }
-            self.text[at] = b'0';
-            at -= 1;
-        }
-        if !self.opener {
-            self.text[self.first_digit - 1] = b'-';
+        let last = self.length - 2;
+        if self.text[last] < b'9' {
+            self.text[last] += 1;
+        } else {
+            self.carry(last);
         }
     }
 
-    /// `ID SP`
-    pub(super) fn text(&self) -> &[u8] {
-        &self.text[self.first_digit - usize::from(!self.opener)..]
+    fn carry(&mut self, last: usize) {
+        for at in (self.first_digit..=last).rev() {
+            if self.text[at] < b'9' {
+                self.text[at] += 1;
+                return;
+            }
+            self.text[at] = b'0';
+        }
+        // 9…9 has become 0…0: one digit more. A link does not live to see the array's end.
+        if self.length < Ids::ROOM {
+            self.text[self.first_digit] = b'1';
+            self.text[last + 1] = b'0';
+            self.length += 1;
+        }
+    }
+
+    /// Appends `ID SP`.
+    #[inline]
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.length;
+        out.extend_from_slice(&self.text);
+        out.truncate(end);
     }
 
     /// The ID without its sign.
@@ -76,10 +88,12 @@ mod tests {
     fn ids_count_up() {
         for opener in [true, false] {
             let mut ids = Ids::new(opener);
-            for n in 1..=1_234u64 {
+            for n in 1..=12_345u64 {
                 ids.step();
                 let sign = if opener { "" } else { "-" };
-                assert_eq!(ids.text(), format!("{sign}{n} ").as_bytes());
+                let mut text = Vec::new();
+                ids.put(&mut text);
+                assert_eq!(text, format!("{sign}{n} ").as_bytes());
                 assert_eq!(ids.number(), n);
             }
         }

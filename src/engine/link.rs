@@ -116,30 +116,36 @@ impl<R: Role> Link<R> {
         self.out.account(self.tail.capacity(), total)
     }
 
-    /// Starts a packet of this side: the ID, a space, then `command`.
+    /// Starts a packet of this side: the ID, a space, then `command`. `more` bytes will follow, or about as many.
     #[inline]
-    pub(super) fn head(&mut self, command: &[u8], pool: &mut Pool) -> &mut Vec<u8> {
+    pub(super) fn head(&mut self, command: &[u8], more: usize, pool: &mut Pool) -> &mut Vec<u8> {
         if self.out.is_chunk_full() {
-            if self.out.wants_mark_within() {
-                self.mark();
-            }
-            self.out.next_chunk(pool);
+            self.next_chunk(pool);
         }
-        self.put_head(command)
+        self.put_head(command, more)
+    }
+
+    #[cold]
+    fn next_chunk(&mut self, pool: &mut Pool) {
+        if self.out.wants_mark_within() {
+            self.mark();
+        }
+        self.out.next_chunk(pool);
     }
 
     #[inline]
-    fn put_head(&mut self, command: &[u8]) -> &mut Vec<u8> {
+    fn put_head(&mut self, command: &[u8], more: usize) -> &mut Vec<u8> {
         self.ids.step();
         let buffer = self.out.last();
-        buffer.extend_from_slice(self.ids.text());
+        buffer.reserve(Ids::ROOM + command.len() + more);
+        self.ids.put(buffer);
         buffer.extend_from_slice(command);
         buffer
     }
 
     /// Queues a PING.
     pub(super) fn ping(&mut self) {
-        self.put_head(b"PING\n");
+        self.put_head(b"PING\n", 0);
     }
 
     /// Queues a PING that asks whether all before it was read.

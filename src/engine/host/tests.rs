@@ -52,7 +52,7 @@ fn link(host: &mut Host<Slow>) -> LinkId {
 
 fn push(host: &mut Host<Slow>, link: LinkId, bytes: usize) -> Result<(), Fail> {
     let body = vec![b'x'; bytes];
-    let result = host.with(0, |_, ctx| ctx.begin(link, b"X ").map(|out| out.extend_from_slice(&body)));
+    let result = host.with(0, |_, ctx| ctx.put(link, b"X ", &body));
     host.effects();
     result
 }
