@@ -11,6 +11,7 @@ mod sign_on;
 
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Fingerprint;
+use crate::engine::ctx::Words;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Gone;
@@ -82,7 +83,7 @@ struct Session {
 /// Written anew only when the time has changed.
 #[derive(Debug)]
 struct Head {
-    bytes: Vec<u8>,
+    words: Words,
     /// Where `sent-at` begins.
     time_at: usize,
     time: u64,
@@ -94,7 +95,7 @@ impl Head {
         raw::escape_into(&mut bytes, sender.as_bytes());
         bytes.extend_from_slice(raw::SEPARATOR);
         let time_at = bytes.len();
-        let mut head = Head { bytes, time_at, time: u64::MAX };
+        let mut head = Head { words: Words::new(bytes), time_at, time: u64::MAX };
         head.renew(0);
         head
     }
@@ -102,14 +103,15 @@ impl Head {
     fn renew(&mut self, now: u64) {
         if now != self.time {
             self.time = now;
-            self.bytes.truncate(self.time_at);
-            put_number(&mut self.bytes, now);
-            self.bytes.extend_from_slice(raw::SEPARATOR);
+            self.words.renew(self.time_at, |bytes| {
+                put_number(bytes, now);
+                bytes.extend_from_slice(raw::SEPARATOR);
+            });
         }
     }
 
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
+    fn words(&self) -> &Words {
+        &self.words
     }
 }
 

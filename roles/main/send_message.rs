@@ -54,7 +54,7 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     session.head.renew(ctx.now());
     let mut queued = false;
     for link in &user.here {
-        match ctx.put(*link, session.head.bytes(), body.0) {
+        match ctx.put(*link, session.head.words(), body.0) {
             Ok(()) => queued = true,
             Err(fail) => unless_busy(fail)?,
         }

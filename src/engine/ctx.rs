@@ -35,6 +35,7 @@ pub use super::effect::Target;
 pub use super::effect::Verify;
 pub use super::effect::Work;
 pub use super::ids::put_number;
+pub use super::ids::Words;
 pub use super::link::Info;
 pub use super::link::LinkId;
 pub(super) use super::link::State;
@@ -209,20 +210,18 @@ impl<R: Role> Ctx<R> {
         }
     }
 
-    /// Queues a packet that has no answer, from parts that are escaped already: `head` (`COMMAND SP`, perhaps more), and what
-    /// follows it. FAIL as `room`.
+    /// Queues a packet that has no answer, from parts that are escaped already: `words` (`COMMAND SP`, perhaps more), and
+    /// what follows them. FAIL as `room`.
     #[inline]
-    pub fn put(&mut self, id: LinkId, head: &[u8], rest: &[u8]) -> Result<(), Fail> {
-        let out = self.begin(id, head, rest.len() + 1)?;
-        out.extend_from_slice(rest);
-        out.push(b'\n');
+    pub fn put(&mut self, id: LinkId, words: &Words, rest: &[u8]) -> Result<(), Fail> {
+        let (link, pool) = self.writable(id)?;
+        link.put(words, rest, pool);
         Ok(())
     }
 
-    /// Starts a packet that has no answer, and returns the buffer; the caller appends `more` bytes of escaped DATA and LF,
-    /// and must not fail in between. FAIL as `room`.
+    /// A link that has room, and is written to now. FAIL as `room`.
     #[inline]
-    pub(super) fn begin(&mut self, id: LinkId, head: &[u8], more: usize) -> Result<&mut Vec<u8>, Fail> {
+    fn writable(&mut self, id: LinkId) -> Result<(&mut Link<R>, &mut Pool), Fail> {
         // Looked up by hand, as the borrow must not hold `self.dirty`.
         let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
         let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) else {
@@ -232,7 +231,7 @@ impl<R: Role> Ctx<R> {
         if !std::mem::replace(&mut link.dirty, true) {
             self.dirty.push(id);
         }
-        Ok(link.head(head, more, &mut self.pool))
+        Ok((link, &mut self.pool))
     }
 
     /// Queues a packet with DATA that is escaped already, whatever is queued before it.
@@ -240,7 +239,7 @@ impl<R: Role> Ctx<R> {
         let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
         let link = slot.and_then(|slot| slot.link.as_deref_mut()).filter(|link| link.state == State::Open);
         let Some(link) = link else { return };
-        let out = link.head(command.as_bytes(), data.len() + 2, &mut self.pool);
+        let out = link.head(command.as_bytes(), &mut self.pool);
         out.push(b' ');
         out.extend_from_slice(data);
         out.push(b'\n');
@@ -249,9 +248,10 @@ impl<R: Role> Ctx<R> {
         }
     }
 
-    /// Queues a packet that has no answer. FAIL as `begin`.
+    /// Queues a packet that has no answer. FAIL as `room`.
     pub fn push(&mut self, id: LinkId, command: &str, fields: &[&[u8]]) -> Result<(), Fail> {
-        let buffer = self.begin(id, command.as_bytes(), 0)?;
+        let (link, pool) = self.writable(id)?;
+        let buffer = link.head(command.as_bytes(), pool);
         buffer.push(b' ');
         for (n, field) in fields.iter().enumerate() {
             if n > 0 {

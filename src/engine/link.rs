@@ -9,6 +9,7 @@ use super::command::Role;
 use super::ctx::Ctx;
 use super::effect::Fingerprint;
 use super::ids::Ids;
+use super::ids::Words;
 use super::limits;
 use super::limits::Limits;
 use super::outbox::Outbox;
@@ -116,13 +117,27 @@ impl<R: Role> Link<R> {
         self.out.account(self.tail.capacity(), total)
     }
 
-    /// Starts a packet of this side: the ID, a space, then `command`. `more` bytes will follow, or about as many.
+    /// Queues a packet of this side: the ID, a space, `words`, `rest`, LF.
     #[inline]
-    pub(super) fn head(&mut self, command: &[u8], more: usize, pool: &mut Pool) -> &mut Vec<u8> {
+    pub(super) fn put(&mut self, words: &Words, rest: &[u8], pool: &mut Pool) {
         if self.out.is_chunk_full() {
             self.next_chunk(pool);
         }
-        self.put_head(command, more)
+        self.ids.step();
+        let out = self.out.last();
+        out.reserve(Ids::ROOM + words.room() + rest.len() + 1);
+        self.ids.put(out);
+        words.put(out);
+        out.extend_from_slice(rest);
+        out.push(b'\n');
+    }
+
+    /// Starts a packet of this side: the ID, a space, then `command`.
+    pub(super) fn head(&mut self, command: &[u8], pool: &mut Pool) -> &mut Vec<u8> {
+        if self.out.is_chunk_full() {
+            self.next_chunk(pool);
+        }
+        self.put_head(command)
     }
 
     #[cold]
@@ -133,19 +148,17 @@ impl<R: Role> Link<R> {
         self.out.next_chunk(pool);
     }
 
-    #[inline]
-    fn put_head(&mut self, command: &[u8], more: usize) -> &mut Vec<u8> {
+    fn put_head(&mut self, command: &[u8]) -> &mut Vec<u8> {
         self.ids.step();
-        let buffer = self.out.last();
-        buffer.reserve(Ids::ROOM + command.len() + more);
-        self.ids.put(buffer);
-        buffer.extend_from_slice(command);
-        buffer
+        let out = self.out.last();
+        self.ids.put(out);
+        out.extend_from_slice(command);
+        out
     }
 
     /// Queues a PING.
     pub(super) fn ping(&mut self) {
-        self.put_head(b"PING\n", 0);
+        self.put_head(b"PING\n");
     }
 
     /// Queues a PING that asks whether all before it was read.

@@ -1,5 +1,7 @@
 //! Packets of one batch, framed and parsed.
 
+use memchr::memchr3;
+
 use super::frame::Framer;
 use super::packet::word;
 use super::packet::BadPacket;
@@ -59,14 +61,32 @@ impl<'a> Batch<'a> {
     }
 
     /// The next packet; None: it has not come as a whole.
-    #[inline]
+    #[inline(always)]
     pub fn line(&mut self) -> Option<Line<'a>> {
         let known = self.known();
-        let (bytes, escape) = self.framer.next_behind(self.input, &mut self.start, known)?;
+        if known == 0 {
+            return self.other(0, 0);
+        }
+        let from = self.start + known;
+        match memchr3(b'~', b'\n', b'\r', &self.input[from..]) {
+            Some(found) if self.input[from + found] != b'~' => {
+                let bytes = &self.input[self.start..from + found];
+                self.start = from + found + 1;
+                Some(Line { bytes, known, escape: None })
+            }
+            Some(found) => self.other(known, found),
+            None => self.other(known, self.input.len() - from),
+        }
+    }
+
+    /// A packet that begins otherwise, or has escapes behind the opening. In `more` bytes behind `known` is nothing special.
+    #[inline(never)]
+    fn other(&mut self, known: usize, more: usize) -> Option<Line<'a>> {
+        let (bytes, escape) = self.framer.next_behind(self.input, &mut self.start, known + more)?;
         Some(Line { bytes, known, escape })
     }
 
-    #[inline]
+    #[inline(always)]
     fn known(&self) -> usize {
         if self.opening.is_empty() || !self.framer.is_fresh() {
             return 0;
@@ -79,15 +99,21 @@ impl<'a> Batch<'a> {
     }
 
     /// Parses the line that `line` gave last. `likely`: the command of the packet before, or nothing.
-    #[inline]
+    #[inline(always)]
     pub fn parse(&mut self, line: Line<'a>, likely: &str) -> Result<Parsed<'a>, BadPacket> {
-        let Line { bytes, known, escape } = line;
-        if known > 0 {
-            let (id, rest) = bytes.split_at(known - self.opening.len());
-            let (command, data) = (&self.opening[1..=self.command], Raw(&rest[self.command + 2..]));
-            let first = Some(self.opening.len() - self.command - 4);
-            return Ok(Parsed { packet: Packet { id, command, data }, alike: !likely.is_empty(), first });
+        let Line { bytes, known, .. } = line;
+        if known == 0 {
+            return self.parse_other(line, likely);
         }
+        let (id, rest) = bytes.split_at(known - self.opening.len());
+        let (command, data) = (&self.opening[1..=self.command], Raw(&rest[self.command + 2..]));
+        let first = Some(self.opening.len() - self.command - 4);
+        Ok(Parsed { packet: Packet { id, command, data }, alike: !likely.is_empty(), first })
+    }
+
+    #[inline(never)]
+    fn parse_other(&mut self, line: Line<'a>, likely: &str) -> Result<Parsed<'a>, BadPacket> {
+        let Line { bytes, escape, .. } = line;
         self.opening = &[];
         let (packet, alike) = Packet::parse_like(bytes, likely)?;
         let data_at = bytes.len() - packet.data.0.len();
