@@ -100,6 +100,7 @@ impl Head {
         head
     }
 
+    #[inline]
     fn renew(&mut self, now: u64) {
         if now != self.time {
             self.time = now;

@@ -10,6 +10,7 @@ use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::route::UserRef;
 use crate::wire::name;
+use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
@@ -24,7 +25,7 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     let Some(Some(session)) = sessions.get_mut(index) else {
         return Err(Fail::internal("a link names a session that is not there"));
     };
-    let user = match session.last.0 == to.0 {
+    let user = match raw::same(&session.last.0, to.0) {
         true => session.last.1,
         false => {
             let user = table.find(&checked(to)?).unwrap_or_default();

@@ -6,6 +6,7 @@ use super::frame::Framer;
 use super::packet::word;
 use super::packet::BadPacket;
 use super::packet::MAX_ID;
+use super::raw;
 use super::Packet;
 use super::Raw;
 
@@ -93,8 +94,11 @@ impl<'a> Batch<'a> {
         }
         let rest = self.input.get(self.start..).unwrap_or_default();
         match word(rest, MAX_ID) {
-            Ok(id) if rest[id..].starts_with(self.opening) => id + self.opening.len(),
-            _ => 0,
+            Ok(id) => match rest.get(id..id + self.opening.len()) {
+                Some(begins) if raw::same(begins, self.opening) => id + self.opening.len(),
+                _ => 0,
+            },
+            Err(_) => 0,
         }
     }
 
