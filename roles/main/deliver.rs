@@ -6,6 +6,7 @@ use super::mesh::Who;
 use super::post;
 use super::Main;
 use crate::engine::ctx::put_number;
+use crate::engine::ctx::Words;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::relay::Incoming;
@@ -227,9 +228,10 @@ fn plain<'a>(
     let links = user.and_then(|user| table.get(user)).map_or(&[][..], |user| &*user.here);
     let mut head = b"RECEIVEMESSAGE ".to_vec();
     message(&mut head, sender, time, b"");
+    let head = Words::new(head);
     for item in items {
         let busy = match links {
-            // `begin` says so itself.
+            // `put` says so itself.
             [_] => None,
             all => all.iter().find_map(|link| ctx.room(*link).err().filter(|fail| fail.code == Code::Busy)),
         };
@@ -239,12 +241,8 @@ fn plain<'a>(
         };
         if outcome.as_ref().is_some_and(|fail| fail.code == Code::Offline) {
             for link in links {
-                match ctx.begin(*link, &head) {
-                    Ok(out) => {
-                        out.extend_from_slice(item);
-                        out.push(b'\n');
-                        outcome = None;
-                    }
+                match ctx.put(*link, &head, item) {
+                    Ok(()) => outcome = None,
                     Err(fail) if fail.code == Code::Busy => outcome = Some(fail),
                     Err(_) => {}
                 }

@@ -107,10 +107,18 @@ pub fn targets(main: &Main, ctx: &Ctx<Main>) -> Vec<(u64, ServerNo)> {
 
 fn move_clients(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [count, to] = request.data().take()?;
-    let count = usize::try_from(count.number()?).unwrap_or(usize::MAX).min(AT_ONCE);
-    let to = main.table.server_no(&to.text()?).filter(|to| links::is_reached(main, ctx, *to));
+    move_some(main, ctx, usize::try_from(count.number()?).unwrap_or(usize::MAX), &to.text()?)?;
+    Ok(Answer::Ok)
+}
+
+/// Moves up to `count` clients, within bounds.
+///
+/// # Errors
+/// NOTFOUND: that server is not reached.
+pub fn move_some(main: &mut Main, ctx: &mut Ctx<Main>, count: usize, to: &str) -> Result<(), Fail> {
+    let to = main.table.server_no(to).filter(|to| *to != main.own && links::is_reached(main, ctx, *to));
     let to = to.ok_or_else(|| Fail::new(Code::NotFound, "that server is not reached"))?;
-    let mut left = count;
+    let mut left = count.min(AT_ONCE);
     // The latest first: they have the least to lose.
     for index in (0..main.sessions.len()).rev() {
         if left == 0 {
@@ -121,5 +129,5 @@ fn move_clients(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> 
             left -= 1;
         }
     }
-    Ok(Answer::Ok)
+    Ok(())
 }

@@ -9,7 +9,6 @@ use super::kept;
 use super::management;
 use super::marks;
 use super::mesh::control;
-use super::redirect;
 use super::sign_on;
 use super::Main;
 use super::Peer;
@@ -338,14 +337,12 @@ pub fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let from = main.table.server_id(arrival.from).to_owned();
     let (user, id) = (arrival.user.clone(), id.to_owned());
     let Some(link) = main.management.link() else { return flipped(main, ctx, &id) };
+    let (name, again) = (user.clone(), id.clone());
     let fields = [user.as_bytes(), from.as_bytes(), id.as_bytes(), b"taken"];
-    ctx.request(link, "MOVE", &fields, {
-        let id = id.clone();
-        move |main, ctx, answer| {
-            if let Err(fail) = answer {
-                log::warn!("management does not note that {user} is here: {fail}");
-                flipped(main, ctx, &id);
-            }
+    ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
+        if let Err(fail) = answer {
+            log::warn!("management does not note that {name} is here: {fail}");
+            flipped(main, ctx, &again);
         }
     });
 }

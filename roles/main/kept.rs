@@ -10,9 +10,13 @@ use super::mesh::control;
 use super::Main;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
+use crate::route::ServerNo;
+use crate::wire::name;
+use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Framer;
 use crate::wire::Packet;
+use crate::wire::Raw;
 
 /// The table of messages that are kept.
 pub const SCHEMA: &str = "
@@ -62,7 +66,8 @@ pub fn load(ctx: &mut Ctx<Main>, then: fn(&mut Main, &mut Ctx<Main>)) {
     ctx.store(
         move |db| {
             db.execute("DELETE FROM kept WHERE kept_at < ?1", [oldest]).map_err(Fail::internal)?;
-            let mut rows = db.prepare("SELECT id, account, data, user FROM kept ORDER BY id").map_err(Fail::internal)?;
+            let mut rows =
+                db.prepare("SELECT id, account, data, user FROM kept ORDER BY id").map_err(Fail::internal)?;
             let rows = rows
                 .query_map([], |row| {
                     Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, String>(3)?))
@@ -226,13 +231,7 @@ pub fn forwarded(main: &mut Main, ctx: &mut Ctx<Main>, account: &str, item: &[u8
 ///
 /// # Errors
 /// OFFLINE: not here. BADARGS: no message.
-pub fn from_server(
-    main: &mut Main,
-    ctx: &mut Ctx<Main>,
-    user: &str,
-    account: &str,
-    item: &[u8],
-) -> Result<(), Fail> {
+pub fn from_server(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: &str, item: &[u8]) -> Result<(), Fail> {
     let [sender, sent_at, _] = Raw(item).take::<3>()?;
     name::check_user(&sender.text()?)?;
     sent_at.number()?;
@@ -281,6 +280,7 @@ mod tests {
             server_id: "main".into(),
             name: "main".into(),
             address: String::new(),
+            mesh: String::new(),
             fingerprint: [0; 32],
             key: ServerKey::from_bytes(&[1; 32]),
             public: None,

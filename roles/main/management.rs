@@ -252,7 +252,8 @@ pub fn presence_then(
 /// Now and then: who writes to whom on other servers.
 pub fn talks(main: &mut Main, ctx: &mut Ctx<Main>) {
     let Some(link) = main.management.link.filter(|_| (ctx.now() / 1_000).is_multiple_of(TALKS)) else { return };
-    let mut talks: Vec<_> = std::mem::take(&mut main.mesh.talks).into_iter().map(|(pair, count)| (count, pair)).collect();
+    let mut talks: Vec<_> =
+        std::mem::take(&mut main.mesh.talks).into_iter().map(|(pair, count)| (count, pair)).collect();
     if talks.is_empty() {
         return;
     }

@@ -26,6 +26,7 @@ use std::collections::HashMap;
 use crate::config::PortKey;
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Fingerprint;
+use crate::engine::ctx::Words;
 use crate::engine::handshake;
 use crate::engine::identity::ServerKey;
 use crate::engine::Command;
@@ -34,8 +35,8 @@ use crate::engine::Gone;
 use crate::engine::LinkId;
 use crate::engine::Role;
 use crate::engine::Target;
-use crate::route::Table;
 use crate::route::ServerNo;
+use crate::route::Table;
 use crate::route::UserRef;
 use crate::wire::hex;
 use crate::wire::raw;
@@ -112,6 +113,8 @@ struct Session {
     since: u64,
     /// The recipient of the last message, as it stood on the wire, and who that was.
     last: (Vec<u8>, UserRef),
+    /// What its last message to another server was as an item, the time in it, and the recipient.
+    what: (Vec<u8>, u64, UserRef),
     /// Messages of this session that are held, or on their way to other servers.
     relaying: usize,
     /// Set while it gets no messages yet: they wait here.
@@ -139,6 +142,7 @@ impl Session {
             head: Head::new(name),
             since,
             last: (Vec::new(), UserRef::default()),
+            what: (Vec::new(), 0, UserRef::default()),
             relaying: 0,
             quiet: Some(handover::Quiet::default()),
             moving: None,
@@ -160,7 +164,7 @@ impl Session {
 /// Written anew only when the time has changed.
 #[derive(Debug)]
 struct Head {
-    bytes: Vec<u8>,
+    words: Words,
     /// Where `sent-at` begins.
     time_at: usize,
     time: u64,
@@ -172,22 +176,24 @@ impl Head {
         raw::escape_into(&mut bytes, sender.as_bytes());
         bytes.extend_from_slice(raw::SEPARATOR);
         let time_at = bytes.len();
-        let mut head = Head { bytes, time_at, time: u64::MAX };
+        let mut head = Head { words: Words::new(bytes), time_at, time: u64::MAX };
         head.renew(0);
         head
     }
 
+    #[inline]
     fn renew(&mut self, now: u64) {
         if now != self.time {
             self.time = now;
-            self.bytes.truncate(self.time_at);
-            put_number(&mut self.bytes, now);
-            self.bytes.extend_from_slice(raw::SEPARATOR);
+            self.words.renew(self.time_at, |bytes| {
+                put_number(bytes, now);
+                bytes.extend_from_slice(raw::SEPARATOR);
+            });
         }
     }
 
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
+    fn words(&self) -> &Words {
+        &self.words
     }
 }
 
@@ -256,14 +262,9 @@ impl Main {
         }
     }
 
-    /// Where clients find this server: known once its port is bound.
-    pub fn set_address(&mut self, address: String) {
-        self.settings.address = address;
-    }
-
-    /// Where other main servers find this one: known once its port is bound.
-    pub fn set_mesh_address(&mut self, address: String) {
-        self.settings.mesh = address;
+    /// Where clients and other main servers find this one: known once its ports are bound.
+    pub fn set_addresses(&mut self, address: String, mesh: String) {
+        (self.settings.address, self.settings.mesh) = (address, mesh);
     }
 
     /// Moves every client away; the channel tells when nobody is left who can be moved.
@@ -274,6 +275,11 @@ impl Main {
             draining.when_done = Some(send);
         }
         receive
+    }
+
+    /// Moves up to `count` clients to another main server, the latest first; true: there is such a server.
+    pub fn move_clients(&mut self, ctx: &mut Ctx<Main>, count: usize, to: &str) -> bool {
+        drain::move_some(self, ctx, count, to).is_ok()
     }
 
     /// Tells when management knows this server: from then on clients are sent here.

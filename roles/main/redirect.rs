@@ -75,8 +75,15 @@ pub fn start(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, to: ServerNo) -
     let (name, account) = (user.name.to_string(), session.account.to_string());
     let watching = main.map.watchers.contains(&session.link);
     let flags = if watching { "w" } else { "" };
-    session.moving =
-        Some(Moving { id: id.clone(), to, stage: Stage::Offered, until, signed_off: false, flipped: false, alone: false });
+    session.moving = Some(Moving {
+        id: id.clone(),
+        to,
+        stage: Stage::Offered,
+        until,
+        signed_off: false,
+        flipped: false,
+        alone: false,
+    });
     session.secret = secret.clone();
     main.moves.insert(id.clone(), index);
     let status = main.statuses.get(&*name).cloned().unwrap_or_default();
@@ -153,13 +160,11 @@ pub fn arrived(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -
         return Ok(());
     };
     let fields = [name.as_bytes(), own.as_bytes(), id.as_bytes()];
-    ctx.request(link, "MOVE", &fields, {
-        let id = id.clone();
-        move |main, ctx, answer| {
-            if let Err(fail) = answer {
-                log::warn!("management does not note a move: {fail}");
-                alone(main, ctx, &id);
-            }
+    let again = id.clone();
+    ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
+        if let Err(fail) = answer {
+            log::warn!("management does not note a move: {fail}");
+            alone(main, ctx, &again);
         }
     });
     Ok(())

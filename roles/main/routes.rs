@@ -119,7 +119,7 @@ fn routes(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result
     let [version, checksum, lines] = request.data().take()?;
     let (version, lines) = (version.number()?, lines.text()?);
     apply(main, ctx, version, &lines);
-    let right = entry::parse_checksum(&checksum.text()?) == Some(main.table.checksum());
+    let right = entry::parse_checksum(&checksum.text()?) == Ok(main.table.checksum());
     if !right && main.portion.loading.is_none() {
         log::warn!("the route table has not the checksum that management says: it is loaded anew");
         load(main, ctx, true);
@@ -201,13 +201,13 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
         if main.portion.round != round {
             return;
         }
-        let page = answer.and_then(|data| {
+        let told = answer.and_then(|data| {
             let [next, version, checksum, lines] = data.take()?;
-            let checksum = entry::parse_checksum(&checksum.text()?).ok_or_else(|| Fail::bad_args("no checksum"))?;
+            let checksum = entry::parse_checksum(&checksum.text()?)?;
             Ok((next.text()?.into_owned(), version.number()?, checksum, lines.text()?.into_owned()))
         });
-        let (next, version, checksum, lines) = match page {
-            Ok(page) => page,
+        let (next, version, checksum, lines) = match told {
+            Ok(told) => told,
             Err(fail) => return failed(main, ctx, &fail.to_string()),
         };
         apply(main, ctx, version, &lines);

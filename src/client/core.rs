@@ -148,6 +148,8 @@ pub struct Core {
     standby: Standby,
     /// Counts what `standby` began: what is over does not touch what came after it.
     standby_round: u64,
+    /// STANDBYON has come before the answer to ATTACH.
+    standby_on: bool,
     was_on: bool,
     stopped: bool,
     waiting: Vec<channel::Sender<Result<(), Fail>>>,
@@ -184,6 +186,7 @@ impl Core {
             moving: Moving::default(),
             standby: Standby::default(),
             standby_round: 0,
+            standby_on: false,
             was_on: false,
             stopped: false,
             waiting: Vec::new(),
@@ -417,7 +420,14 @@ impl Role for Core {
     const NAME: &'static str = "client";
 
     fn commands() -> &'static [Command<Core>] {
-        &[told::RECEIVE_MESSAGE, told::SERVER_MAP_UPDATE, told::DISCONNECTED, moving::REDIRECT, standby::STANDBY_GONE]
+        &[
+            told::RECEIVE_MESSAGE,
+            told::SERVER_MAP_UPDATE,
+            told::DISCONNECTED,
+            moving::REDIRECT,
+            standby::STANDBY_ON,
+            standby::STANDBY_GONE,
+        ]
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Core>, link: LinkId) {

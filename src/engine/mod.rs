@@ -12,6 +12,7 @@ pub mod host;
 pub mod identity;
 mod ids;
 pub mod limits;
+mod link;
 pub mod net;
 mod outbox;
 pub mod rt;

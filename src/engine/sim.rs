@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -172,6 +173,8 @@ pub struct Sim {
     places: Vec<Place>,
     addresses: HashMap<String, (NodeId, PortKey)>,
     wires: BTreeMap<End, Wire>,
+    /// Pairs of nodes that cannot connect to each other.
+    walls: BTreeSet<(NodeId, NodeId)>,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     /// Folded over everything that happens: two runs of one seed must agree.
@@ -195,6 +198,7 @@ impl Sim {
             places: Vec::new(),
             addresses: HashMap::new(),
             wires: BTreeMap::new(),
+            walls: BTreeSet::new(),
             queue: BTreeMap::new(),
             sequence: 0,
             trace: 0,
@@ -268,6 +272,16 @@ impl Sim {
         for end in ends {
             self.break_wire(end, "the link was cut");
             self.later(end, "the link was cut");
+        }
+    }
+
+    /// Puts a wall between two nodes, or takes it away: no connection is made through it. Those that there are stay; see `cut`.
+    pub fn wall(&mut self, a: NodeId, b: NodeId, there: bool) {
+        for pair in [(a, b), (b, a)] {
+            match there {
+                true => self.walls.insert(pair),
+                false => self.walls.remove(&pair),
+            };
         }
     }
 
@@ -427,7 +441,7 @@ impl Sim {
         };
         let local = matches!(connect.target, Target::Local(_));
         let remote = (!local).then(|| IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(id.0 % 250).unwrap_or(0) + 1)));
-        let found = self.addresses.get(&address).copied();
+        let found = self.addresses.get(&address).copied().filter(|(peer, _)| !self.walls.contains(&(id, *peer)));
         let accepted = found.and_then(|(peer, port)| {
             let print = self.places.get(peer.0)?.fingerprint;
             if let Verify::Pinned(pin) = verify {

@@ -16,6 +16,9 @@ use crate::relay::Incoming;
 use crate::relay::Outgoing;
 use crate::route::ServerNo;
 
+/// Pairs of people that are counted between two reports.
+const TALKS: usize = 10_000;
+
 /// Who waits for the result of an item that was sent to another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -158,6 +161,13 @@ impl Mesh {
             if !std::mem::replace(&mut entry.dirty, true) {
                 self.dirty.push(server);
             }
+        }
+    }
+
+    /// Somebody has written to somebody on another server.
+    pub fn talked(&mut self, sender: &str, recipient: &str) {
+        if self.talks.len() < TALKS {
+            *self.talks.entry((Box::from(sender), Box::from(recipient))).or_default() += 1;
         }
     }
 

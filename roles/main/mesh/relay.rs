@@ -17,7 +17,6 @@ use crate::relay::packet::Signed;
 use crate::relay::Relay;
 use crate::relay::Taken;
 use crate::relay::HOPS;
-use crate::relay::PATIENCE;
 use crate::roles::main::deliver;
 use crate::roles::main::Main;
 use crate::roles::main::Peer;
@@ -77,12 +76,10 @@ pub fn forward(
         return Err(Fail::new(Code::Refused, "it has passed too many servers"));
     };
     let Some((link, _)) = way(main, ctx, to).filter(|(link, _)| *link != from) else { return Ok(()) };
-    if let Ok(out) = ctx.begin(link, command) {
-        put_number(out, u64::from(ttl));
-        out.push(b'|');
-        out.extend_from_slice(routed.rest);
-        out.push(b'\n');
-    }
+    let mut hops = Vec::with_capacity(4);
+    put_number(&mut hops, u64::from(ttl));
+    // Full: it is sent again by its origin.
+    let _ = ctx.put_parts(link, &[command, &hops, b"|", routed.rest]);
     Ok(())
 }
 
@@ -195,10 +192,8 @@ pub fn table_changed(main: &mut Main, ctx: &mut Ctx<Main>) {
 pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
     for server in main.mesh.take_dirty() {
         let way = way(main, ctx, server);
-        let (version, boot) = (main.version, main.mesh.boot);
-        let Some(Some(dest)) = Some(main.table.server_id(server)).map(|id| (!id.is_empty()).then_some(id)) else {
-            continue;
-        };
+        let boot = main.mesh.boot;
+        let dest = main.table.server_id(server);
         let origin = &main.settings.server_id;
         let Some(entry) = main.mesh.servers.get_mut(server.index()) else { continue };
         let Some((link, straight)) = way else {
@@ -247,7 +242,6 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
             head.put(&mut bytes);
             write(ctx, link, "RELAY", &bytes, &batch.what, &batch.items, key.as_ref())
         });
-        let _ = version;
     }
 }
 
@@ -267,19 +261,10 @@ fn write(
         let separator = if relay { raw::SEPARATOR } else { b"" };
         tag::make(key, &[kind.as_bytes(), covered, what, separator, items])
     });
-    let Ok(out) = ctx.begin(link, kind.as_bytes()) else { return false };
-    out.push(b' ');
-    out.extend_from_slice(head);
-    out.push(b'|');
-    out.extend_from_slice(tag.unwrap_or_default().as_bytes());
-    out.extend_from_slice(raw::SEPARATOR);
-    out.extend_from_slice(what);
-    if relay {
-        out.extend_from_slice(raw::SEPARATOR);
-        out.extend_from_slice(items);
-    }
-    out.push(b'\n');
-    true
+    let tag = tag.unwrap_or_default();
+    let end: [&[u8]; 2] = if relay { [raw::SEPARATOR, items] } else { [b"", b""] };
+    ctx.put_parts(link, &[kind.as_bytes(), b" ", head, b"|", tag.as_bytes(), raw::SEPARATOR, what, end[0], end[1]])
+        .is_ok()
 }
 
 /// Once a second: streams without progress send again, or are given up.
@@ -297,6 +282,4 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
             main.mesh.touch(server);
         }
     }
-    // Ticks come less often than that; what is missing is asked for by the other end meanwhile.
-    let _ = PATIENCE;
 }

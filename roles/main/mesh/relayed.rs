@@ -208,7 +208,8 @@ fn tell(
 
 /// So many messages of a session are not under way any more.
 pub fn answered(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, link: crate::engine::LinkId, count: usize) {
-    let Some(Some(session)) = main.sessions.get_mut(index).filter(|s| s.as_ref().is_some_and(|s| s.link == link)) else {
+    let Some(Some(session)) = main.sessions.get_mut(index).filter(|s| s.as_ref().is_some_and(|s| s.link == link))
+    else {
         return;
     };
     session.relaying = session.relaying.saturating_sub(count);

@@ -53,6 +53,8 @@ pub(super) enum Standby {
         link: LinkId,
         /// Its server-id.
         server: String,
+        /// The session's server has said that it copies messages from here on.
+        on: bool,
     },
     /// TAKEOVER is sent.
     TakingOver {
@@ -91,6 +93,27 @@ pub(super) const STANDBY_GONE: Command<Core> = Command {
     gate: told::signed_on,
     run: standby_gone,
 };
+
+pub(super) const STANDBY_ON: Command<Core> = Command {
+    name: "STANDBYON",
+    ports: &[PortKey::ClientMain],
+    args: "request-id",
+    gate: told::signed_on,
+    run: standby_on,
+};
+
+/// From here on the session's server copies what it sends: TAKEOVER counts from here.
+fn standby_on(core: &mut Core, _: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let told = request.data().text()?;
+    match &mut core.standby {
+        // The answer to ATTACH comes on another link, and may be later.
+        Standby::Reaching(offer) if offer.id == told => core.standby_on = true,
+        Standby::Ready { id, on, .. } if **id == told => *on = true,
+        _ => return Ok(Answer::None),
+    }
+    core.count = 0;
+    Ok(Answer::None)
+}
 
 fn standby_gone(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
     let gone = request.data().text()?;
@@ -152,6 +175,7 @@ impl Core {
         let (timeout, secret) = (timeout.number()?.min(REACH), Zeroizing::new(secret.unescape().into_owned()));
         let target = Target::Net(address.text()?.into_owned(), Verify::Any);
         let link = ctx.connect(PortKey::ClientMain, target, Peer::Standby);
+        self.standby_on = false;
         self.standby = Standby::Reaching(Box::new(Offer { id, server, fingerprint, secret, link }));
         ctx.after(timeout, move |core, ctx| {
             if matches!(&core.standby, Standby::Reaching(offer) if offer.link == link) {
@@ -181,7 +205,7 @@ impl Core {
     fn attached(&mut self, link: LinkId) {
         self.standby = match std::mem::take(&mut self.standby) {
             Standby::Reaching(offer) if offer.link == link => {
-                Standby::Ready { id: offer.id, link, server: offer.server }
+                Standby::Ready { id: offer.id, link, server: offer.server, on: self.standby_on }
             }
             other => other,
         };
@@ -208,7 +232,7 @@ impl Core {
     pub(super) fn take_over(&mut self, ctx: &mut Ctx<Core>, why: &str) -> bool {
         self.standby_round += 1;
         let (link, server) = match std::mem::take(&mut self.standby) {
-            Standby::Ready { link, server, .. } if ctx.is_open(link) => (link, server),
+            Standby::Ready { link, server, on: true, .. } if ctx.is_open(link) => (link, server),
             other => {
                 self.standby = other;
                 return false;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::engine::command::anyone;
 use crate::engine::command::Later;
+use crate::engine::ctx::Words;
 
 /// Answers nothing until it is told to, and remembers what it is told of links that are gone.
 #[derive(Default)]
@@ -52,7 +53,7 @@ fn link(host: &mut Host<Slow>) -> LinkId {
 
 fn push(host: &mut Host<Slow>, link: LinkId, bytes: usize) -> Result<(), Fail> {
     let body = vec![b'x'; bytes];
-    let result = host.with(0, |_, ctx| ctx.begin(link, b"X ").map(|out| out.extend_from_slice(&body)));
+    let result = host.with(0, |_, ctx| ctx.put(link, &Words::new(b"X ".to_vec()), &body));
     host.effects();
     result
 }
