@@ -240,7 +240,7 @@ impl Role for Impostor {
 fn a_client_hears_only_the_server_that_it_has_signed_on_to() {
     seeds(20, |seed| {
         let mut net = Network::new(seed, &["bob"]);
-        net.sim.add(None, Limits::default(), [9; 32], &[(PortKey::ClientMain, "net:73")], || Impostor).unwrap();
+        net.sim.add(None, Limits::default(), [9; 32], &[(PortKey::ClientMain, "main:73")], || Impostor).unwrap();
         let (_, told) = net.client("bob");
         net.sim.run_for(20_000);
         let events = told.lock().unwrap();

@@ -271,8 +271,10 @@ pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
 }
 
 fn finish(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
-    let ready = main.arrivals.get(id).is_some_and(|arrival| arrival.flipped && arrival.done);
-    let Some(arrival) = main.arrivals.remove(id).filter(|_| ready) else { return };
+    if !main.arrivals.get(id).is_some_and(|arrival| arrival.flipped && arrival.done) {
+        return;
+    }
+    let Some(arrival) = main.arrivals.remove(id) else { return };
     match arrival.session {
         Some((index, link)) => {
             for data in &arrival.late {

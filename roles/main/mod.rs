@@ -127,6 +127,8 @@ struct Session {
     moves_failed: u32,
     /// The ids of the moves by which it came here.
     known_as: Vec<String>,
+    /// How often it has asked for a standby.
+    standbys_asked: usize,
     /// Its standby.
     standby: Option<standby::Link>,
     /// Messages since it has the standby.
@@ -149,6 +151,7 @@ impl Session {
             secret: String::new(),
             moves_failed: 0,
             known_as: id.into_iter().collect(),
+            standbys_asked: 0,
             standby: None,
             delivered: 0,
         }
@@ -407,7 +410,10 @@ impl Role for Main {
             Peer::Validation => management::closed(self, ctx, link, PortKey::Validation, &gone.why),
             Peer::Dialed(server) | Peer::Server(server) => mesh::links::closed(self, ctx, link, server, &gone.why),
             Peer::Standby(id) => standby::link_closed(self, &id),
-            Peer::Moved(to, id) => redirect::send_late(self, to, &id, &gone.undelivered),
+            Peer::Moved(to, id) => {
+                log::debug!("{id}: the client has left: {} {}", gone.why, std::backtrace::Backtrace::force_capture());
+                redirect::send_late(self, to, &id, &gone.undelivered);
+            }
             Peer::Stranger | Peer::SigningOn => {}
         }
     }

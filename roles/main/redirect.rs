@@ -13,8 +13,9 @@ use super::mesh::control;
 use super::sign_off;
 use super::Main;
 use super::Peer;
+use crate::engine::command::Later;
 use crate::engine::Ctx;
-use crate::engine::LinkId;
+use crate::engine::Request;
 use crate::route::ServerNo;
 use crate::wire::hex;
 use crate::wire::Code;
@@ -34,8 +35,10 @@ pub struct Moving {
     pub to: ServerNo,
     stage: Stage,
     until: u64,
-    /// The client has said that it sends nothing more here.
-    pub signed_off: bool,
+    /// The client has said that it sends nothing more here. Answered when it has been sent everything.
+    signed_off: Option<Later>,
+    /// Its link is gone.
+    cut: bool,
     /// The table says that the session is at the target.
     flipped: bool,
     /// Management could not be asked; the two servers have settled it alone.
@@ -80,7 +83,8 @@ pub fn start(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, to: ServerNo) -
         to,
         stage: Stage::Offered,
         until,
-        signed_off: false,
+        signed_off: None,
+        cut: false,
         flipped: false,
         alone: false,
     });
@@ -131,8 +135,9 @@ fn cancel(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let (link, signed_off) = (session.link, moving.signed_off);
     main.moves.remove(id);
     control::push(main, moving.to, &["cancel", id], b"");
-    if signed_off {
+    if let Some(later) = signed_off {
         // It was meant as it stands.
+        ctx.answer(&later, Ok(Vec::new()));
         sign_off::finish(main, ctx, index, link);
     }
 }
@@ -200,11 +205,15 @@ pub fn try_finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
     let Some(Some(session)) = main.sessions.get(index) else { return };
     let Some(moving) = session.moving.as_ref() else { return };
     let link = session.link;
-    let ready = moving.flipped && moving.signed_off && session.relaying == 0 && ctx.unanswered(link) == 0;
-    if !ready {
+    // Of what it has asked, only SIGNOFF is open.
+    let answered = moving.cut || (moving.signed_off.is_some() && session.relaying == 0 && ctx.unanswered(link) <= 1);
+    if !moving.flipped || !answered {
         return;
     }
     let (id, to, alone) = (moving.id.clone(), moving.to, moving.alone);
+    if let Some(later) = moving.signed_off.clone() {
+        ctx.answer(&later, Ok(Vec::new()));
+    }
     control::push(main, to, &["done", &id, if alone { "alone" } else { "" }], b"");
     main.moves.remove(&id);
     if let Some(peer) = ctx.peer(link) {
@@ -224,9 +233,8 @@ pub fn link_closed(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, undeliver
         cancel(main, ctx, &id);
         return false;
     }
-    moving.signed_off = true;
     // What it asked last has nobody to answer to.
-    session.relaying = 0;
+    moving.cut = true;
     send_late(main, to, &id, undelivered);
     try_finish(main, ctx, index);
     true
@@ -235,6 +243,9 @@ pub fn link_closed(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, undeliver
 /// Messages that the client may not have read go after it.
 pub fn send_late(main: &mut Main, to: ServerNo, id: &str, undelivered: &[u8]) {
     let (mut framer, mut at) = (Framer::default(), 0);
+    if !undelivered.is_empty() {
+        log::debug!("{id}: {} bytes may not have been read, and go after the client", undelivered.len());
+    }
     while let Some(line) = framer.next(undelivered, &mut at) {
         let Ok(packet) = Packet::parse(line) else { continue };
         if packet.command == b"RECEIVEMESSAGE" {
@@ -253,12 +264,13 @@ pub fn target_left(main: &mut Main, ctx: &mut Ctx<Main>, _: ServerNo, id: &str) 
 }
 
 /// SIGNOFF of a session that is being moved. True: that is all for now.
-pub fn signed_off(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, link: LinkId) -> bool {
+pub fn signed_off(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, request: &Request<'_>) -> bool {
     let Some(Some(session)) = main.sessions.get_mut(index) else { return false };
     let Some(moving) = session.moving.as_mut().filter(|moving| moving.stage != Stage::Offered) else { return false };
-    moving.signed_off = true;
-    ctx.pause(link, true);
-    try_finish(main, ctx, index);
+    moving.signed_off = Some(request.later());
+    ctx.pause(request.link, true);
+    // When it counts among what is open.
+    ctx.after(0, move |main, ctx| try_finish(main, ctx, index));
     true
 }
 

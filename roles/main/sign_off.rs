@@ -22,11 +22,11 @@ pub const SIGN_OFF: Command<Main> =
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let index = session_of(ctx, request.link)?;
-    ctx.answer(&request.later(), Ok(Vec::new()));
-    if !redirect::signed_off(main, ctx, index, request.link) {
-        finish(main, ctx, index, request.link);
+    if redirect::signed_off(main, ctx, index, request) {
+        return Ok(Answer::Later);
     }
-    Ok(Answer::Later)
+    finish(main, ctx, index, request.link);
+    Ok(Answer::Ok)
 }
 
 /// The session ends because its client wants it.

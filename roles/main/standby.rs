@@ -93,9 +93,19 @@ fn ask(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     let wish = request.data().text()?;
     let none = || Fail::new(Code::Unavailable, "no other main server is reached; retry later");
     let wished = |server: &ServerNo| wish.is_empty() || main.table.server_id(*server) == wish;
-    let server = drain::targets(main, ctx).into_iter().map(|(_, server)| server).find(wished).ok_or_else(none)?;
+    let mut servers: Vec<ServerNo> =
+        drain::targets(main, ctx).into_iter().map(|(_, server)| server).filter(wished).collect();
+    // One that this client could not reach is not proposed again before the others.
+    let asked = main.session(index).map_or(0, |session| session.standbys_asked);
+    if servers.is_empty() {
+        return Err(none());
+    }
+    let server = servers.swap_remove(asked % servers.len());
     let (id, secret) = (redirect::random_hex::<16>(ctx), redirect::random_hex::<32>(ctx));
     drop_link(main, index);
+    if let Some(Some(session)) = main.sessions.get_mut(index) {
+        session.standbys_asked += 1;
+    }
     let session = main.session(index).ok_or_else(none)?;
     let (account, name) = (session.account.to_string(), main.table.get(session.user).map(|user| user.name.to_string()));
     let name = name.ok_or_else(none)?;

@@ -150,6 +150,8 @@ pub struct Core {
     standby_round: u64,
     /// STANDBYON has come before the answer to ATTACH.
     standby_on: bool,
+    /// Standbys that could not be reached, one after another.
+    standby_tries: u32,
     was_on: bool,
     stopped: bool,
     waiting: Vec<channel::Sender<Result<(), Fail>>>,
@@ -187,6 +189,7 @@ impl Core {
             standby: Standby::default(),
             standby_round: 0,
             standby_on: false,
+            standby_tries: 0,
             was_on: false,
             stopped: false,
             waiting: Vec::new(),

@@ -213,6 +213,13 @@ impl Outbox {
         }
     }
 
+    /// Everything that was written was read.
+    pub fn all_read(&mut self) {
+        self.drop_proven(self.unproven_bytes);
+        self.unproven = VecDeque::new();
+        self.marks = VecDeque::new();
+    }
+
     /// The empty chunk's buffer, for reuse: a link at rest holds none.
     pub fn rest(&mut self) -> Vec<u8> {
         self.full = VecDeque::new();

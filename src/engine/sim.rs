@@ -67,6 +67,7 @@ trait Node {
     fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>) -> Next;
     fn resume(&mut self, link: LinkId);
     fn is_blocked(&self, link: LinkId) -> bool;
+    fn all_read(&mut self, link: LinkId);
     fn is_aborted(&self, link: LinkId) -> bool;
     fn gone(&mut self, now: u64, link: LinkId, why: &str);
     fn finished(&mut self, now: u64, token: u64, result: JobResult);
@@ -102,6 +103,10 @@ impl<R: Role> Node for Host<R> {
 
     fn is_blocked(&self, link: LinkId) -> bool {
         Host::is_blocked(self, link)
+    }
+
+    fn all_read(&mut self, link: LinkId) {
+        Host::all_read(self, link);
     }
 
     fn is_aborted(&self, link: LinkId) -> bool {
@@ -159,6 +164,8 @@ enum Event {
     Connect(NodeId, u64, Connect),
     Arrive(End, Vec<u8>),
     Broken(End, String),
+    /// The first has closed, and the second reads the end of the stream now.
+    Ended(End, End),
     Pump(End),
     Job(NodeId, u64, Job),
     Timers(NodeId, u64),
@@ -173,6 +180,8 @@ pub struct Sim {
     places: Vec<Place>,
     addresses: HashMap<String, (NodeId, PortKey)>,
     wires: BTreeMap<End, Wire>,
+    /// Ends that have closed, and whose peers have not read so far.
+    ending: BTreeSet<End>,
     /// Pairs of nodes that cannot connect to each other.
     walls: BTreeSet<(NodeId, NodeId)>,
     queue: BTreeMap<(u64, u64), Event>,
@@ -199,6 +208,7 @@ impl Sim {
             addresses: HashMap::new(),
             wires: BTreeMap::new(),
             walls: BTreeSet::new(),
+            ending: BTreeSet::new(),
             queue: BTreeMap::new(),
             sequence: 0,
             trace: 0,
@@ -406,6 +416,24 @@ impl Sim {
                 self.note(3);
                 if let Some(node) = self.node(end.0) {
                     node.gone(now, end.1, &why);
+                }
+                self.settle(end.0);
+            }
+            Event::Ended(end, to) => {
+                self.note(5);
+                self.ending.remove(&end);
+                // It may have been cut meanwhile: both are told of that.
+                if self.wires.remove(&end).is_none() {
+                    return;
+                }
+                self.wires.remove(&to);
+                if let Some(node) = self.node(to.0) {
+                    node.gone(now, to.1, "closed by the peer");
+                }
+                self.settle(to.0);
+                if let Some(node) = self.node(end.0) {
+                    node.all_read(end.1);
+                    node.gone(now, end.1, "closed");
                 }
                 self.settle(end.0);
             }

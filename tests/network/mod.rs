@@ -47,6 +47,16 @@ pub fn accounts(names: &[&str]) -> String {
     sql
 }
 
+/// The main servers, as if the operator had added them.
+fn servers(mains: &[&str]) -> String {
+    let row = |(n, id): (usize, &&str)| {
+        let key = ServerKey::from_bytes(&[u8::try_from(n).unwrap() + 2; 32]).public();
+        let key = hex::encode(&key.0);
+        format!("INSERT INTO servers (name, role, key, volatile, added) VALUES ('{id}', 'main', x'{key}', 0, 0);")
+    };
+    mains.iter().enumerate().map(row).collect()
+}
+
 pub fn token(name: &str) -> String {
     hex::encode(&secret::sha256(name.as_bytes()))
 }
@@ -60,7 +70,7 @@ impl Network {
     /// Main servers of these names; `names`: of the accounts.
     pub fn of(seed: u64, mains: &[&str], names: &[&str]) -> Network {
         let mut sim = Sim::new(seed);
-        let sql = accounts(names);
+        let sql = accounts(names) + &servers(mains);
         let migrations: Vec<&str> = management::MIGRATIONS.iter().copied().chain([sql.as_str()]).collect();
         let settings = management::Settings {
             name: "management".into(),
@@ -164,6 +174,8 @@ pub fn bodies(log: &Log) -> Vec<String> {
 
 /// Runs `test` on many seeds, or on the one that is asked for; names the seed of a failure.
 pub fn seeds(count: u64, test: impl Fn(u64)) {
+    // What the servers log, with RUST_LOG=debug.
+    let _ = env_logger::builder().is_test(true).try_init();
     if let Some(seed) = std::env::var("CONVERGIA_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return test(seed);
     }

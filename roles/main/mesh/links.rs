@@ -28,6 +28,8 @@ const COURTESY: u64 = 300;
 /// How often a neighbour is probed, and how long it may take to answer; milliseconds. A link that is dead without a word is
 /// noticed after both.
 const PROBE: (u64, u64) = (2_000, 4_000);
+/// When a report is made again that management did not take; milliseconds.
+const AGAIN: u64 = 1_000;
 /// Changes of links are gathered for so long before they are reported.
 const GATHER: u64 = 10;
 
@@ -226,9 +228,12 @@ pub fn report(main: &mut Main, ctx: &mut Ctx<Main>) {
         let Some(link) = main.management.link() else { return };
         if main.mesh.reported.as_ref() != Some(&lines) {
             main.mesh.reported = Some(lines.clone());
-            ctx.request(link, "LINKS", &[lines.as_bytes()], |_, _, answer: Result<_, Fail>| {
+            ctx.request(link, "LINKS", &[lines.as_bytes()], |main, ctx, answer: Result<_, Fail>| {
                 if let Err(fail) = answer {
-                    log::error!("management refuses the report of links: {fail}");
+                    // It may know another server a little later than this one.
+                    log::warn!("management does not take the report of links: {fail}");
+                    main.mesh.reported = None;
+                    ctx.after(AGAIN, report);
                 }
             });
         }

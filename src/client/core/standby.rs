@@ -32,6 +32,8 @@ use crate::wire::Raw;
 const AGAIN: u64 = 60_000;
 /// When another is asked for after one is gone, at most. Many clients lose theirs at once; milliseconds.
 const SOON: u64 = 2_000;
+/// How many are tried one after another.
+const TRIES: u32 = 5;
 /// How long a server may take to become the standby, whatever the session's server allows; milliseconds.
 const REACH: u64 = 60_000;
 /// How long the answer to TAKEOVER is waited for; milliseconds.
@@ -203,6 +205,7 @@ impl Core {
     }
 
     fn attached(&mut self, link: LinkId) {
+        self.standby_tries = 0;
         self.standby = match std::mem::take(&mut self.standby) {
             Standby::Reaching(offer) if offer.link == link => {
                 Standby::Ready { id: offer.id, link, server: offer.server, on: self.standby_on }
@@ -222,6 +225,11 @@ impl Core {
         spend(ctx, link);
         match was {
             Standby::None => {}
+            // The next may be one that can be reached.
+            Standby::Reaching(_) if self.standby_tries < TRIES => {
+                self.standby_tries += 1;
+                self.want_standby(ctx, SOON);
+            }
             Standby::Reaching(_) => self.want_standby(ctx, AGAIN),
             Standby::Ready { .. } => self.want_standby(ctx, SOON),
             Standby::TakingOver { why, .. } => self.failed(ctx, Fail::new(Code::Unavailable, why)),
