@@ -85,6 +85,8 @@ pub struct State {
     pub overlap: u64,
     pub sign_ons: u64,
     pub standbys: u64,
+    /// What TAKEOVERs told.
+    pub received: Vec<u64>,
     /// Request-ids of refused redirects.
     pub refused: Vec<String>,
     /// What a client must not do.
@@ -333,6 +335,7 @@ fn takeover(server: &mut Server, ctx: &mut Ctx<Server>, request: &Request<'_>) -
     let At::Attached(n) = ctx.peer(request.link).unwrap().at else { return Err(expired()) };
     let received = request.data().number()?;
     let mut state = look(&server.world);
+    state.received.push(received);
     match state.manner {
         Manner::Refuses => return Err(expired()),
         Manner::Silent => return Ok(Answer::Later),

@@ -196,6 +196,13 @@ impl Net {
         self.events().iter().filter_map(body).collect()
     }
 
+    /// Messages that came before the session went on elsewhere for the nth time, from 0.
+    fn heard_before_move(&self, n: usize) -> u64 {
+        let events = self.events();
+        let at = events.iter().enumerate().filter(|(_, event)| matches!(event, Event::Moved(_))).nth(n).unwrap().0;
+        events[..at].iter().filter(|event| matches!(event, Event::Message { .. })).count() as u64
+    }
+
     fn count(&self, what: fn(&Event) -> bool) -> usize {
         self.events().iter().filter(|event| what(event)).count()
     }

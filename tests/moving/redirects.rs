@@ -19,13 +19,14 @@ fn nothing_is_lost_doubled_or_reordered_while_a_client_is_moved() {
     seeds(200, |seed| {
         let mut net = Net::new(seed, 3, 300, |options| options);
         net.until_on();
-        let mut moves = 0;
+        let (mut moves, mut steps) = (0, 0);
         while moves < 4 || net.heard().len() < 300 {
             if net.sim.rng().random_bool(0.1) && net.redirect() {
                 moves += 1;
             }
             net.step();
-            assert!(moves < 1_000);
+            steps += 1;
+            assert!(steps < 2_000, "{moves} moves, {} messages", net.heard().len());
         }
         net.rest(2_000);
         net.assert_whole();
@@ -166,6 +167,23 @@ fn a_source_that_dies_in_the_middle_loses_only_what_nobody_has_ok_for() {
         net.rest(2_000);
         net.assert_in_order();
         assert_eq!(net.heard().len(), before + 20, "the new session is a whole one");
+    });
+}
+
+/// The source is gone after the move, while the target's answer is on its way: the client waits for that.
+#[test]
+fn a_move_that_is_through_needs_no_source() {
+    seeds(50, |seed| {
+        let mut net = Net::new(seed, 2, 100, |options| options);
+        net.until_on();
+        net.sim.faults.delay = 50..=60;
+        assert!(net.redirect());
+        net.until("MOVE", |state| state.offers[0].step == Step::Moved);
+        let source = look(&net.world).offers[0].source;
+        net.crash(source);
+        net.rest(10_000);
+        assert_eq!((net.moved(), look(&net.world).sign_ons), (1, 1));
+        net.assert_in_order();
     });
 }
 
