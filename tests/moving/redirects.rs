@@ -42,7 +42,8 @@ fn nothing_is_lost_doubled_or_reordered_while_a_client_is_moved() {
 /// What cannot be followed is refused at once, and nothing changes.
 #[test]
 fn what_cannot_be_followed_is_refused() {
-    let cases: &[(&str, fn(&mut [String; 6]))] = &[
+    type Change = fn(&mut [String; 6]);
+    let cases: &[(&str, Change)] = &[
         ("nobody there", |fields| fields[2] = "nowhere:1".to_owned()),
         ("another certificate", |fields| fields[3] = hex::encode(&[9; 32])),
         ("a wrong secret", |fields| fields[5] = "wrong".to_owned()),

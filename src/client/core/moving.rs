@@ -174,15 +174,15 @@ impl Core {
 
     /// The last request on the old link.
     fn leave(&mut self, ctx: &mut Ctx<Core>, old: LinkId) {
+        if self.moving.swap(old).is_none() {
+            return;
+        }
         ctx.request(old, "SIGNOFF", &[], move |core, ctx, answer| {
             let full = answer.as_ref().is_err_and(|fail| fail.code == Code::Busy) && ctx.is_open(old);
             let Some(swap) = core.moving.swap(old) else { return };
             swap.whole = answer.is_ok();
             if full {
-                ctx.after(FULL, move |core, ctx| match core.moving.swap(old) {
-                    Some(_) => core.leave(ctx, old),
-                    None => {}
-                });
+                ctx.after(FULL, move |core, ctx| core.leave(ctx, old));
             }
         });
     }
