@@ -15,6 +15,7 @@
 use zeroize::Zeroizing;
 
 use super::spend;
+use super::standby::AT_ONCE;
 use super::told;
 use super::Core;
 use super::Event;
@@ -249,7 +250,7 @@ impl Core {
         if self.main == Some(new) {
             ctx.pause(new, self.full);
             self.tell(ctx, Event::Moved(server));
-            self.want_standby(ctx, 0);
+            self.want_standby(ctx, AT_ONCE);
         }
     }
 
