@@ -411,7 +411,7 @@ impl Role for Main {
             Peer::Dialed(server) | Peer::Server(server) => mesh::links::closed(self, ctx, link, server, &gone.why),
             Peer::Standby(id) => standby::link_closed(self, &id),
             Peer::Moved(to, id) => {
-                log::debug!("{id}: the client has left: {} {}", gone.why, std::backtrace::Backtrace::force_capture());
+                log::debug!("{id}: the client has left: {}", gone.why);
                 redirect::send_late(self, to, &id, &gone.undelivered);
             }
             Peer::Stranger | Peer::SigningOn => {}

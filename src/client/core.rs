@@ -31,6 +31,7 @@ use crate::wire::Fail;
 use moving::Moving;
 use signing_on::Candidate;
 use standby::Standby;
+use standby::AT_ONCE;
 
 /// The wait before the next attempt, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (100, 30_000);
@@ -334,7 +335,7 @@ impl Core {
         for waiting in self.waiting.drain(..) {
             let _ = waiting.try_send(Ok(()));
         }
-        self.want_standby(ctx, 0);
+        self.want_standby(ctx, AT_ONCE);
     }
 
     /// The session's link broke: the standby takes over, if there is one and the server did not close on purpose.

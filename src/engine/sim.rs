@@ -408,16 +408,18 @@ impl Sim {
                 }
                 self.settle(id);
             }
-            // As with a socket: the end is read when all before it was.
-            Event::Broken(end, why) if why == ENDED && self.node(end.0).is_some_and(|node| node.is_blocked(end.1)) => {
-                self.at(now + RETRY, Event::Broken(end, why));
-            }
             Event::Broken(end, why) => {
                 self.note(3);
                 if let Some(node) = self.node(end.0) {
                     node.gone(now, end.1, &why);
                 }
                 self.settle(end.0);
+            }
+            // As with a socket: the end is read when all before it was.
+            Event::Ended(end, to)
+                if self.wires.contains_key(&end) && self.node(to.0).is_some_and(|node| node.is_blocked(to.1)) =>
+            {
+                self.at(now + RETRY, Event::Ended(end, to));
             }
             Event::Ended(end, to) => {
                 self.note(5);
@@ -428,7 +430,7 @@ impl Sim {
                 }
                 self.wires.remove(&to);
                 if let Some(node) = self.node(to.0) {
-                    node.gone(now, to.1, "closed by the peer");
+                    node.gone(now, to.1, ENDED);
                 }
                 self.settle(to.0);
                 if let Some(node) = self.node(end.0) {
@@ -552,13 +554,20 @@ impl Sim {
                 }
                 Next::Idle { .. } => return,
                 Next::Finish => {
-                    node.gone(now, end.1, "closed");
-                    // What was written before still arrives; the end of the stream comes after it.
-                    if let Some(wire) = self.wires.get(&end) {
-                        let (to, last) = (wire.to, wire.last);
-                        self.at(last.max(now), Event::Broken(to, ENDED.to_owned()));
+                    // What was written before still arrives; the end of the stream comes after it, and then this side hears that
+                    // the peer has closed too.
+                    let wire = self.wires.get(&end).filter(|_| !aborted).map(|wire| (wire.to, wire.last));
+                    let Some((to, last)) = wire else {
+                        if let Some(node) = self.node(end.0) {
+                            node.gone(now, end.1, "closed");
+                        }
+                        self.break_wire(end, ENDED);
+                        return self.settle(end.0);
+                    };
+                    if self.ending.insert(end) {
+                        self.at(last.max(now), Event::Ended(end, to));
                     }
-                    return self.settle(end.0);
+                    return;
                 }
             }
         }

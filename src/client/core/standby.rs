@@ -28,10 +28,12 @@ use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
 
-/// When another is asked for while there is none; milliseconds.
-const AGAIN: u64 = 60_000;
-/// When another is asked for after one is gone, at most. Many clients lose theirs at once; milliseconds.
-const SOON: u64 = 2_000;
+/// When a standby is asked for, at a random time between two; milliseconds. For a fresh session: at once.
+pub(super) const AT_ONCE: (u64, u64) = (0, 0);
+/// While there is none.
+const AGAIN: (u64, u64) = (60_000, 75_000);
+/// After one is gone. Many clients lose theirs at the same time.
+const SOON: (u64, u64) = (500, 3_000);
 /// How many are tried one after another.
 const TRIES: u32 = 5;
 /// How long a server may take to become the standby, whatever the session's server allows; milliseconds.
@@ -132,14 +134,14 @@ fn standby_gone(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> 
 }
 
 impl Core {
-    /// Asks for a standby, at a random time within `delay` milliseconds.
-    pub(super) fn want_standby(&mut self, ctx: &mut Ctx<Core>, delay: u64) {
+    /// Asks for a standby after a while.
+    pub(super) fn want_standby(&mut self, ctx: &mut Ctx<Core>, (first, last): (u64, u64)) {
         if !self.options.redundant {
             return;
         }
         self.standby_round += 1;
         let round = self.standby_round;
-        let delay = rand::RngExt::random_range(ctx.rng(), delay / 2..=delay);
+        let delay = rand::RngExt::random_range(ctx.rng(), first..=last);
         ctx.after(delay, move |core, ctx| {
             if core.standby_round == round {
                 core.ask_standby(ctx);

@@ -212,3 +212,12 @@ fn the_task_of_a_local_link_that_is_gone_is_told() {
     host.gone(0, link, Vec::new(), "closed by the other role");
     assert_eq!(host.effects().wake.len(), 1);
 }
+
+#[test]
+fn a_paused_link_is_not_silent() {
+    let mut host = host(Limits::default());
+    let (paused, other) = (link(&mut host), link(&mut host));
+    host.with(0, |_, ctx| ctx.pause(paused, true));
+    host.timers(limits::SILENCE_GONE + limits::TICK);
+    assert!(!host.is_aborted(paused) && host.is_aborted(other));
+}

@@ -227,3 +227,6 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin + Send> Task for LinkTask<R, S> 
         self.run(cx).map(|()| None)
     }
 }
+
+#[cfg(test)]
+mod tests;
