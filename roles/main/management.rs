@@ -110,7 +110,10 @@ pub fn ports_closed(main: &mut Main, ctx: &mut Ctx<Main>, why: &str) {
 pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
     match ctx.peer_ref(link) {
         Some(Peer::Public) => ask_ports(ctx, link),
-        Some(Peer::Validation) => main.management.validation = Some(link),
+        Some(Peer::Validation) => {
+            main.management.validation = Some(link);
+            come_forward(main, ctx);
+        }
         _ => {
             let expected = main.members.management_key;
             handshake::open(main, ctx, link, "management", expected);
@@ -121,7 +124,14 @@ pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
 /// The server handshake on 64478 is done.
 pub fn proven(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
     main.management.introducing = Some(link);
-    introduce(main, ctx);
+    come_forward(main, ctx);
+}
+
+/// Clients are sent here once management knows this server, so it is told when their tickets can be checked.
+fn come_forward(main: &mut Main, ctx: &mut Ctx<Main>) {
+    if main.management.introducing.is_some() && main.management.validation.is_some() {
+        introduce(main, ctx);
+    }
 }
 
 /// The server handshake on 64478 has failed.
