@@ -7,7 +7,6 @@ use super::Main;
 use super::Peer;
 use crate::config::PortKey;
 use crate::engine::handshake;
-use crate::engine::identity::PublicKey;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Target;
@@ -136,14 +135,17 @@ fn come_forward(main: &mut Main, ctx: &mut Ctx<Main>) {
 
 /// The server handshake on 64478 has failed.
 pub fn refused(main: &Main, why: &Fail) {
-    if why.code == Code::Denied {
-        log::error!("{}", denied(&main.settings.server_id, &main.settings.key.public()));
+    let (name, key) = (&main.settings.server_id, main.settings.key.public());
+    match why.code {
+        Code::Denied => log::error!(
+            "management does not know this server. On management: convergia admin add-server {name} main {key}"
+        ),
+        Code::Refused => log::error!(
+            "what answers as management is not the management that this server joined. If that is meant, stop this \
+             server, remove the folder main in its data folder, and start it: it joins anew"
+        ),
+        _ => {}
     }
-}
-
-/// What to do when management does not know this server.
-fn denied(name: &str, key: &PublicKey) -> String {
-    format!("management does not know this server. On management: convergia admin add-server {name} main {key}")
 }
 
 /// Tells management who this server is, and all that it should know of it.

@@ -35,6 +35,8 @@ struct Peer {
     shakes: Handshakes,
     connect: Option<Target>,
     expected: Option<PublicKey>,
+    /// How long it takes to learn who the others are; milliseconds.
+    ready_after: u64,
     log: Log,
 }
 
@@ -72,7 +74,7 @@ impl Role for Peer {
     }
 
     fn start(&mut self, ctx: &mut Ctx<Peer>) {
-        handshake::ready(self, ctx);
+        ctx.after(self.ready_after, handshake::ready);
         if let Some(target) = &self.connect {
             ctx.connect(PortKey::MainMain, target.clone(), ());
         }
@@ -128,7 +130,8 @@ fn run(seed: u64, address: &str, own: u8, expected: Option<PublicKey>) -> Vec<St
         let log = Arc::clone(&log);
         move || {
             let shakes = Handshakes::new(id, key(seed));
-            Peer { shakes, connect: connect.clone(), expected, log: Arc::clone(&log) }
+            let log = Arc::clone(&log);
+            Peer { shakes, connect: connect.clone(), expected, ready_after: 0, log }
         }
     };
     let limits = Limits::default;
@@ -181,6 +184,28 @@ fn an_opener_with_another_key_cannot_read_the_offer() {
     assert!(log.iter().any(|line| line.contains("by another key")), "{log:?}");
 }
 
+#[test]
+fn who_comes_before_the_keys_are_known_waits() {
+    for (ready_after, comes_in) in [(5_000, true), (15_000, false)] {
+        let (mut sim, log) = (Sim::new(ready_after), Log::default());
+        for (id, own, connect) in [("target", 2, None), ("opener", 1, Some("target"))] {
+            let log = Arc::clone(&log);
+            let connect = connect.map(|target: &str| Target::Net(target.to_owned(), Verify::Any));
+            let make = move || {
+                let (shakes, log) = (Handshakes::new(id, key(own)), Arc::clone(&log));
+                Peer { shakes, connect: connect.clone(), expected: None, ready_after, log }
+            };
+            let listen = [(PortKey::MainMain, id)];
+            sim.add(None, Limits::default(), [own; 32], &listen, make).unwrap();
+        }
+        sim.run_for(4_900);
+        assert!(log.lock().unwrap().is_empty(), "{:?}", log.lock().unwrap());
+        sim.run_for(20_000);
+        let proven = log.lock().unwrap().iter().filter(|line| line.contains("has proven")).count();
+        assert_eq!(proven, if comes_in { 2 } else { 0 }, "{:?}", log.lock().unwrap());
+    }
+}
+
 /// The relay's own link to the target says nothing: it is closed after ten seconds, and not before.
 #[test]
 fn a_silent_link_is_closed_in_time() {
@@ -189,7 +214,7 @@ fn a_silent_link_is_closed_in_time() {
         let shared = Arc::clone(&log);
         let make = move || {
             let (shakes, log) = (Handshakes::new("target", key(2)), Arc::clone(&shared));
-            Peer { shakes, connect: None, expected: None, log }
+            Peer { shakes, connect: None, expected: None, ready_after: 0, log }
         };
         sim.add(None, Limits::default(), [2; 32], &[(PortKey::MainMain, "target")], make).unwrap();
         sim.add(None, Limits::default(), [3; 32], &[], Relay::default).unwrap();
