@@ -94,7 +94,10 @@ impl Network {
     /// Whether a server may be added. EXISTS, LIMIT, or REFUSED when not.
     pub fn check_new(&self, name: &str, role: RoleName, key: PublicKey) -> Result<(), Fail> {
         if name == self.shakes.own_id() || key == self.shakes.key().public() {
-            return Err(Fail::new(Code::Refused, "that is the name or the key of this server itself"));
+            return Err(Fail::new(
+                Code::Refused,
+                "that is the name or the key of this server; each has its own: the key `name` of its configuration",
+            ));
         }
         if self.servers().count() >= SERVERS {
             return Err(Fail::new(Code::Limit, format!("a network has at most {SERVERS} servers")));
@@ -198,6 +201,16 @@ pub fn check_id(management: &Management, ctx: &Ctx<Management>, link: LinkId, id
     match management.network.shakes.server(link) {
         Some(server) if local || server == id => Ok(()),
         _ => Err(Fail::new(Code::Denied, "this is not the name that the handshake proved")),
+    }
+}
+
+/// Whether a server names the key that it has proven. A role of this process may have any.
+pub fn check_key(management: &Management, ctx: &Ctx<Management>, link: LinkId, key: &str) -> Result<(), Fail> {
+    let port = ctx.info(link).filter(|info| info.remote.is_some()).map(|info| info.port);
+    let Some((port, server)) = port.zip(management.network.shakes.server(link)) else { return Ok(()) };
+    match management.key_of(server, port) {
+        Some(known) if known.to_string() == key => Ok(()),
+        _ => Err(Fail::new(Code::Denied, "this is not the key that the handshake proved")),
     }
 }
 

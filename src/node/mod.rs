@@ -36,6 +36,7 @@ use crate::engine::Target;
 use crate::roles::main;
 use crate::roles::management;
 
+pub use join::unless_joined as join;
 pub use join::Joiner;
 
 /// Where the address of the management server of this machine stands, in the data folder: clients of the same user find it.
@@ -210,14 +211,15 @@ impl Node {
         Ok(())
     }
 
-    /// The address of a listener, as others are told it.
+    /// What others are told of where that port of this process is; without a host when it is on every address of this host:
+    /// management says which, to each.
     fn told(&self, port: PortKey) -> String {
-        let told = self.config.advertise.get(&port).cloned().or_else(|| {
-            let bound = self.listen.get(&port)?;
-            // On every address of this host: who is told says which, by how it is reached.
-            Some(if bound.ip().is_unspecified() { format!(":{}", bound.port()) } else { bound.to_string() })
-        });
-        told.unwrap_or_default()
+        let bound = |bound: &SocketAddr| match bound.ip().is_unspecified() {
+            true => format!(":{}", bound.port()),
+            false => bound.to_string(),
+        };
+        let advertised = self.config.advertise.get(&port).cloned();
+        advertised.or_else(|| self.listen.get(&port).map(bound)).unwrap_or_default()
     }
 
     /// The network that this process belongs to; None: management is in this process.

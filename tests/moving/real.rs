@@ -40,7 +40,7 @@ fn run<R: Role>(role: R) -> Handle<R> {
 
 fn listen<R: Role>(handle: &Handle<R>, port: PortKey, identity: &Arc<Identity>) -> (SocketAddr, Listening) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    net::listen(handle, port, any, tls::server(identity).unwrap()).unwrap()
+    net::listen(handle, port, any, tls::server(identity).unwrap(), identity).unwrap()
 }
 
 fn identity(folder: &Path, name: &str) -> Arc<Identity> {
