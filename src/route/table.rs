@@ -4,6 +4,7 @@ use super::entry;
 use super::entry::Entry;
 use super::entry::Places;
 use super::index::Index;
+use super::members::Members;
 use super::Few;
 use super::SERVERS;
 use super::USERS;
@@ -79,6 +80,8 @@ struct Slot<S> {
 struct Server {
     id: Box<str>,
     next: Option<ServerNo>,
+    /// Slots of the users who are signed on there.
+    users: Members,
 }
 
 /// One main server's portion of the route table.
@@ -215,7 +218,7 @@ impl<S: Copy + PartialEq> Table<S> {
             return Err(Fail::new(Code::Limit, "too many servers for one table"));
         }
         let number = ServerNo(self.servers.len() as u32);
-        self.servers.push(Server { id: Box::from(id), next: None });
+        self.servers.push(Server { id: Box::from(id), next: None, users: Members::default() });
         self.numbers.insert(Box::from(id), number);
         Ok(number)
     }
@@ -254,7 +257,9 @@ impl<S: Copy + PartialEq> Table<S> {
     /// find nobody any more.
     pub fn forget(&mut self) {
         self.checksum = 0;
-        self.servers.iter_mut().for_each(|server| server.next = None);
+        for server in &mut self.servers {
+            (server.next, server.users) = (None, Members::default());
+        }
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             let generation = slot.generation;
@@ -275,6 +280,10 @@ impl<S: Copy + PartialEq> Table<S> {
             let change = match Entry::parse(line)? {
                 Entry::User { name, at } => self.apply_user(name, at)?,
                 Entry::Route { server, next } => self.apply_route(server, next)?,
+                Entry::Gone { server } => {
+                    self.apply_gone(server, &mut changes);
+                    None
+                }
                 Entry::Moved { id, name, from, to } => {
                     let (from, to) = (self.server(from)?, self.server(to)?);
                     Some(Change::Moved { id: Box::from(id), name: Box::from(name), from, to })
@@ -297,20 +306,56 @@ impl<S: Copy + PartialEq> Table<S> {
         if entry.at == at && (*entry.name == *name || at.is_empty()) {
             return Ok(None);
         }
+        let gone: Vec<ServerNo> = entry.at.iter().filter(|server| !at.contains(server)).copied().collect();
+        let come: Few<ServerNo> = at.iter().filter(|server| !entry.at.contains(server)).copied().collect();
+        for server in &come {
+            self.servers[server.index()].users.add(user.index);
+        }
+        self.place(user, Some(name), at);
+        self.left(&gone);
+        self.tidy(user);
+        Ok(Some(Change::User { user, gone }))
+    }
+
+    /// Writes where a user is, and keeps the checksum.
+    fn place(&mut self, user: UserRef, name: Option<&str>, at: Few<ServerNo>) {
+        let Some(entry) = self.get(user) else { return };
+        let name = name.unwrap_or(&entry.name);
         let ids =
             |at: &Few<ServerNo>, name: &str| entry::user_hash(name, at.iter().map(|server| self.server_id(*server)));
         let (old, new) = (ids(&entry.at, &entry.name), ids(&at, name));
-        let gone = entry.at.iter().filter(|server| !at.contains(server)).copied().collect();
+        // Only its case can differ.
+        let renamed = Some(name).filter(|name| *entry.name != **name).map(Box::from);
         self.checksum = self.checksum.wrapping_sub(old).wrapping_add(new);
         if let Some(entry) = self.get_mut(user) {
             entry.at = at;
-            // Only its case can differ.
-            if *entry.name != *name {
-                entry.name = Box::from(name);
+            if let Some(name) = renamed {
+                entry.name = name;
             }
         }
-        self.tidy(user);
-        Ok(Some(Change::User { user, gone }))
+    }
+
+    fn left(&mut self, gone: &[ServerNo]) {
+        let Table { servers, slots, .. } = self;
+        for server in gone {
+            servers[server.index()].users.left(|slot| is_at(slots, slot, *server));
+        }
+    }
+
+    /// Nobody is signed on at a server any more.
+    fn apply_gone(&mut self, id: &str, changes: &mut Vec<Change>) {
+        let Some(server) = self.server_no(id) else { return };
+        let Table { servers, slots, .. } = self;
+        let users = servers[server.index()].users.take(|slot| is_at(slots, slot, server));
+        for index in users {
+            let slot = &self.slots[index as usize];
+            let user = UserRef { index, generation: slot.generation };
+            let Some(mut at) = slot.user.as_ref().map(|entry| entry.at.clone()) else { continue };
+            at.retain(|one| *one != server);
+            self.place(user, None, at);
+            self.tidy(user);
+            changes.push(Change::User { user, gone: vec![server] });
+        }
     }
 
     fn apply_route(&mut self, server: &str, next: Option<&str>) -> Result<Option<Change>, Fail> {
@@ -328,6 +373,11 @@ impl<S: Copy + PartialEq> Table<S> {
         self.servers[number.index()].next = hop;
         Ok(Some(Change::Route(number)))
     }
+}
+
+fn is_at<S>(slots: &[Slot<S>], slot: u32, server: ServerNo) -> bool {
+    let user = slots.get(slot as usize).and_then(|slot| slot.user.as_ref());
+    user.is_some_and(|user| user.at.contains(&server))
 }
 
 #[cfg(test)]
@@ -394,6 +444,19 @@ mod tests {
         for bad in ["r|me|a", "r|a|me", "r|a|me\nr|b|", "u|bob|b|a", "x"] {
             assert!(table.apply(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_server_that_is_gone_takes_its_users_along() {
+        let mut table = Table::default();
+        let alice = table.sign_on("alice", 1);
+        table.apply("u|alice|b|c\nu|bob|b\nu|carol|b\nu|carol|c\n").unwrap();
+        let (bob, b) = (table.find("bob").unwrap(), table.server_no("b").unwrap());
+        let changes = [alice, bob].map(|user| Change::User { user, gone: vec![b] });
+        assert_eq!(table.apply("g|b\n").unwrap(), changes);
+        assert_eq!(table.checksum(), entry::hash("u|alice|c").wrapping_add(entry::hash("u|carol|c")));
+        assert!(table.get(bob).is_none() && table.len() == 2);
+        assert_eq!(table.apply("g|b\ng|nobody").unwrap(), []);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub use updates::Update;
 
 use super::entry;
 use super::index::Index;
+use super::members::Members;
 use super::plan::Graph;
 use super::plan::Planner;
 use super::plan::NONE;
@@ -55,8 +56,8 @@ struct Server {
     routes_sum: u64,
     /// Entries of the column that have changed since it was last given some.
     pending: Vec<u16>,
-    /// How many users have a session there.
-    users: usize,
+    /// Slots of the users who have a session there.
+    users: Members,
 }
 
 /// Sessions of one user on one server.
@@ -148,7 +149,7 @@ impl Network {
             column: Vec::new(),
             routes_sum: 0,
             pending: Vec::new(),
-            users: 0,
+            users: Members::default(),
         });
         Ok(())
     }
@@ -186,7 +187,17 @@ impl Network {
         server.routes_sum = 0;
         server.pending.clear();
         self.plan_due = true;
-        self.sweep(number as u16, |_| true);
+        let Network { servers, users, .. } = self;
+        let over = servers[number].users.take(|slot| is_at(users, slot, number as u16));
+        if over.is_empty() {
+            return;
+        }
+        for slot in over {
+            // Taking away passes no limit.
+            let _ = self.edit_slot(slot, Line::None, |places| places.set(number as u16, |_| 0));
+        }
+        // One line for all of them: a tenth of a large network would be megabytes to every server that is left.
+        self.write(|out, _| out.extend(["g|", id, "\n"]));
     }
 
     /// The operator has removed a server: as `down`, and who names it in LINKS is refused.
@@ -212,8 +223,9 @@ impl Network {
 
     /// A server has reported all its users again: those it did not name since `doubt` are not there any more.
     pub fn settle(&mut self, id: &str) {
-        if let Ok(number) = self.known(id) {
-            self.sweep(number as u16, |place| place.doubtful);
+        let Ok(number) = self.known(id) else { return };
+        for slot in self.slots_at(number) {
+            let _ = self.edit_slot(slot, Line::User, |places| places.settle(number as u16));
         }
     }
 
@@ -224,7 +236,7 @@ impl Network {
 
     /// How many users have a session at a server.
     pub fn users_at(&self, id: &str) -> usize {
-        self.known(id).map_or(0, |number| self.servers[number].users)
+        self.known(id).map_or(0, |number| self.servers[number].users.count())
     }
 
     /// Where a user is signed on, with the number of sessions there; sorted by id.
@@ -273,7 +285,7 @@ impl Network {
     /// DENIED: the server is not up. BADARGS: no good name. LIMIT: too many users, or servers of one user.
     pub fn presence(&mut self, id: &str, user: &str, sessions: u32) -> Result<(), Fail> {
         let number = self.known_up(id)? as u16;
-        self.edit(user, None, |places| places.set(number, |_| sessions))
+        self.edit(user, Line::User, |places| places.set(number, |_| sessions))
     }
 
     /// One session of a user has moved. The server it comes from may be gone, and count no session of the user any more.
@@ -286,7 +298,7 @@ impl Network {
         if source == target {
             return Err(Fail::bad_args("a move from a server to itself"));
         }
-        self.edit(user, Some([request, from, to]), |places| {
+        self.edit(user, Line::Moved([request, from, to]), |places| {
             places.set(source, |sessions| sessions.saturating_sub(1))?;
             places.set(target, |sessions| sessions.saturating_add(1))
         })
@@ -369,25 +381,18 @@ impl Network {
         self.names.find(&folded, is)
     }
 
-    /// Ends the sessions at a server that `over` picks.
-    fn sweep(&mut self, number: u16, over: impl Fn(&Place) -> bool) {
-        for slot in 0..self.users.len() {
-            let Some(user) = &self.users[slot] else { continue };
-            if user.at.iter().any(|place| place.server == number && over(place)) {
-                // Taking away passes no limit.
-                let _ = self.edit_slot(slot as u32, None, |places| places.set(number, |_| 0));
-            }
-        }
+    fn slots_at(&self, number: usize) -> Vec<u32> {
+        self.servers[number].users.list(|slot| is_at(&self.users, slot, number as u16))
     }
 
     fn edit(
         &mut self,
         user: &str,
-        moved: Option<[&str; 3]>,
+        line: Line<'_>,
         change: impl FnOnce(&mut Places<'_>) -> Result<(), Fail>,
     ) -> Result<(), Fail> {
         if let Some(slot) = self.find(user) {
-            return self.edit_slot(slot, moved, change);
+            return self.edit_slot(slot, line, change);
         }
         name::check_user(user)?;
         if self.len() >= USERS {
@@ -399,58 +404,98 @@ impl Network {
         });
         self.users[slot as usize] = Some(User { name: Box::from(user), at: Few::default() });
         self.names.insert(&name::fold(user), slot);
-        self.edit_slot(slot, moved, change)
+        let result = self.edit_slot(slot, line, change);
+        self.tidy(slot);
+        result
     }
 
-    /// Every change of a user goes through here: sum, version, line, and the end of an entry that is empty.
+    /// Every change of a user goes through here: the sum, the lists of the servers, the line, the end of an empty entry.
     fn edit_slot(
         &mut self,
         slot: u32,
-        moved: Option<[&str; 3]>,
+        line: Line<'_>,
         change: impl FnOnce(&mut Places<'_>) -> Result<(), Fail>,
     ) -> Result<(), Fail> {
-        let Some(User { name, at }) = self.users.get_mut(slot as usize).and_then(Option::as_mut) else {
+        let Some(Some(user)) = self.users.get(slot as usize) else {
             return Err(Fail::internal("a name stands for no user"));
         };
-        let mut places = Places { at: at.clone(), servers: &self.servers };
-        let result = change(&mut places);
-        let new = match result {
-            Ok(()) => places.at,
-            Err(_) => at.clone(),
-        };
-        let same = new.len() == at.len() && new.iter().zip(at.iter()).all(|(new, old)| new.server == old.server);
-        let old = std::mem::replace(at, new);
-        let ids = |places: &Few<Place>| {
-            let ids: Few<&str> = places.iter().map(|place| &*self.servers[usize::from(place.server)].id).collect();
-            ids
-        };
-        let (before, after) = (ids(&old), ids(at));
-        let sum = |ids: &Few<&str>| entry::user_hash(name, ids.iter().copied());
-        self.users_sum = self.users_sum.wrapping_add(sum(&after)).wrapping_sub(sum(&before));
-        if result.is_ok() && (!same || moved.is_some()) {
-            self.version += 1;
-            if let Some([id, from, to]) = moved {
-                self.log.open().push_str(&format!("{}\n", entry::Entry::Moved { id, name, from, to }));
+        let mut places = Places { at: user.at.clone(), servers: &self.servers };
+        change(&mut places)?;
+        let new = places.at;
+        let ids = |at: &Few<Place>| -> Few<&str> { at.iter().map(|place| self.id(place.server)).collect() };
+        let (before, after) = (ids(&user.at), ids(&new));
+        let sum = |ids: &Few<&str>| entry::user_hash(&user.name, ids.iter().copied());
+        let difference = sum(&after).wrapping_sub(sum(&before));
+        let same = before == after;
+        let Some(Some(user)) = self.users.get_mut(slot as usize) else { return Ok(()) };
+        let old = std::mem::replace(&mut user.at, new.clone());
+        self.users_sum = self.users_sum.wrapping_add(difference);
+        if !same {
+            let Network { servers, users, .. } = self;
+            for place in old.iter().filter(|old| new.iter().all(|new| new.server != old.server)) {
+                servers[usize::from(place.server)].users.left(|slot| is_at(users, slot, place.server));
             }
-            if !same {
-                entry::put_user(self.log.open(), name, after.iter().copied());
+            for place in new.iter().filter(|new| old.iter().all(|old| old.server != new.server)) {
+                servers[usize::from(place.server)].users.add(slot);
             }
-            self.log.changed(self.version, self.users_sum);
         }
-        let empty = after.is_empty();
-        let (gone, come) = (old, at.clone());
-        if empty {
-            let folded = name::fold(name).into_owned();
+        match line {
+            Line::Moved(moved) => self.write(|out, network| network.put(out, slot, Some(moved), !same)),
+            Line::User if !same => self.write(|out, network| network.put(out, slot, None, true)),
+            Line::User | Line::None => {}
+        }
+        self.tidy(slot);
+        Ok(())
+    }
+
+    /// Appends the lines of one change to the log, and numbers it.
+    fn write(&mut self, lines: impl FnOnce(&mut String, &Network)) {
+        self.version += 1;
+        let mut out = std::mem::take(self.log.open());
+        lines(&mut out, self);
+        *self.log.open() = out;
+        self.log.changed(self.version, self.users_sum);
+    }
+
+    fn put(&self, out: &mut String, slot: u32, moved: Option<[&str; 3]>, user: bool) {
+        let Some(Some(User { name, at })) = self.users.get(slot as usize) else { return };
+        if let Some([id, from, to]) = moved {
+            out.extend(["m|", id, "|", name, "|", from, "|", to, "\n"]);
+        }
+        if user {
+            entry::put_user(out, name, at.iter().map(|place| self.id(place.server)));
+        }
+    }
+
+    /// A user who is nowhere has no entry.
+    fn tidy(&mut self, slot: u32) {
+        let Some(Some(user)) = self.users.get(slot as usize) else { return };
+        if user.at.is_empty() {
+            let folded = name::fold(&user.name).into_owned();
             self.names.remove(&folded, slot);
             self.users[slot as usize] = None;
             self.free.push(slot);
         }
-        if !same {
-            gone.iter().for_each(|place| self.servers[usize::from(place.server)].users -= 1);
-            come.iter().for_each(|place| self.servers[usize::from(place.server)].users += 1);
-        }
-        result
     }
+
+    fn id(&self, number: u16) -> &str {
+        &self.servers[usize::from(number)].id
+    }
+}
+
+/// What a change of a user writes into the log.
+enum Line<'a> {
+    /// Nothing: another line says it.
+    None,
+    /// The user's line, if it is another than before.
+    User,
+    /// Before that, that a session has moved: request, from, to.
+    Moved([&'a str; 3]),
+}
+
+fn is_at(users: &[Option<User>], slot: u32, server: u16) -> bool {
+    let user = users.get(slot as usize).and_then(Option::as_ref);
+    user.is_some_and(|user| user.at.iter().any(|place| place.server == server))
 }
 
 /// The places of a user while they are changed.
@@ -460,6 +505,12 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
+    /// Ends the doubt: what was not reported again is over.
+    fn settle(&mut self, server: u16) -> Result<(), Fail> {
+        self.at.retain(|place| place.server != server || !place.doubtful);
+        Ok(())
+    }
+
     fn set(&mut self, server: u16, sessions: impl FnOnce(u32) -> u32) -> Result<(), Fail> {
         let found = self.at.iter().position(|place| place.server == server);
         let sessions = sessions(found.map_or(0, |found| self.at[found].sessions));
