@@ -8,6 +8,7 @@ mod measure;
 mod world;
 
 use convergia::route::Change;
+use measure::Memory;
 use measure::Report;
 use measure::Watch;
 use world::Size;
@@ -47,7 +48,7 @@ fn run(size: Size) {
 }
 
 fn users(world: &mut World, size: &Size, report: &mut Report) {
-    let watch = Watch::start();
+    let (memory, watch) = (Memory::start(), Watch::start());
     for n in 0..size.users {
         let server = world.any_server();
         world.network.presence(&world.ids[server], &world::user(n), 1).unwrap();
@@ -56,30 +57,29 @@ fn users(world: &mut World, size: &Size, report: &mut Report) {
         }
     }
     report.row("management: CPU of a sign-on while nobody listens", Report::time(watch.cpu() / size.users as u64));
-    report.row("management: memory of all users", format!("{} a user", bytes(watch.memory() / size.users)));
+    report.row("management: memory of all users", format!("{} a user", bytes(memory.more() / size.users)));
 }
 
 fn plan(world: &mut World, size: &Size, report: &mut Report) {
-    let watch = Watch::start();
+    let (memory, watch) = (Memory::start(), Watch::start());
     let edges = world.report_links();
     report.row("edges of the graph", format!("{edges}"));
     report.row("management: CPU of a LINKS report", Report::time(watch.cpu() / size.servers as u64));
     let watch = Watch::start();
     assert!(world.network.replan());
     report.row("management: CPU of the whole plan", Report::time(watch.cpu()));
-    report.row("management: memory of links, plan and columns", bytes(watch.memory()));
+    report.row("management: memory of links and columns", bytes(memory.more()));
 }
 
 fn load(world: &mut World, size: &Size, report: &mut Report) {
-    let watch = Watch::start();
+    let (memory, watch) = (Memory::start(), Watch::start());
     let (pages, total, building) = world.load_tables(size.tables);
+    let tables = size.tables as u64;
     report.row("a portion", format!("{} in {pages} pages", bytes(total)));
     report.row("management: CPU of building a portion", Report::time(building));
-    report.row("main: CPU of loading a portion", Report::time((watch.cpu() - building) / size.tables as u64));
-    report.row(
-        "main: memory of a portion",
-        format!("{}, {} a user", bytes(watch.memory() / size.tables), bytes(watch.memory() / size.tables / size.users)),
-    );
+    report.row("main: CPU of loading a portion", Report::time(watch.cpu() / tables - building));
+    let memory = memory.more() / size.tables;
+    report.row("main: memory of a portion", format!("{}, {} a user", bytes(memory), bytes(memory / size.users)));
     world.load_columns();
 }
 
@@ -98,8 +98,7 @@ fn sign_ons(world: &mut World, size: &Size, report: &mut Report) {
         let packet = world::packet(&updates[0]).len();
         (sent, largest) = (sent + packet, largest.max(packet));
         // The first servers are those with tables.
-        updates.truncate(size.tables);
-        given.push(updates);
+        given.push(updates.drain(..size.tables).collect::<Vec<_>>());
     }
     let watch = Watch::start();
     for updates in given {

@@ -4,25 +4,31 @@ use rustix::time::clock_gettime;
 use rustix::time::ClockId;
 use std::fs;
 
-/// From a moment on.
-pub struct Watch {
-    cpu: u64,
-    memory: usize,
-}
+/// CPU from a moment on.
+pub struct Watch(u64);
 
 impl Watch {
     pub fn start() -> Watch {
-        Watch { cpu: cpu(), memory: memory() }
+        Watch(cpu())
     }
 
     /// What this thread has computed since, in ns. What other processes do meanwhile does not count.
     pub fn cpu(&self) -> u64 {
-        cpu().saturating_sub(self.cpu)
+        cpu().saturating_sub(self.0)
+    }
+}
+
+/// Memory from a moment on. To ask the kernel takes milliseconds, so it is no part of a `Watch`.
+pub struct Memory(usize);
+
+impl Memory {
+    pub fn start() -> Memory {
+        Memory(memory())
     }
 
     /// How many bytes more the process has now.
-    pub fn memory(&self) -> usize {
-        memory().saturating_sub(self.memory)
+    pub fn more(&self) -> usize {
+        memory().saturating_sub(self.0)
     }
 }
 
