@@ -96,7 +96,7 @@ impl World {
     }
 
     fn linked(&self, a: usize, b: usize) -> bool {
-        let locked_in = |n: usize| n / SITE % 20 == 7 && n % SITE != 0 && !self.public[n];
+        let locked_in = |n: usize| n / SITE % 20 == 7 && !n.is_multiple_of(SITE) && !self.public[n];
         let open = (self.public[a] || self.public[b]) && !locked_in(a) && !locked_in(b);
         a != b && (open || a / SITE == b / SITE) && !self.failed.contains(&a) && !self.failed.contains(&b)
     }
