@@ -19,6 +19,18 @@ fn a_hundred_servers() {
     run(Size { servers: 100, users: 20_000, samples: 500, tables: 2 });
 }
 
+/// What a sign-on sends to each main server is under 200 bytes, whatever the names.
+#[test]
+fn the_longest_names() {
+    let mut network = convergia::route::Network::new(1_800_000_000_000_000);
+    let server = "s".repeat(64);
+    network.up(&server).unwrap();
+    network.page(&server, 0, 1_000).unwrap();
+    network.presence(&server, &"n".repeat(64), 1).unwrap();
+    let updates = network.take();
+    assert_eq!(updates.iter().map(|update| world::packet(update).len()).collect::<Vec<_>>(), [184]);
+}
+
 /// Needs half a GB of memory and, in a release build, ten seconds.
 #[test]
 #[ignore = "takes minutes but in a release build"]
