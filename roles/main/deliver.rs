@@ -168,7 +168,7 @@ pub fn from_server<'a>(
     let time = sent_at.parse::<u64>().map_err(|_| Fail::bad_args("sent-at is a number"))?;
     let there = main.table.find(sender).and_then(|user| main.table.get(user));
     let there = there.is_some_and(|user| user.at.contains(&origin));
-    if !there && !main.moved.had(sender, origin, relay.version) {
+    if !there && !main.moved.had(sender, origin) {
         let name = main.table.server_id(origin);
         log::warn!("{name} sends messages of {}, who is not signed on there", sender.escape_debug());
         for _ in items {

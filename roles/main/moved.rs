@@ -27,8 +27,8 @@ struct Departed {
 pub struct Moved {
     /// Sessions that moved away from here, by folded name.
     away: HashMap<Box<str>, Vec<Departed>>,
-    /// Folded name and server → the version with which the user was not there any more, and when that was.
-    gone: HashMap<(Box<str>, ServerNo), (u64, u64)>,
+    /// Folded name and server → when the table said that the user was not there any more.
+    gone: HashMap<(Box<str>, ServerNo), u64>,
 }
 
 impl Moved {
@@ -65,17 +65,16 @@ impl Moved {
         Some((one.id.clone(), one.to))
     }
 
-    /// A user is not signed on at a server any more, as the table says with `version`.
-    pub fn left(&mut self, user: &str, server: ServerNo, version: u64, now: u64) {
+    /// A user is not signed on at a server any more.
+    pub fn left(&mut self, user: &str, server: ServerNo, now: u64) {
         if self.gone.len() < MOST {
-            self.gone.insert((Box::from(&*name::fold(user)), server), (version, now));
+            self.gone.insert((Box::from(&*name::fold(user)), server), now);
         }
     }
 
-    /// Whether a user was signed on at a server, for somebody with the table of `version`.
-    pub fn had(&self, user: &str, server: ServerNo, version: u64) -> bool {
-        let key = (Box::from(&*name::fold(user)), server);
-        self.gone.get(&key).is_some_and(|(left, _)| version < *left)
+    /// Whether a user was signed on at a server not long ago: what was accepted there before may be sent after that.
+    pub fn had(&self, user: &str, server: ServerNo) -> bool {
+        self.gone.contains_key(&(Box::from(&*name::fold(user)), server))
     }
 
     /// Forgets what is over.
@@ -84,6 +83,6 @@ impl Moved {
             all.retain(|one| now < one.at.saturating_add(KEPT));
             !all.is_empty()
         });
-        self.gone.retain(|_, (_, at)| now < at.saturating_add(KEPT));
+        self.gone.retain(|_, at| now < at.saturating_add(KEPT));
     }
 }

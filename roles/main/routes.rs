@@ -1,7 +1,5 @@
 //! What management tells of the network (64478): the servers, and this server's portion of the route table.
 
-use std::collections::HashSet;
-
 use super::handover;
 use super::hold;
 use super::kept;
@@ -33,8 +31,8 @@ const BACK_OFF: (u64, u64) = (50, 5_000);
 /// The state of the portion.
 #[derive(Debug, Default)]
 pub struct Portion {
-    /// A load is under way: the names and servers that were told since it began.
-    loading: Option<HashSet<Box<str>>>,
+    /// A load is under way.
+    loading: bool,
     /// Counts loads: answers of an earlier one are not for this.
     round: u64,
     /// Loads that failed since the last that did not.
@@ -120,7 +118,7 @@ fn routes(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result
     let (version, lines) = (version.number()?, lines.text()?);
     apply(main, ctx, version, &lines);
     let right = entry::parse_checksum(&checksum.text()?) == Ok(main.table.checksum());
-    if !right && main.portion.loading.is_none() {
+    if !right && !main.portion.loading {
         log::warn!("the route table has not the checksum that management says: it is loaded anew");
         load(main, ctx, true);
     }
@@ -135,15 +133,6 @@ fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str) {
         let at = main.table.find(name).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
         left.extend(at.filter(|at| !at.is_empty()).map(|at| (name.to_owned(), at)));
     }
-    if let Some(told) = &mut main.portion.loading {
-        for line in lines.lines() {
-            match line.split('|').collect::<Vec<_>>()[..] {
-                ["u", name, ..] => told.insert(key('u', name)),
-                ["r", server, ..] => told.insert(key('r', server)),
-                _ => false,
-            };
-        }
-    }
     let changes = main.table.apply(lines).unwrap_or_else(|fail| {
         log::warn!("a line of the route table is wrong: {fail}");
         Vec::new()
@@ -153,10 +142,16 @@ fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str) {
         let stays = main.table.find(&name).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
         at.retain(|server| !stays.as_ref().is_some_and(|stays| stays.contains(server)));
         for server in &at {
-            main.moved.left(&name, *server, version, now);
+            main.moved.left(&name, *server, now);
         }
         hold::user_left(main, &name, &at);
     }
+    take_changes(main, ctx, changes, version);
+    relay::table_changed(main, ctx);
+    hold::release(main, ctx);
+}
+
+fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, version: u64) {
     for change in changes {
         match change {
             Change::Route(server) => links::reroute(main, server),
@@ -179,15 +174,14 @@ fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str) {
             }
         }
     }
-    relay::table_changed(main, ctx);
-    hold::release(main, ctx);
 }
 
 /// Loads the portion, page by page. `suspend`: messages are held meanwhile, as what there is cannot be trusted. What changes meanwhile comes
 /// as ROUTES, and is applied to what is there; what was told neither way is gone.
 pub fn load(main: &mut Main, ctx: &mut Ctx<Main>, suspend: bool) {
     main.portion.round += 1;
-    main.portion.loading = Some(HashSet::new());
+    main.portion.loading = true;
+    main.table.begin_load();
     if suspend {
         hold::suspend(main);
     }
@@ -214,7 +208,9 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
         if !next.is_empty() {
             return page(main, ctx, &next);
         }
-        forget_untold(main, ctx, version);
+        let changes = main.table.end_load();
+        main.portion.loading = false;
+        take_changes(main, ctx, changes, version);
         if checksum != main.table.checksum() {
             return failed(main, ctx, "the checksum is wrong");
         }
@@ -226,25 +222,13 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
     });
 }
 
-/// Entries that management has not told since the load began are not in its table any more.
-fn forget_untold(main: &mut Main, ctx: &mut Ctx<Main>, version: u64) {
-    let Some(told) = main.portion.loading.take() else { return };
-    let users = main.table.users().filter(|user| !user.at.is_empty() && !told.contains(&key('u', &user.name)));
-    let users = users.map(|user| format!("u|{}", user.name));
-    let routed = main.mesh.numbers().filter(|server| main.table.next_hop(*server).is_some());
-    let routed = routed.map(|server| main.table.server_id(server)).filter(|id| !told.contains(&key('r', id)));
-    let lines: Vec<String> = users.chain(routed.map(|id| format!("r|{id}|"))).collect();
-    apply(main, ctx, version, &lines.join("\n"));
-}
-
-fn key(kind: char, name: &str) -> Box<str> {
-    format!("{kind}{}", name::fold(name)).into_boxed_str()
-}
-
 /// The load came to nothing. While management is away this server goes on with what it has; else it tries again.
 fn failed(main: &mut Main, ctx: &mut Ctx<Main>, why: &str) {
     log::warn!("the route table could not be loaded: {why}");
-    main.portion.loading = None;
+    main.portion.loading = false;
+    let changes = main.table.end_load();
+    let version = main.version;
+    take_changes(main, ctx, changes, version);
     main.portion.failures = main.portion.failures.saturating_add(1);
     if main.management.link().is_none() {
         // It begins anew when management is back.
