@@ -13,10 +13,14 @@ use std::time::Duration;
 use std::time::Instant;
 
 use rustix::process::kill_process;
+use rustix::process::waitid;
 use rustix::process::Pid;
 use rustix::process::Signal;
+use rustix::process::WaitId;
+use rustix::process::WaitIdOptions;
 use serde_json::Value;
 
+use super::command;
 use super::temp::TempDir;
 
 /// How long a start or a stop may take on a busy machine.
@@ -31,6 +35,10 @@ struct Log {
 
 /// A running server with a data directory of its own. Killed, and its directory removed, when dropped.
 pub struct Server {
+    /// What it is called where a test has several.
+    name: String,
+    /// The address that stands for 0.0.0.0: how it is reached.
+    host: String,
     child: Child,
     directory: TempDir,
     arguments: Vec<String>,
@@ -38,6 +46,8 @@ pub struct Server {
     places: Vec<String>,
     ready: Value,
     log: Arc<Log>,
+    /// The logs of its earlier starts.
+    earlier: Vec<String>,
     starts: u32,
 }
 
@@ -45,13 +55,24 @@ impl Server {
     /// Starts the executable with embedded defaults, every listener on a free port, and `arguments`. Panics with the
     /// server's log if it does not come up.
     pub fn start(arguments: &[&str]) -> Server {
-        let directory = TempDir::new();
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let places = vec!["--any-port".to_owned()];
-        let (child, log) = spawn(&directory, &places, &arguments, 0);
-        let mut server = Server { child, directory, arguments, places, ready: Value::Null, log, starts: 0 };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut server = Server::launch("server", TempDir::new(), arguments, vec!["--any-port".to_owned()]);
         server.wait_until_ready();
         server
+    }
+
+    /// The same on a directory that is there, listening on `places`, without waiting until it is ready: several servers start
+    /// at the same time.
+    pub fn launch(name: &str, directory: TempDir, arguments: Vec<String>, places: Vec<String>) -> Server {
+        let (child, log) = spawn(&directory, &places, &arguments, 0);
+        let (name, host) = (name.to_owned(), "127.0.0.1".to_owned());
+        let (ready, earlier) = (Value::Null, Vec::new());
+        Server { name, host, child, directory, arguments, places, ready, log, earlier, starts: 0 }
+    }
+
+    /// How it is reached when it listens on 0.0.0.0; 127.0.0.1 unless said otherwise.
+    pub fn set_host(&mut self, host: &str) {
+        host.clone_into(&mut self.host);
     }
 
     /// A server on which anyone may register without a captcha.
@@ -65,7 +86,8 @@ impl Server {
 
     /// The ready file appears whole, by a rename; std has no way to wait for a file, so this one wait looks again and
     /// again. It ends at once when the child dies.
-    fn wait_until_ready(&mut self) {
+    #[track_caller]
+    pub fn wait_until_ready(&mut self) {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Ok(text) = std::fs::read_to_string(self.ready_file()) {
@@ -73,8 +95,9 @@ impl Server {
                 return;
             }
             let ended = self.wait_end(Duration::from_millis(5));
-            assert!(!ended, "the server ended before it was ready; its log:\n{}", self.log());
-            assert!(Instant::now() < until, "the server is not ready; its log:\n{}", self.log());
+            let name = &self.name;
+            assert!(!ended, "{name} ended before it was ready; its log:\n{}", self.log());
+            assert!(Instant::now() < until, "{name} is not ready after {PATIENCE:?}; its log:\n{}", self.log());
         }
     }
 
@@ -85,8 +108,16 @@ impl Server {
         state.1
     }
 
-    /// The address of a listener by its configuration key: `127.0.0.1:40001`.
+    /// The address of a listener by its configuration key, as clients reach it: `127.0.0.1:40001`.
+    #[track_caller]
     pub fn addr(&self, key: &str) -> String {
+        let bound = self.bound(key);
+        bound.strip_prefix("0.0.0.0:").map_or(bound.clone(), |port| format!("{}:{port}", self.host))
+    }
+
+    /// The same, as the ready file has it.
+    #[track_caller]
+    fn bound(&self, key: &str) -> String {
         let address = self.ready["listen"][key].as_str();
         address.unwrap_or_else(|| panic!("no listener {key} in {}", self.ready)).to_owned()
     }
@@ -129,11 +160,28 @@ impl Server {
         kill_process(pid, signal).expect("the child takes the signal");
     }
 
+    /// SIGSTOP, and waits until it stands still. SIGCONT lets it go on.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).expect("the child stands still");
+    }
+
     /// SIGTERM, and waits for the exit. Panics if it does not stop.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        assert!(self.wait_end(PATIENCE), "SIGTERM did not stop the server; its log:\n{}", self.log());
+        self.exit()
+    }
+
+    /// Waits for the exit of one that was told to stop. Panics if it does not.
+    pub fn exit(&mut self) -> ExitStatus {
+        assert!(self.wait_end(PATIENCE), "SIGTERM did not stop {}; its log:\n{}", self.name, self.log());
         self.child.wait().expect("the exit status")
+    }
+
+    /// Waits a moment, or until it ends: for what tells of itself only when it is asked.
+    pub fn moment(&self) {
+        self.wait_end(Duration::from_millis(10));
     }
 
     /// SIGKILL: the power cut. Waits until it is gone.
@@ -145,6 +193,7 @@ impl Server {
     /// Starts it again on the same data, with the same arguments; the ports are new. It must have ended, or is killed.
     pub fn restart(&mut self) {
         self.kill();
+        self.earlier.push(self.log());
         self.starts += 1;
         let (child, log) = spawn(&self.directory, &self.places, &self.arguments, self.starts);
         (self.child, self.log) = (child, log);
@@ -153,8 +202,10 @@ impl Server {
 
     /// The same, on the ports that it had: its clients find it again.
     pub fn restart_in_place(&mut self) {
-        let set = |key: String| ["--set".to_owned(), format!("listen.{key}={}", self.addr(&key))];
-        self.places = self.listeners().into_iter().flat_map(set).collect();
+        let set = |key: String| ["--set".to_owned(), format!("listen.{key}={}", self.bound(&key))];
+        if self.places.iter().any(|place| place == "--any-port") {
+            self.places = self.listeners().into_iter().flat_map(set).collect();
+        }
         self.restart();
     }
 
@@ -201,13 +252,16 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- the server's log ---\n{}", self.log());
+            for log in &self.earlier {
+                eprintln!("--- log of {}, before it was started again ---\n{log}", self.name);
+            }
+            eprintln!("--- log of {} ---\n{}", self.name, self.log());
         }
     }
 }
 
 fn spawn(directory: &TempDir, places: &[String], arguments: &[String], starts: u32) -> (Child, Arc<Log>) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_convergia"))
+    let mut child = Command::new(command::executable())
         .arg("--data-dir")
         .arg(directory.path())
         .args(places)
