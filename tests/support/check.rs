@@ -207,6 +207,11 @@ impl Checker {
         }
     }
 
+    /// Waits until it is so; false: something is wrong, or it does not come about.
+    pub fn goes_on(&self, is_so: impl FnMut(&Counts) -> bool) -> bool {
+        self.wait(PATIENCE, is_so)
+    }
+
     /// Waits until every message is answered, and all that were answered OK are there.
     pub fn settled(&self, patience: Duration) -> bool {
         self.wait(patience, |counts| counts.open == 0 && counts.missing == 0)
@@ -223,7 +228,7 @@ impl Checker {
             let open = |m: &&Message| m.answer.is_none();
             let (lost, open) = (pair.messages.iter().filter(lost).count(), pair.messages.iter().filter(open).count());
             if lost > 0 || open > 0 {
-                let first = pair.messages.iter().position(|m| lost_or_open(m)).unwrap_or_default();
+                let first = pair.messages.iter().position(lost_or_open).unwrap_or_default();
                 let _ = write!(
                     wrong,
                     "\n  {sender} to {recipient}: {lost} lost, {open} not answered; the first is {first} of {}",
@@ -242,6 +247,12 @@ impl Checker {
         drop(state);
         assert!(wrong.is_empty(), "{counts:?}\n  {}", wrong.trim_start());
     }
+}
+
+/// Every user to every other.
+pub fn all_pairs<'a>(users: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    let to_others = |from: &'a str| users.iter().filter(move |to| **to != from).map(move |to| (from, *to));
+    users.iter().flat_map(|from| to_others(from)).collect()
 }
 
 fn lost_or_open(message: &Message) -> bool {

@@ -10,6 +10,7 @@ use convergia::client::Options;
 use convergia::client::Secret;
 use convergia::config::PortKey;
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::command::admin;
 use super::command::run;
@@ -20,6 +21,7 @@ use super::sites;
 use super::sites::Sites;
 use super::sites::Topology;
 use super::temp::TempDir;
+use super::traffic::Talker;
 
 /// How long what the whole network must agree on may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -240,6 +242,11 @@ impl Cluster {
         &self.node(name).server
     }
 
+    /// The names of all processes.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(String::as_str)
+    }
+
     /// The process with the management role.
     pub fn management(&self) -> &Server {
         self.server(&self.management)
@@ -260,6 +267,26 @@ impl Cluster {
     #[track_caller]
     pub fn admin(&self, arguments: &[&str]) -> String {
         admin(self.management(), arguments)
+    }
+
+    /// The main servers that management calls up, sorted.
+    #[track_caller]
+    pub fn up(&self) -> Vec<String> {
+        let text = self.admin(&["servers", "--json"]);
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
+        let name = |line: Value| line["name"].as_str().expect("a name").to_owned();
+        let mut up: Vec<String> = lines.filter(|line| line["state"] == "up").map(name).collect();
+        up.sort();
+        up
+    }
+
+    /// Waits until management calls all of these up.
+    #[track_caller]
+    pub fn wait_up(&self, names: &[&str]) {
+        self.until(&format!("{names:?} are up"), || {
+            let up = self.up();
+            names.iter().all(|name| up.iter().any(|is| is == name))
+        });
     }
 
     /// SIGKILL: the power cut.
@@ -331,6 +358,12 @@ impl Cluster {
     #[track_caller]
     pub fn sign_on(&self, user: &str, name: &str) -> Raw {
         self.within(name, || sign_on::sign_on_at(self.management(), user, name))
+    }
+
+    /// A user at the main server `name` who will talk to each of `others`, itself left out.
+    #[track_caller]
+    pub fn talker(&self, user: &str, name: &str, others: &[&str]) -> Talker {
+        Talker::new(user, others, self.sign_on(user, name))
     }
 
     /// For a client of the library; registers the user if there is none. Management chooses the server. Not with sites: the

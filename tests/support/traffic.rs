@@ -173,9 +173,15 @@ pub struct Talker {
 impl Talker {
     /// Of `user`, to each of `to` in turn, 50 messages a second.
     pub fn new(user: &str, to: &[&str], voice: impl Voice + 'static) -> Talker {
-        let to = to.iter().filter(|name| **name != user).map(|&name| name.to_owned()).collect();
-        let (user, voice) = (user.to_owned(), Box::new(voice));
-        Talker { user, to, voice, rate: 50, size: 0, breaks: false, open: HashMap::new(), sent: 0 }
+        let (user, voice, open) = (user.to_owned(), Box::new(voice), HashMap::new());
+        let mut talker = Talker { user, to: Vec::new(), voice, rate: 50, size: 0, breaks: false, open, sent: 0 };
+        talker.talk_to(to);
+        talker
+    }
+
+    /// Changes whom it talks to, itself left out.
+    pub fn talk_to(&mut self, others: &[&str]) {
+        self.to = others.iter().filter(|name| **name != self.user).map(|&name| name.to_owned()).collect();
     }
 
     /// Messages a second, to all together.
