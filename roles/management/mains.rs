@@ -2,6 +2,7 @@
 
 use super::main_server;
 use super::map;
+use super::network;
 use super::Management;
 use crate::accounts::users;
 use crate::config::PortKey;
@@ -55,6 +56,7 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     let (id, name, address) = (id.text()?.into_owned(), name.text()?.into_owned(), address.text()?.into_owned());
     name::check(&id)?;
     name::check(&name)?;
+    network::check_id(management, ctx, request.link, &id)?;
     let fingerprint =
         hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
     if let Some(old) = management.mains.get(&id).filter(|old| old.link != request.link) {
@@ -66,13 +68,32 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     if let Some(peer) = ctx.peer(request.link) {
         peer.server = Some(id.clone());
     }
+    let address = seen_from_here(ctx, request.link, address);
     log::info!("main server {id} is up at {address}");
     // A server that introduces itself again has another certificate or address, and the same clients.
     let clients = management.mains.get(&id).map_or(0, |old| old.clients);
+    if !management.mains.contains_key(&id) {
+        management.network.changed(&id, ctx.now());
+    }
     management.mains.insert(id.clone(), MainServer { link: request.link, name, address, fingerprint, clients });
     map::server_changed(management, ctx, &id);
     Ok(Answer::Ok)
 }
+
+/// A server on another machine that tells no host is where its link comes from.
+fn seen_from_here(ctx: &Ctx<Management>, link: LinkId, address: String) -> String {
+    match (address.strip_prefix(':'), ctx.info(link).and_then(|info| info.remote)) {
+        (Some(port), Some(remote)) => match remote.to_canonical() {
+            std::net::IpAddr::V6(ip) => format!("[{ip}]:{port}"),
+            std::net::IpAddr::V4(ip) => format!("{ip}:{port}"),
+        },
+        _ => address,
+    }
+}
+
+/// The operator removed a server, and its links are being closed: whatever else management knows of it is forgotten, and the
+/// other main servers are told.
+pub fn server_removed(_: &mut Management, _: &mut Ctx<Management>, _: &str) {}
 
 /// The link of a main server is gone, and its clients with it.
 pub fn lost(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId, id: &str, why: &str) {
@@ -83,6 +104,7 @@ pub fn lost(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId
     if !ctx.is_stopping() {
         log::warn!("main server {id} is gone: {why}");
     }
+    management.network.changed(id, ctx.now());
     map::server_lost(management, ctx, id);
 }
 

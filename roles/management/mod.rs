@@ -3,10 +3,13 @@
 mod account;
 mod admin;
 mod get_ports;
+mod join;
 mod keys;
 mod login;
 mod mains;
 mod map;
+mod network;
+mod operator_servers;
 mod registration;
 mod servers;
 mod validate;
@@ -25,6 +28,8 @@ use crate::accounts::users;
 use crate::accounts::users::UserId;
 use crate::config::Policy;
 use crate::engine::ctx::Fingerprint;
+use crate::engine::handshake;
+use crate::engine::identity::ServerKey;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Gone;
@@ -34,7 +39,7 @@ use crate::wire::Code;
 use crate::wire::Fail;
 
 /// The schema of management's database.
-pub const MIGRATIONS: &[&str] = &[users::SCHEMA];
+pub const MIGRATIONS: &[&str] = &[users::SCHEMA, network::SCHEMA];
 
 /// How often tokens that are over are deleted, a thousand at a time; milliseconds.
 const EXPIRY: u64 = 600_000;
@@ -42,8 +47,10 @@ const EXPIRY: u64 = 600_000;
 /// What management is told at start, and again on a reload.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Shown in the map.
+    /// Shown in the map; the name of this process in the network.
     pub name: String,
+    /// Of this process.
+    pub key: ServerKey,
     /// Who may register.
     pub registration: Policy,
     /// How long a session token lasts.
@@ -86,6 +93,7 @@ pub struct Management {
     signed_on: HashMap<UserId, Vec<LinkId>>,
     mains: BTreeMap<String, mains::MainServer>,
     online: map::Online,
+    network: network::Network,
     /// Folded names of the accounts that the operator disabled or deleted since the start: a sign-on that was under way at
     /// that moment must not come through afterwards.
     barred: HashSet<String>,
@@ -94,6 +102,7 @@ pub struct Management {
 impl Management {
     /// Management without any server or user.
     pub fn new(settings: Settings) -> Management {
+        let network = network::Network::new(&settings.name, settings.key.clone());
         Management {
             settings,
             started: 0,
@@ -104,6 +113,7 @@ impl Management {
             signed_on: HashMap::new(),
             mains: BTreeMap::new(),
             online: map::Online::default(),
+            network,
             barred: HashSet::new(),
         }
     }
@@ -148,11 +158,8 @@ fn signed_on(_: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), 
 }
 
 /// The gate of what main servers send: only over links within this process, or proven by the server handshake.
-fn main_server(_: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), Fail> {
-    match ctx.info(link) {
-        Some(info) if info.remote.is_none() => Ok(()),
-        _ => Err(Fail::new(Code::Denied, "not a server of this network")),
-    }
+fn main_server(management: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), Fail> {
+    handshake::proven_server(management, ctx, link)
 }
 
 /// The account of a link that passed `signed_on`.
@@ -189,6 +196,9 @@ impl Role for Management {
             servers::REPORT_SERVERS,
             validate::VALIDATE,
             validate::VALIDATE_KEY,
+            network::HELLO,
+            network::PROVE,
+            join::JOIN,
             mains::MAIN_SERVER,
             mains::PRESENCE,
             mains::LOOKUP,
@@ -202,14 +212,25 @@ impl Role for Management {
             admin::KICK,
             admin::INVITE,
             admin::STATUS,
+            operator_servers::ADD_SERVER,
+            operator_servers::REMOVE_SERVER,
+            operator_servers::SERVERS,
         ]
     }
 
     fn start(&mut self, ctx: &mut Ctx<Management>) {
         self.started = ctx.now();
+        network::load(ctx);
+    }
+
+    fn opened(&mut self, ctx: &mut Ctx<Management>, link: LinkId) {
+        if ctx.info(link).is_some_and(|info| network::is_server_port(info.port)) {
+            handshake::accepted(self, ctx, link);
+        }
     }
 
     fn closed(&mut self, ctx: &mut Ctx<Management>, link: LinkId, gone: Gone<Peer>) {
+        self.network.shakes.closed(link);
         if let Some(account) = gone.peer.account {
             if let Some(links) = self.signed_on.get_mut(&account.id) {
                 links.retain(|other| *other != link);
