@@ -5,4 +5,5 @@ mod support;
 
 mod checker;
 mod one;
+mod several;
 mod sites;

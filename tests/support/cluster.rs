@@ -9,6 +9,7 @@ use std::time::Instant;
 use convergia::client::Options;
 use convergia::client::Secret;
 use convergia::config::PortKey;
+use convergia::wire::Code;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -354,10 +355,19 @@ impl Cluster {
         }
     }
 
-    /// Registers the user if there is none, and signs on to the main server `name`, from within its site.
+    /// Registers the user if there is none, and signs on to the main server `name`, from within its site. Tries again after
+    /// UNAVAILABLE, as clients do.
     #[track_caller]
     pub fn sign_on(&self, user: &str, name: &str) -> Raw {
-        self.within(name, || sign_on::sign_on_at(self.management(), user, name))
+        let mut link = None;
+        self.until(&format!("{user} signs on at {name}"), || {
+            match self.within(name, || sign_on::sign_on_at(self.management(), user, name)) {
+                Ok(on) => link = Some(on),
+                Err(fail) => assert_eq!(fail.code(), Code::Unavailable, "{fail:?}"),
+            }
+            link.is_some()
+        });
+        link.expect("signed on")
     }
 
     /// A user at the main server `name` who will talk to each of `others`, itself left out.

@@ -119,22 +119,22 @@ pub fn sign_on(server: &Server, user: &str) -> Raw {
 /// Signs on a user that is registered with `PASSWORD`.
 #[track_caller]
 pub fn sign_on_again(server: &Server, user: &str) -> Raw {
-    sign_on_with(server, user, &ticket(server, user))
-}
-
-/// Registers the user if there is none, and signs on to that main server.
-#[track_caller]
-pub fn sign_on_at(server: &Server, user: &str, server_id: &str) -> Raw {
-    register_if_new(server, user);
-    let ticket = ticket_at(&mut login_link(server, user, PASSWORD).0, server_id);
-    assert_eq!(ticket.server_id, server_id);
-    sign_on_with(server, user, &ticket)
-}
-
-#[track_caller]
-fn sign_on_with(server: &Server, user: &str, ticket: &Ticket) -> Raw {
-    let mut link = connect_main(server, ticket);
+    let ticket = ticket(server, user);
+    let mut link = connect_main(server, &ticket);
     let session = link.ask("SIGNON", &[user, &ticket.ticket]).text();
     assert!(!session.is_empty());
     link
+}
+
+/// Registers the user if there is none, and signs on to that main server; or what SIGNON was answered.
+#[track_caller]
+pub fn sign_on_at(server: &Server, user: &str, server_id: &str) -> Result<Raw, Answer> {
+    register_if_new(server, user);
+    let ticket = ticket_at(&mut login_link(server, user, PASSWORD).0, server_id);
+    assert_eq!(ticket.server_id, server_id);
+    let mut link = connect_main(server, &ticket);
+    match link.ask("SIGNON", &[user, &ticket.ticket]) {
+        Answer::Ok(_) => Ok(link),
+        fail => Err(fail),
+    }
 }
