@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use crate::support::check::all_pairs;
 use crate::support::sites;
+use crate::support::traffic::talk;
+use crate::support::traffic::Talker;
+use crate::support::Checker;
 use crate::support::Cluster;
 use crate::support::Plan;
 use crate::support::Topology;
@@ -54,6 +58,21 @@ fn a_main_server_beside_management_counts_too() {
     assert_eq!(cluster.up(), ["one", "two"]);
     cluster.sign_on("alice", "one").assert_alive();
     cluster.sign_on("bob", "two").assert_alive();
+}
+
+#[test]
+fn clients_of_the_library_are_where_the_test_wants_them() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let users = ["alice", "bob"];
+    let at_a = cluster.libraries(&["carol"], "a");
+    let at_b = cluster.libraries(&users, "b");
+    assert_eq!((at_a[0].server(), at_b[0].server(), at_b[1].server()), ("a", "b", "b"));
+    let voices = users.into_iter().zip(at_b);
+    let mut talkers: Vec<Talker> = voices.map(|(user, voice)| Talker::new(user, &users, voice).rate(1_000)).collect();
+    let checker = Checker::default();
+    talk(&checker, &mut talkers, || checker.more(2_000));
+    checker.check(&all_pairs(&users));
+    assert_eq!(checker.counts().failed, 0);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use super::sites;
 use super::sites::Sites;
 use super::sites::Topology;
 use super::temp::TempDir;
+use super::traffic::Library;
 use super::traffic::Talker;
 
 /// How long what the whole network must agree on may take on a busy machine.
@@ -391,6 +392,22 @@ impl Cluster {
         }
     }
 
+    /// Clients of the library, signed on at the main server `name`. They choose among the servers that answer, so all others
+    /// stand still for that second. Not while others talk, and not where management and a main server are one process.
+    #[track_caller]
+    pub fn libraries(&self, users: &[&str], name: &str) -> Vec<Library> {
+        let options: Vec<Options> = users.iter().map(|user| self.options(user)).collect();
+        let up = self.up();
+        let others = Paused(up.iter().filter(|other| *other != name).map(|other| self.server(other)).collect());
+        others.0.iter().for_each(|server| server.pause());
+        let clients: Vec<Library> = thread::scope(|scope| {
+            let sign_on: Vec<_> = options.into_iter().map(|one| scope.spawn(|| Library::sign_on(one))).collect();
+            sign_on.into_iter().map(|client| client.join().expect("signed on")).collect()
+        });
+        assert!(clients.iter().all(|client| client.server() == name), "signed on elsewhere than at {name}");
+        clients
+    }
+
     /// Waits until `what` is so; asks again whenever a moment has passed. Panics if it does not become so.
     #[track_caller]
     pub fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
@@ -399,6 +416,15 @@ impl Cluster {
             assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
             self.management().moment();
         }
+    }
+}
+
+/// Servers that stand still until this is dropped.
+struct Paused<'a>(Vec<&'a Server>);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|server| server.signal(Signal::CONT));
     }
 }
 

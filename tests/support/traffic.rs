@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const WINDOW: usize = 1_000;
 /// How often a talker looks whether it is time to send.
 const TICK: Duration = Duration::from_millis(2);
+/// How long signing off may take.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// How often a thread looks whether its client is still wanted.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -46,6 +48,8 @@ pub trait Voice: Send {
     fn post(&mut self, recipient: &str, body: &[u8]) -> Result<u64, String>;
     /// What comes next, if anything does before `patience` is over.
     fn next(&mut self, patience: Duration) -> Option<Came>;
+    /// Signs off, if its server still listens. A session that only breaks has its last messages kept for the next.
+    fn sign_off(&mut self);
 }
 
 impl Voice for Raw {
@@ -83,6 +87,13 @@ impl Voice for Raw {
             }
             _ => Came::Broke(format!("{line:?}")),
         })
+    }
+
+    fn sign_off(&mut self) {
+        let id = self.id();
+        if self.try_send(&id, "SIGNOFF", &[]).is_ok() {
+            while let Ok(Some(_)) = self.read(GOODBYE) {}
+        }
     }
 }
 
@@ -154,9 +165,13 @@ impl Voice for Library {
     fn next(&mut self, patience: Duration) -> Option<Came> {
         self.came.recv_timeout(patience).ok()
     }
+
+    fn sign_off(&mut self) {
+        rt::block_on(self.client.sign_off());
+    }
 }
 
-/// A user who sends to others all the time.
+/// A user who sends to others all the time. Signs off when dropped.
 pub struct Talker {
     user: String,
     to: Vec<String>,
@@ -255,6 +270,15 @@ impl Talker {
         }
         if !self.breaks {
             checker.wrong(format!("{}: its connection broke: {why}", self.user));
+        }
+    }
+}
+
+impl Drop for Talker {
+    fn drop(&mut self) {
+        // A test that has failed shall end soon.
+        if !thread::panicking() {
+            self.voice.sign_off();
         }
     }
 }
