@@ -30,6 +30,8 @@ pub struct Management {
     /// What to connect to once management's ports are known.
     wanted: BTreeSet<PortKey>,
     asking: bool,
+    /// When this process started; names it.
+    boot: u64,
 }
 
 impl Management {
@@ -46,6 +48,7 @@ impl Management {
 
 /// Opens both links.
 pub fn connect(main: &mut Main, ctx: &mut Ctx<Main>) {
+    main.management.boot = ctx.now();
     reach(main, ctx, PortKey::MainManagement);
     reach(main, ctx, PortKey::Validation);
 }
@@ -141,8 +144,9 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
     let Some(link) = main.management.link.or(main.management.introducing) else { return };
     let settings = &main.settings;
     let print = settings.fingerprint_hex();
-    let fields =
-        [settings.server_id.as_bytes(), settings.name.as_bytes(), settings.address.as_bytes(), print.as_bytes()];
+    let boot = main.management.boot.to_string();
+    // No mesh yet: no address and no key for other main servers.
+    let fields = [&settings.server_id, &settings.name, &settings.address, &print, "", "", &boot].map(str::as_bytes);
     ctx.request(link, "MAINSERVER", &fields, move |main, ctx, answer| match answer {
         Ok(_) => {
             main.management.link = Some(link);
@@ -153,7 +157,7 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
             }
             main.management.tries = 0;
             log::info!("management knows this server");
-            let names: Vec<String> = main.table.users().map(|user| user.name.to_string()).collect();
+            let names: Vec<String> = main.table.users_here().map(|user| user.name.to_string()).collect();
             for name in names {
                 presence(main, ctx, &name);
             }

@@ -1,6 +1,7 @@
 //! What the operator asks over the Unix socket (contract 12).
 
 use super::map;
+use super::presence;
 use super::sign_out;
 use super::Management;
 use crate::accounts::invites;
@@ -53,7 +54,7 @@ fn list(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) ->
         move |management, ctx, page| {
             let line = |user: &User| {
                 let state = if user.state == State::Active { "active" } else { "disabled" };
-                let sessions = management.online.sessions(&name::fold(&user.name));
+                let sessions = management.online.all_sessions(&name::fold(&user.name));
                 format!("{}|{state}|{}|{sessions}", user.name, user.created)
             };
             let lines = page.map(|page| page.iter().map(line).collect::<Vec<_>>().join("\n").into_bytes());
@@ -124,7 +125,7 @@ fn shut_out(management: &mut Management, ctx: &mut Ctx<Management>, id: UserId, 
     management.tickets.revoke(&name::fold(user));
     sign_out(management, ctx, id, None);
     // OFFLINE only says that there was nobody to disconnect.
-    let _ = map::disconnect(management, ctx, user, reason);
+    let _ = presence::disconnect(management, ctx, user, reason);
 }
 
 fn delete(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
@@ -178,7 +179,7 @@ fn kick(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     if reason.contains('\n') {
         return Err(Fail::bad_args("a reason is one line"));
     }
-    map::disconnect(management, ctx, &user.text()?, &reason)?;
+    presence::disconnect(management, ctx, &user.text()?, &reason)?;
     Ok(Answer::Ok)
 }
 
@@ -201,8 +202,10 @@ fn status(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
     let later = request.later();
     ctx.query(users::count, move |management, ctx, users| {
         let counters = ctx.counters();
-        let servers: Vec<String> =
-            management.mains.iter().map(|(id, main)| format!("{id} ({} clients)", main.clients)).collect();
+        let servers: Vec<String> = management.directory.ids().map(|id| server(management, id)).collect();
+        let link =
+            |(one, other, trip): (&str, &str, u32)| format!("{one}–{other} {}.{} ms", trip / 1_000, trip % 1_000 / 100);
+        let links: Vec<String> = management.links.all().map(link).collect();
         let answer = users.map(|users| {
             let rows = [
                 ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -211,6 +214,8 @@ fn status(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
                 ("users", users.to_string()),
                 ("online", management.online.len().to_string()),
                 ("main servers", servers.join(", ")),
+                ("links", links.join(", ")),
+                ("table version", management.routes.version().to_string()),
                 ("connections", ctx.links().to_string()),
                 ("accepted", counters.accepted.to_string()),
                 ("packets", counters.packets.to_string()),
@@ -221,4 +226,14 @@ fn status(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
         ctx.answer(&later, answer);
     });
     Ok(Answer::Later)
+}
+
+fn server(management: &Management, id: &str) -> String {
+    match management.mains.get(id) {
+        None => format!("{id} (offline)"),
+        Some(main) => {
+            let draining = if main.draining { ", draining" } else { "" };
+            format!("{id} ({} clients{draining})", management.online.clients(id))
+        }
+    }
 }

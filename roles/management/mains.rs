@@ -1,10 +1,14 @@
-//! What main servers report (64478): that they are there, who is signed on, and whether there is such a user.
+//! MAINSERVER (64478): a main server says that it is there, and where. And what happens when its link is gone.
 
+use super::balance;
+use super::directory;
 use super::main_server;
 use super::map;
+use super::moves;
 use super::network;
+use super::presence;
+use super::routes;
 use super::Management;
-use crate::accounts::users;
 use crate::config::PortKey;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::Answer;
@@ -16,6 +20,11 @@ use crate::wire::hex;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
+use base64::prelude::BASE64_STANDARD;
+use base64::Engine;
+
+/// A host name has at most 253 bytes.
+const ADDRESS_BYTES: usize = 260;
 
 /// A main server that is up.
 #[derive(Debug)]
@@ -24,109 +33,129 @@ pub struct MainServer {
     pub link: LinkId,
     /// For people.
     pub name: String,
-    /// `host:port` for clients; an empty host: that of management.
+    /// `host:port` for clients; an empty host, only of a server in this process: the one by which management is reached.
     pub address: String,
-    /// Of its certificate on the client port.
+    /// Of its certificate.
     pub fingerprint: Fingerprint,
-    /// Sessions there.
-    pub clients: u64,
+    /// `host:port` for other main servers, as `address`; empty: it cannot be reached by them.
+    pub mesh: String,
+    /// Its identity key, Base64; empty only of a server in this process that has no mesh.
+    pub public_key: String,
+    /// When its process started, by its own clock; Unix milliseconds. Names the process.
+    pub boot: u64,
+    /// It moves its clients away, and gets no more.
+    pub draining: bool,
 }
 
 pub const MAIN_SERVER: Command<Management> = Command {
     name: "MAINSERVER",
     ports: &[PortKey::MainManagement],
-    args: "server-id LF name LF host:port LF fingerprint",
+    args: "server-id LF name LF client host:port LF fingerprint LF mesh host:port LF public key LF boot",
     gate: main_server,
     run: main,
 };
 
-pub const PRESENCE: Command<Management> = Command {
-    name: "PRESENCE",
-    ports: &[PortKey::MainManagement],
-    args: "username LF sessions LF status",
-    gate: main_server,
-    run: presence,
-};
-
-pub const LOOKUP: Command<Management> =
-    Command { name: "LOOKUP", ports: &[PortKey::MainManagement], args: "username", gate: main_server, run: lookup };
-
 fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
-    let [id, name, address, print] = request.data().take()?;
-    let (id, name, address) = (id.text()?.into_owned(), name.text()?.into_owned(), address.text()?.into_owned());
+    let [id, name, address, print, mesh, key, boot] = request.data().take()?;
+    let (id, name, public_key) = (id.text()?.into_owned(), name.text()?.into_owned(), key.text()?.into_owned());
     name::check(&id)?;
     name::check(&name)?;
     network::check_id(management, ctx, request.link, &id)?;
     let fingerprint =
         hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
+    let address = complete(ctx, request.link, &address.text()?)?;
+    let mesh = complete(ctx, request.link, &mesh.text()?)?;
+    let boot = boot.number()?;
+    let local = ctx.info(request.link).is_some_and(|info| info.remote.is_none());
+    if !(local && public_key.is_empty()) && BASE64_STANDARD.decode(&public_key).map_or(0, |key| key.len()) != 32 {
+        return Err(Fail::bad_args("a public key is 32 bytes in Base64"));
+    }
+    if ctx.peer_ref(request.link).and_then(|peer| peer.server.as_ref()).is_some_and(|known| *known != id) {
+        return Err(Fail::new(Code::Denied, "this link is another server's"));
+    }
     if let Some(old) = management.mains.get(&id).filter(|old| old.link != request.link) {
-        return match ctx.is_open(old.link) {
-            true => Err(Fail::new(Code::Exists, "a server with this id is connected")),
-            false => Err(Fail::new(Code::Busy, "the last connection of this server is being closed; retry")),
-        };
+        // The same process comes back before its dead link was noticed, or it was started anew. Two processes with one
+        // key: the one that was started last has it.
+        if boot < old.boot {
+            return Err(Fail::new(Code::Exists, "a server with this id, started later, is connected"));
+        }
+        let link = old.link;
+        ctx.abort(link, "the server has come by another link");
+        lost(management, ctx, link, &id, "it comes by another link");
     }
     if let Some(peer) = ctx.peer(request.link) {
         peer.server = Some(id.clone());
     }
-    let address = seen_from_here(ctx, request.link, address);
-    log::info!("main server {id} is up at {address}");
-    // A server that introduces itself again has another certificate or address, and the same clients.
-    let clients = management.mains.get(&id).map_or(0, |old| old.clients);
     if !management.mains.contains_key(&id) {
         management.network.changed(&id, ctx.now());
     }
-    management.mains.insert(id.clone(), MainServer { link: request.link, name, address, fingerprint, clients });
+    let before = management.mains.get(&id);
+    let came = before.is_none();
+    // Introduced again on the same link: it has another certificate or address. Come back as the same process: still drains.
+    let draining = before.is_some_and(|old| old.draining) || management.drained.get(&id) == Some(&boot);
+    log::info!("main server {id} is up at {address}");
+    let link = request.link;
+    let server = MainServer { link, name, address, fingerprint, mesh, public_key, boot, draining };
+    management.mains.insert(id.clone(), server);
+    management.trust.server_back(&id, boot);
+    presence::introduced(management, ctx, &id, boot);
+    directory::server_changed(management, ctx, &id);
     map::server_changed(management, ctx, &id);
-    Ok(Answer::Ok)
-}
-
-/// A server on another machine that tells no host is where its link comes from.
-fn seen_from_here(ctx: &Ctx<Management>, link: LinkId, address: String) -> String {
-    match (address.strip_prefix(':'), ctx.info(link).and_then(|info| info.remote)) {
-        (Some(port), Some(remote)) => match remote.to_canonical() {
-            std::net::IpAddr::V6(ip) => format!("[{ip}]:{port}"),
-            std::net::IpAddr::V4(ip) => format!("{ip}:{port}"),
-        },
-        _ => address,
+    if came {
+        routes::server_up(management, ctx, &id);
+        balance::server_came(management, ctx);
     }
+    // Behind the OK.
+    ctx.after(0, move |management, ctx| directory::send_all(management, ctx, link));
+    Ok(Answer::Ok)
 }
 
 /// The operator removed a server, and its links are being closed: whatever else management knows of it is forgotten, and the
 /// other main servers are told.
-pub fn server_removed(_: &mut Management, _: &mut Ctx<Management>, _: &str) {}
+pub fn server_removed(management: &mut Management, ctx: &mut Ctx<Management>, id: &str) {
+    directory::removed(management, ctx, id);
+}
+
+/// An address as others reach it: a server that listens on all of its addresses has no host of its own to tell, so it is the
+/// one that its link comes from.
+fn complete(ctx: &Ctx<Management>, link: LinkId, address: &str) -> Result<String, Fail> {
+    if address.is_empty() {
+        return Ok(String::new());
+    }
+    let bad = || Fail::bad_args("an address is host:port");
+    let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
+    if address.len() > ADDRESS_BYTES || address.contains(|c: char| c == '|' || c.is_control() || c.is_whitespace()) {
+        return Err(bad());
+    }
+    match (host, ctx.info(link).and_then(|info| info.remote)) {
+        ("", Some(remote)) => {
+            let port: u16 = port.parse().map_err(|_| bad())?;
+            Ok(std::net::SocketAddr::new(remote.to_canonical(), port).to_string())
+        }
+        _ => Ok(address.to_owned()),
+    }
+}
 
 /// The link of a main server is gone, and its clients with it.
 pub fn lost(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId, id: &str, why: &str) {
-    management.online.forget_watcher(link);
-    if management.mains.get(id).is_none_or(|server| server.link != link) {
+    management.watchers.forget(link);
+    // Management stops: it takes all links down, and what the others know shall stay as it is.
+    if ctx.is_stopping() || management.mains.get(id).is_none_or(|server| server.link != link) {
         return;
     }
-    if !ctx.is_stopping() {
-        log::warn!("main server {id} is gone: {why}");
+    log::warn!("main server {id} is gone: {why}");
+    let Some(server) = management.mains.remove(id) else { return };
+    // What is still read of it is not believed.
+    if let Some(peer) = ctx.peer(link) {
+        peer.server = None;
     }
     management.network.changed(id, ctx.now());
-    map::server_lost(management, ctx, id);
-}
-
-fn presence(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
-    let [user, sessions, status] = request.data().take()?;
-    let (user, sessions, status) = (user.text()?, sessions.number()?, status.text()?);
-    name::check_user(&user)?;
-    let server = ctx.peer_ref(request.link).and_then(|peer| peer.server.clone());
-    let Some(server) = server else { return Err(Fail::new(Code::BadCommand, "send MAINSERVER first")) };
-    map::presence(management, ctx, &server, &user, sessions, &status);
-    Ok(Answer::None)
-}
-
-fn lookup(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
-    let user = request.data().text()?.into_owned();
-    let later = request.later();
-    ctx.query(
-        move |db| users::find(db, &user),
-        move |_, ctx, found| {
-            let none = || Fail::new(Code::NotFound, "there is no such user");
-            ctx.answer(&later, found.and_then(|found| found.ok_or_else(none)).map(|_| Vec::new()));
-        },
-    );
-    Ok(Answer::Later)
+    if server.draining {
+        management.drained.insert(id.to_owned(), server.boot);
+    }
+    presence::server_lost(management, ctx, id, server.boot);
+    directory::server_changed(management, ctx, id);
+    map::server_lost(management, ctx, id, &server.name);
+    routes::server_down(management, ctx, id);
+    moves::server_lost(management, ctx, id);
 }

@@ -5,10 +5,10 @@
 //! number of clients.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::collections::HashMap;
 
 use super::main_server;
+use super::online::Presence;
+use super::online::Who;
 use super::Management;
 use crate::accounts::users;
 use crate::accounts::users::UserId;
@@ -19,66 +19,24 @@ use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::wire::name;
-use crate::wire::Code;
 use crate::wire::Fail;
 
 /// Changes are gathered this long before main servers are told; milliseconds.
 const GATHER: u64 = 20;
 
-/// Who is signed on, and what has to be told to whom.
+/// Who has to be told what of the map.
 #[derive(Debug, Default)]
-pub struct Online {
-    /// By folded name.
-    users: HashMap<String, Presence>,
+pub struct Watchers {
     /// Main servers that hold a copy of the map.
-    watchers: Vec<LinkId>,
+    links: Vec<LinkId>,
     changed: BTreeMap<String, String>,
     timer: bool,
-    /// Users whose ticket was just found good, by folded name: their sign-on is about to be reported.
-    expected: HashMap<String, UserId>,
 }
 
-/// Users expected at once; more are looked up in the database.
-const EXPECTED: usize = 10_000;
-
-#[derive(Debug)]
-struct Presence {
-    /// As registered.
-    name: String,
-    /// Known once the database has told.
-    id: Option<UserId>,
-    /// Sessions by server.
-    servers: BTreeMap<String, u64>,
-    status: String,
-}
-
-impl Online {
-    /// A ticket of this user was found good.
-    pub fn expect(&mut self, folded: String, id: UserId) {
-        if self.expected.len() >= EXPECTED {
-            self.expected.clear();
-        }
-        self.expected.insert(folded, id);
-    }
-
-    /// Users that are signed on.
-    pub fn len(&self) -> usize {
-        self.users.len()
-    }
-
-    /// Sessions of the user, over all servers.
-    pub fn sessions(&self, folded: &str) -> u64 {
-        self.users.get(folded).map_or(0, |user| user.servers.values().sum())
-    }
-
-    /// The servers that the user is signed on to.
-    pub fn servers(&self, folded: &str) -> Vec<String> {
-        self.users.get(folded).map(|user| user.servers.keys().cloned().collect()).unwrap_or_default()
-    }
-
+impl Watchers {
     /// A main server's link is gone.
-    pub fn forget_watcher(&mut self, link: LinkId) {
-        self.watchers.retain(|watcher| *watcher != link);
+    pub fn forget(&mut self, link: LinkId) {
+        self.links.retain(|watcher| *watcher != link);
     }
 }
 
@@ -104,8 +62,14 @@ fn management_line(management: &Management) -> String {
 }
 
 fn server_line(management: &Management, id: &str) -> String {
-    let name = management.mains.get(id).map_or(id, |server| &server.name);
-    format!("{}|{name}|mainserver|online||{MANAGEMENT_ID}", server_id(id))
+    let Some(server) = management.mains.get(id) else { return offline_line(id, id) };
+    let notes = if server.draining { "draining" } else { "" };
+    let links = management.links.of(id).map(|(other, _)| format!("|{}", server_id(other))).collect::<String>();
+    format!("{}|{}|mainserver|online|{notes}|{MANAGEMENT_ID}{links}", server_id(id), server.name)
+}
+
+fn offline_line(id: &str, name: &str) -> String {
+    format!("{}|{name}|mainserver|offline||", server_id(id))
 }
 
 fn user_line(id: UserId, name: &str, presence: Option<&Presence>) -> String {
@@ -119,16 +83,16 @@ fn user_line(id: UserId, name: &str, presence: Option<&Presence>) -> String {
 }
 
 fn watch(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
-    if !management.online.watchers.contains(&request.link) {
-        management.online.watchers.push(request.link);
+    if !management.watchers.links.contains(&request.link) {
+        management.watchers.links.push(request.link);
     }
     let later = request.later();
     ctx.query(all_users, move |management, ctx, all| {
         let map = all.map(|all| {
             let mut lines = vec![management_line(management)];
-            lines.extend(management.mains.keys().map(|id| server_line(management, id)));
+            lines.extend(management.directory.ids().map(|id| server_line(management, id)));
             lines.extend(all.iter().map(|(id, name)| {
-                let presence = management.online.users.get(name::fold(name).as_ref());
+                let presence = management.online.get(name::fold(name).as_ref());
                 user_line(*id, name, presence)
             }));
             lines.join("\n").into_bytes()
@@ -150,25 +114,25 @@ fn all_users(db: &rusqlite::Connection) -> Result<Vec<(UserId, String)>, Fail> {
 }
 
 fn tell(management: &mut Management, ctx: &mut Ctx<Management>, line: String) {
-    if management.online.watchers.is_empty() {
+    if management.watchers.links.is_empty() {
         return;
     }
     let id = line.split('|').next().unwrap_or_default().to_owned();
-    management.online.changed.insert(id, line);
-    if std::mem::replace(&mut management.online.timer, true) {
+    management.watchers.changed.insert(id, line);
+    if std::mem::replace(&mut management.watchers.timer, true) {
         return;
     }
     ctx.after(GATHER, send_changes);
 }
 
 fn send_changes(management: &mut Management, ctx: &mut Ctx<Management>) {
-    management.online.timer = false;
-    let changed: Vec<String> = std::mem::take(&mut management.online.changed).into_values().collect();
+    management.watchers.timer = false;
+    let changed: Vec<String> = std::mem::take(&mut management.watchers.changed).into_values().collect();
     if changed.is_empty() {
         return;
     }
     let lines = changed.join("\n");
-    for link in &management.online.watchers {
+    for link in &management.watchers.links {
         if ctx.push(*link, "MAPCHANGED", &[lines.as_bytes()]).is_err() {
             log::warn!("a main server does not read its updates of the map");
         }
@@ -181,87 +145,29 @@ fn sync(management: &mut Management, ctx: &mut Ctx<Management>, _: &Request<'_>)
     Ok(Answer::Ok)
 }
 
-/// A main server came.
+/// A main server came, or is another than before.
 pub fn server_changed(management: &mut Management, ctx: &mut Ctx<Management>, id: &str) {
     tell(management, ctx, server_line(management, id));
     tell(management, ctx, management_line(management));
 }
 
-/// A main server went, and its clients are offline, or on the other servers they are signed on to.
-pub fn server_lost(management: &mut Management, ctx: &mut Ctx<Management>, id: &str) {
-    let Some(server) = management.mains.remove(id) else { return };
-    tell(management, ctx, format!("{}|{}|mainserver|offline||", server_id(id), server.name));
+/// A main server is not up, or not any more.
+pub fn server_lost(management: &mut Management, ctx: &mut Ctx<Management>, id: &str, name: &str) {
+    tell(management, ctx, offline_line(id, name));
     tell(management, ctx, management_line(management));
-    let of_it: BTreeSet<String> = management
-        .online
-        .users
-        .iter()
-        .filter(|(_, user)| user.servers.contains_key(id))
-        .map(|(folded, _)| folded.clone())
-        .collect();
-    for folded in of_it {
-        set(management, ctx, &folded, id, 0);
+    for other in management.links.forget(id) {
+        tell(management, ctx, server_line(management, &other));
     }
 }
 
-/// A main server reports how often a user is signed on there.
-pub fn presence(
-    management: &mut Management,
-    ctx: &mut Ctx<Management>,
-    server: &str,
-    user: &str,
-    sessions: u64,
-    status: &str,
-) {
-    let folded = name::fold(user).into_owned();
-    if !management.online.users.contains_key(&folded) {
-        if sessions == 0 {
-            return;
-        }
-        let id = management.online.expected.remove(&folded);
-        let fresh = Presence { name: user.to_owned(), id, servers: BTreeMap::new(), status: String::new() };
-        management.online.users.insert(folded.clone(), fresh);
-        let (wanted, back) = (folded.clone(), folded.clone());
-        if id.is_none() {
-            ctx.query(
-                move |db| users::find(db, &wanted),
-                move |management, ctx, found| {
-                    let Ok(Some(found)) = found else { return };
-                    let Some(presence) = management.online.users.get_mut(&back) else { return };
-                    presence.id = Some(found.id);
-                    let line = user_line(found.id, &presence.name, Some(presence));
-                    tell(management, ctx, line);
-                },
-            );
-        }
-    }
-    if let Some(presence) = management.online.users.get_mut(&folded) {
-        presence.status = status.chars().map(|c| if c == '|' || c.is_control() { ' ' } else { c }).take(256).collect();
-    }
-    set(management, ctx, &folded, server, sessions);
-    if sessions > 0 && management.barred.contains(&folded) {
-        // Its ticket was found good just before the operator shut it out.
-        let _ = disconnect(management, ctx, user, "the account was disabled");
-    }
+/// The operator removed a main server; its line stays in the copies of the map, with a note, until they are made anew.
+pub fn server_removed(management: &mut Management, ctx: &mut Ctx<Management>, id: &str) {
+    tell(management, ctx, format!("{}|{id}|mainserver|offline|removed|", server_id(id)));
 }
 
-fn set(management: &mut Management, ctx: &mut Ctx<Management>, folded: &str, server: &str, sessions: u64) {
-    let Some(presence) = management.online.users.get_mut(folded) else { return };
-    let before = match sessions {
-        0 => presence.servers.remove(server).unwrap_or(0),
-        _ => presence.servers.insert(server.to_owned(), sessions).unwrap_or(0),
-    };
-    if let Some(main) = management.mains.get_mut(server) {
-        main.clients = main.clients.saturating_sub(before).saturating_add(sessions);
-    }
-    let gone = presence.servers.is_empty();
-    let line = presence.id.map(|id| user_line(id, &presence.name, Some(presence)));
-    if gone {
-        management.online.users.remove(folded);
-    }
-    if let Some(line) = line {
-        tell(management, ctx, line);
-    }
+/// A user is signed on elsewhere than before, or has another status.
+pub fn user_changed(management: &mut Management, ctx: &mut Ctx<Management>, user: &str, who: &Who) {
+    tell(management, ctx, user_line(who.id, &who.name, management.online.get(user)));
 }
 
 /// An account was made.
@@ -273,22 +179,4 @@ pub fn registered(management: &mut Management, ctx: &mut Ctx<Management>, id: Us
 /// An account was deleted; its line stays in the copies of the map, with a note, until they are made anew.
 pub fn deleted(management: &mut Management, ctx: &mut Ctx<Management>, id: UserId, name: &str) {
     tell(management, ctx, format!("{}|{name}|client|offline|deleted|", user_id(id)));
-}
-
-/// Tells every main server that the user is signed on to, to end those sessions. FAIL OFFLINE when there is none.
-pub fn disconnect(management: &Management, ctx: &mut Ctx<Management>, user: &str, reason: &str) -> Result<(), Fail> {
-    let servers = management.online.servers(&name::fold(user));
-    if servers.is_empty() {
-        return Err(Fail::new(Code::Offline, "not signed on"));
-    }
-    for server in servers {
-        if let Some(server) = management.mains.get(&server) {
-            ctx.request(server.link, "DISCONNECT", &[user.as_bytes(), reason.as_bytes()], |_, _, answer| {
-                if let Err(fail) = answer {
-                    log::debug!("DISCONNECT: {fail}");
-                }
-            });
-        }
-    }
-    Ok(())
 }

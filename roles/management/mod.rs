@@ -2,16 +2,28 @@
 
 mod account;
 mod admin;
+mod balance;
+mod choose;
+mod directory;
+mod drain;
 mod get_ports;
 mod join;
 mod keys;
+mod links;
 mod login;
 mod mains;
 mod map;
+mod moves;
 mod network;
+mod online;
 mod operator_servers;
+mod presence;
 mod registration;
+mod resync;
+mod routes;
 mod servers;
+mod talks;
+mod trust;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -91,9 +103,22 @@ pub struct Management {
     tries: Tries,
     /// The links that an account has signed on to, oldest first.
     signed_on: HashMap<UserId, Vec<LinkId>>,
+    /// Main servers that are up.
     mains: BTreeMap<String, mains::MainServer>,
-    online: map::Online,
     network: network::Network,
+    /// All main servers there are.
+    directory: directory::Directory,
+    /// Servers that are not up, and drained when they were: which process.
+    drained: HashMap<String, u64>,
+    links: links::Links,
+    online: online::Online,
+    trust: trust::Trust,
+    resync: resync::Resync,
+    moves: moves::Moves,
+    routes: routes::Routes,
+    talks: talks::Talks,
+    balance: balance::Balance,
+    watchers: map::Watchers,
     /// Folded names of the accounts that the operator disabled or deleted since the start: a sign-on that was under way at
     /// that moment must not come through afterwards.
     barred: HashSet<String>,
@@ -112,8 +137,18 @@ impl Management {
             tries: Tries::new(),
             signed_on: HashMap::new(),
             mains: BTreeMap::new(),
-            online: map::Online::default(),
             network,
+            directory: directory::Directory::default(),
+            drained: HashMap::new(),
+            links: links::Links::default(),
+            online: online::Online::default(),
+            trust: trust::Trust::default(),
+            resync: resync::Resync::default(),
+            moves: moves::Moves::default(),
+            routes: routes::Routes::default(),
+            talks: talks::Talks::default(),
+            balance: balance::Balance::default(),
+            watchers: map::Watchers::default(),
             barred: HashSet::new(),
         }
     }
@@ -123,6 +158,17 @@ impl Management {
         self.settings.registration = registration;
         self.settings.token_days = token_days;
         self.settings.fingerprint = fingerprint;
+    }
+
+    /// There is a main server of this id and with this identity key (Base64): read from the database at start, or just added
+    /// by the operator.
+    pub fn server_added(&mut self, ctx: &mut Ctx<Management>, id: &str, public_key: &str) {
+        directory::added(self, ctx, id, public_key);
+    }
+
+    /// The operator removed a main server: its link ends, and the others are told.
+    pub fn server_removed(&mut self, ctx: &mut Ctx<Management>, id: &str) {
+        directory::removed(self, ctx, id);
     }
 
     /// The ports that were bound; known after this role was made.
@@ -160,6 +206,18 @@ fn signed_on(_: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), 
 /// The gate of what main servers send: only over links within this process, or proven by the server handshake.
 fn main_server(management: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), Fail> {
     handshake::proven_server(management, ctx, link)
+}
+
+/// The main server at the other end of a link that passed `main_server`. FAIL BADCOMMAND before its MAINSERVER.
+fn server_of(ctx: &Ctx<Management>, link: LinkId) -> Result<String, Fail> {
+    let server = ctx.peer_ref(link).and_then(|peer| peer.server.clone());
+    server.ok_or_else(|| Fail::new(Code::BadCommand, "send MAINSERVER first"))
+}
+
+/// What a main server may not say. It goes to the log, with the server's name, as a server of ours does not say it.
+fn refused(server: &str, command: &str, why: &'static str) -> Fail {
+    log::warn!("{command} of main server {server} is refused: {why}");
+    Fail::new(Code::Denied, why)
 }
 
 /// The account of a link that passed `signed_on`.
@@ -200,8 +258,13 @@ impl Role for Management {
             network::PROVE,
             join::JOIN,
             mains::MAIN_SERVER,
-            mains::PRESENCE,
-            mains::LOOKUP,
+            presence::PRESENCE,
+            presence::LOOKUP,
+            moves::MOVE,
+            links::LINKS,
+            routes::PORTION,
+            talks::TALKS,
+            drain::DRAINING,
             map::WATCH_MAP,
             map::SYNC_MAP,
             admin::USERS,
@@ -215,11 +278,13 @@ impl Role for Management {
             operator_servers::ADD_SERVER,
             operator_servers::REMOVE_SERVER,
             operator_servers::SERVERS,
+            drain::DRAIN,
         ]
     }
 
     fn start(&mut self, ctx: &mut Ctx<Management>) {
         self.started = ctx.now();
+        self.routes.start(ctx.now());
         network::load(ctx);
     }
 
@@ -248,6 +313,8 @@ impl Role for Management {
         let now = ctx.now();
         self.registrations.sweep(now);
         self.tickets.sweep(now);
+        directory::tick(self, ctx);
+        routes::release(self, ctx);
         if now >= self.next_expiry {
             self.next_expiry = now.saturating_add(EXPIRY);
             ctx.store(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 use rusqlite::Connection;
 
+use super::directory;
 use super::mains;
 use super::Management;
 use crate::config::PortKey;
@@ -115,12 +116,20 @@ impl Network {
     }
 }
 
+/// A server was added, just now or before this start.
+pub fn add(management: &mut Management, ctx: &mut Ctx<Management>, name: &str, role: RoleName, server: Server) {
+    if role == RoleName::Main {
+        directory::added(management, ctx, name, &server.key.to_string());
+    }
+    management.network.added(name, role, server);
+}
+
 /// Reads the table; until then, servers that connect wait.
 pub fn load(ctx: &mut Ctx<Management>) {
     ctx.query(all, |management, ctx, loaded| match loaded {
         Ok(servers) => {
             for (name, role, server) in servers {
-                management.network.added(&name, role, server);
+                add(management, ctx, &name, role, server);
             }
             handshake::ready(management, ctx);
         }

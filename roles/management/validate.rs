@@ -1,5 +1,7 @@
 //! VALIDATE and VALIDATEKEY (64482): is this ticket good, is this server's certificate the right one.
 
+use super::online::Who;
+use super::presence;
 use super::Management;
 use crate::accounts::users;
 use crate::accounts::users::State;
@@ -36,10 +38,10 @@ fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
     let (ticket, server) = rest.split_field();
     let user = user.text()?;
     name::check_user(&user)?;
-    let server = server.map(|server| server.text()).transpose()?;
+    let server = server.map(|server| server.text().map(|server| server.into_owned())).transpose()?;
     let folded = name::fold(&user).into_owned();
     let account = management.tickets.take(&folded, &ticket.text()?, server.as_deref(), ctx.now())?;
-    let (later, named) = (request.later(), server.is_some());
+    let later = request.later();
     ctx.query(
         move |db| users::find(db, &folded),
         move |management, ctx, found| {
@@ -49,13 +51,21 @@ fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
                 let barred = management.barred.contains(&*name::fold(&user.name));
                 user.id == account && user.state == State::Active && !barred
             };
-            let user = found.and_then(|found| found.filter(good).ok_or_else(gone));
-            if let Ok(user) = &user {
-                management.online.expect(name::fold(&user.name).into_owned(), user.id);
-            }
+            let user = found.and_then(|found| found.filter(good).ok_or_else(gone)).and_then(|user| {
+                let folded = name::fold(&user.name).into_owned();
+                if management.online.all_sessions(&folded) >= presence::SESSIONS {
+                    return Err(Fail::new(Code::Limit, "this user is signed on 8 times already"));
+                }
+                // Only the server that the ticket was made for may say that the user is there.
+                if let Some(server) = &server {
+                    let who = Who { id: user.id, name: Box::from(&*user.name) };
+                    management.trust.grant(&folded, server, &who, ctx.now());
+                }
+                Ok(user)
+            });
             // Main servers name themselves, and want the name as registered and the account's number: a name may be
             // given up and taken by somebody else.
-            let answer = user.map(|user| match named {
+            let answer = user.map(|user| match server.is_some() {
                 true => format!("{}\n{}", user.name, user.id.0).into_bytes(),
                 false => Vec::new(),
             });

@@ -1,0 +1,197 @@
+//! MOVE (64478): a session goes on at another main server.
+
+use super::main_server;
+use super::map;
+use super::online::Who;
+use super::presence;
+use super::refused;
+use super::routes;
+use super::server_of;
+use super::Management;
+use crate::config::PortKey;
+use crate::engine::command::Later;
+use crate::engine::Answer;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::Request;
+use crate::wire::name;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+/// How long a standby's word waits for that of the server that had the session; milliseconds.
+const PATIENCE: u64 = 5_000;
+/// How many wait, over all.
+const WAITING: usize = 4_096;
+
+/// Sessions that standbys have taken over from servers that are up and have not said so yet.
+#[derive(Debug, Default)]
+pub struct Moves {
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    user: String,
+    from: String,
+    to: String,
+    id: String,
+    later: Later,
+    until: u64,
+}
+
+pub const MOVE: Command<Management> = Command {
+    name: "MOVE",
+    ports: &[PortKey::MainManagement],
+    args: "username LF to LF request-id, or username LF from LF request-id LF taken",
+    gate: main_server,
+    run: moved,
+};
+
+fn moved(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let server = server_of(ctx, request.link)?;
+    let text = request.data().text()?;
+    let (user, other, id, standby) = match text.split('\n').collect::<Vec<_>>()[..] {
+        [user, to, id] => (user, to, id, false),
+        [user, from, id, "taken"] => (user, from, id, true),
+        _ => return Err(Fail::bad_args("username LF to LF request-id, or username LF from LF request-id LF taken")),
+    };
+    name::check_user(user)?;
+    name::check(id)?;
+    let user = name::fold(user).into_owned();
+    if other == server || !management.directory.knows(other) {
+        return Err(refused(&server, "MOVE", "there is no such other server"));
+    }
+    match standby {
+        true => take_over(management, ctx, request, &user, other, &server, id),
+        false => hand_over(management, ctx, request, &user, &server, other, id),
+    }
+}
+
+/// From the server that had the session.
+fn hand_over(
+    management: &mut Management,
+    ctx: &mut Ctx<Management>,
+    request: &Request<'_>,
+    user: &str,
+    from: &str,
+    to: &str,
+    id: &str,
+) -> Result<Answer, Fail> {
+    if !management.mains.contains_key(to) {
+        return Err(Fail::new(Code::Unavailable, "that server is not up"));
+    }
+    let sessions = management.online.sessions(user, from);
+    let who = match sessions {
+        // Reported as gone from there just before.
+        0 => management.trust.take_over(user, from, ctx.now()),
+        _ => management.online.get(user).map(|presence| presence.who.clone()),
+    };
+    let Some(who) = who else { return Err(refused(from, "MOVE", "this user has no session there")) };
+    if management.online.sessions(user, to) >= presence::SESSIONS {
+        return Err(Fail::new(Code::Limit, "the user has 8 sessions there"));
+    }
+    management.online.set(user, &who, from, sessions.saturating_sub(1));
+    apply(management, ctx, user, &who, from, to, id);
+    routes::when_numbered(management, ctx, request.later());
+    Ok(Answer::Later)
+}
+
+/// From a standby, when the server that had the session is gone, or has given it up.
+fn take_over(
+    management: &mut Management,
+    ctx: &mut Ctx<Management>,
+    request: &Request<'_>,
+    user: &str,
+    from: &str,
+    to: &str,
+    id: &str,
+) -> Result<Answer, Fail> {
+    if management.online.sessions(user, to) >= presence::SESSIONS {
+        return Err(Fail::new(Code::Limit, "the user has 8 sessions there"));
+    }
+    if let Some(who) = management.trust.take_over(user, from, ctx.now()) {
+        apply(management, ctx, user, &who, from, to, id);
+        routes::when_numbered(management, ctx, request.later());
+        return Ok(Answer::Later);
+    }
+    if management.online.sessions(user, from) == 0 {
+        return Err(refused(to, "MOVE", "this user has given up no session there"));
+    }
+    // Both say it, each on its own link; this one was faster.
+    if management.moves.waiting.len() >= WAITING {
+        return Err(Fail::new(Code::Busy, "too many moves wait; retry later"));
+    }
+    management.moves.waiting.push(Waiting {
+        user: user.to_owned(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        id: id.to_owned(),
+        later: request.later(),
+        until: ctx.now().saturating_add(PATIENCE),
+    });
+    ctx.after(PATIENCE, |management, ctx| {
+        let now = ctx.now();
+        for late in take(management, |waiting| waiting.until <= now) {
+            let fail = refused(&late.to, "MOVE", "the server that has the session has not given it up");
+            ctx.answer(&late.later, Err(fail));
+        }
+    });
+    Ok(Answer::Later)
+}
+
+fn take(management: &mut Management, which: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+    let all = std::mem::take(&mut management.moves.waiting);
+    let (taken, left) = all.into_iter().partition(which);
+    management.moves.waiting = left;
+    taken
+}
+
+fn apply(
+    management: &mut Management,
+    ctx: &mut Ctx<Management>,
+    user: &str,
+    who: &Who,
+    from: &str,
+    to: &str,
+    id: &str,
+) {
+    let sessions = management.online.sessions(user, to);
+    management.online.set(user, who, to, sessions.saturating_add(1));
+    // What the target says of the session that it counts already may be under way, and cross this.
+    management.trust.grant(user, to, who, ctx.now());
+    let left = management.online.sessions(user, from);
+    routes::moved(management, ctx, &who.name, (from, left), to, id);
+    map::user_changed(management, ctx, user, who);
+}
+
+/// A server has reported a session less: whoever waits for that goes on.
+pub fn given_up(management: &mut Management, ctx: &mut Ctx<Management>, user: &str, from: &str) {
+    if management.moves.waiting.is_empty() {
+        return;
+    }
+    for waiting in take(management, |waiting| waiting.user == user && waiting.from == from) {
+        go_on(management, ctx, waiting);
+    }
+}
+
+/// A server is gone: standbys have its sessions. One that is gone itself takes none.
+pub fn server_lost(management: &mut Management, ctx: &mut Ctx<Management>, server: &str) {
+    for waiting in take(management, |waiting| waiting.from == server || waiting.to == server) {
+        go_on(management, ctx, waiting);
+    }
+}
+
+fn go_on(management: &mut Management, ctx: &mut Ctx<Management>, waiting: Waiting) {
+    if !management.mains.contains_key(&waiting.to) {
+        // Its link is gone, and with it the wish for an answer.
+        return ctx.answer(&waiting.later, Err(Fail::new(Code::Unavailable, "the server is gone")));
+    }
+    match management.trust.take_over(&waiting.user, &waiting.from, ctx.now()) {
+        Some(who) => {
+            apply(management, ctx, &waiting.user, &who, &waiting.from, &waiting.to, &waiting.id);
+            routes::when_numbered(management, ctx, waiting.later);
+        }
+        // Two standbys wait for one session.
+        None => management.moves.waiting.push(waiting),
+    }
+}
