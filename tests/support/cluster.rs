@@ -14,8 +14,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::command::admin;
-use super::command::run;
 use super::raw::Raw;
+use super::server::public_key;
 use super::server::Server;
 use super::sign_on;
 use super::sites;
@@ -125,7 +125,7 @@ impl Builder {
         // Keys need no server.
         let mains: Vec<(Plan, TempDir)> = plans.into_iter().map(|plan| (plan, TempDir::new())).collect();
         let keys: Vec<String> = thread::scope(|scope| {
-            let makes: Vec<_> = mains.iter().map(|(_, directory)| scope.spawn(|| key(directory))).collect();
+            let makes: Vec<_> = mains.iter().map(|(_, directory)| scope.spawn(|| public_key(directory))).collect();
             cluster.node_mut(&cluster.management.clone()).server.wait_until_ready();
             makes.into_iter().map(|make| make.join().expect("`convergia key` works")).collect()
         });
@@ -185,7 +185,7 @@ impl Cluster {
     #[track_caller]
     pub fn add(&mut self, plan: Plan) {
         let directory = TempDir::new();
-        self.introduce(&plan, &key(&directory));
+        self.introduce(&plan, &public_key(&directory));
         let name = plan.name.clone();
         self.launch(plan, directory);
         self.node_mut(&name).server.wait_until_ready();
@@ -216,12 +216,15 @@ impl Cluster {
         };
         arguments.extend(plan.options);
         self.next += 1;
-        let start = || Server::launch(&plan.name, directory, arguments, places);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let start = || Server::begin_at(directory, places, &arguments);
         let mut server = self.within_site(site.as_deref(), start);
-        if let Some((sites, site)) = self.sites.as_ref().zip(site.as_deref()) {
-            let host = if site == sites::MANAGEMENT { sites.address(site) } else { sites.inner(site) };
-            server.set_host(&host);
-        }
+        let host = match self.sites.as_ref().zip(site.as_deref()) {
+            Some((sites, sites::MANAGEMENT)) => sites.address(sites::MANAGEMENT),
+            Some((sites, site)) => sites.inner(site),
+            None => "127.0.0.1".to_owned(),
+        };
+        server.set_name(&plan.name, &host);
         self.nodes.insert(plan.name, Node { site, server });
     }
 
@@ -384,12 +387,7 @@ impl Cluster {
         assert!(self.sites.is_none(), "the library does not dial within sites");
         sign_on::register_if_new(self.management(), user);
         let address = self.url().parse().expect("an address");
-        Options {
-            address,
-            user: user.to_owned(),
-            secret: Secret::Password(sign_on::PASSWORD.to_owned().into()),
-            reconnect: true,
-        }
+        Options::new(address, user.to_owned(), Secret::Password(sign_on::PASSWORD.to_owned().into()))
     }
 
     /// Clients of the library, signed on at the main server `name`. They choose among the servers that answer, so all others
@@ -426,13 +424,6 @@ impl Drop for Paused<'_> {
     fn drop(&mut self) {
         self.0.iter().for_each(|server| server.signal(Signal::CONT));
     }
-}
-
-/// The public key of the server in that directory, as the operator is told it.
-fn key(directory: &TempDir) -> String {
-    let done = run(&["key", "--data-dir", directory.path().to_str().expect("a path in UTF-8")]);
-    assert_eq!(done.status, 0, "convergia key: {done:?}");
-    done.out.trim().to_owned()
 }
 
 /// In a site, a process listens on all addresses; it tells other main servers the site's outer address and clients the inner.

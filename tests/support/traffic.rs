@@ -97,7 +97,7 @@ impl Voice for Raw {
     }
 }
 
-/// A client of the library as a `Voice`. It comes back by itself when its connection breaks; that is `Came::Broke`.
+/// A client of the library as a `Voice`. It follows redirects, which nobody is told of, and comes back by itself when its connection breaks; that is `Came::Broke`.
 pub struct Library {
     client: Arc<Client>,
     server: String,
@@ -122,7 +122,7 @@ impl Library {
             // It ends soon after the last owner has gone.
             while let Some(client) = weak.upgrade() {
                 let came = match rt::block_on(rt::timeout(PAUSE, client.next())) {
-                    Err(_) | Ok(Some(Event::Map(_))) => continue,
+                    Err(_) | Ok(Some(Event::Map(_) | Event::Moved(_))) => continue,
                     Ok(None) => return,
                     Ok(Some(Event::Message { sender, body, .. })) => Came::Message(sender, body),
                     Ok(Some(other)) => Came::Broke(format!("{other:?}")),
