@@ -21,7 +21,6 @@ use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::route::entry;
 use crate::route::Change;
-use crate::wire::name;
 use crate::wire::Fail;
 use crate::wire::Raw;
 
@@ -225,10 +224,8 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
 /// The load came to nothing. While management is away this server goes on with what it has; else it tries again.
 fn failed(main: &mut Main, ctx: &mut Ctx<Main>, why: &str) {
     log::warn!("the route table could not be loaded: {why}");
+    // What there was stays, beside what has come.
     main.portion.loading = false;
-    let changes = main.table.end_load();
-    let version = main.version;
-    take_changes(main, ctx, changes, version);
     main.portion.failures = main.portion.failures.saturating_add(1);
     if main.management.link().is_none() {
         // It begins anew when management is back.
