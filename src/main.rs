@@ -6,7 +6,10 @@ use std::io::IsTerminal;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::sync::Arc;
 
 use argh::FromArgs;
 use async_signal::Signal;
@@ -133,14 +136,22 @@ fn run(config: Config, overrides: &Overrides, ready_file: Option<PathBuf>, progr
     io::set_threads(config.engine.threads);
     let (send, signals) = mpsc::channel();
     let mut caught = Signals::new([Signal::Term, Signal::Int, Signal::Hup]).map_err(|error| error.to_string())?;
+    let started = Arc::new(AtomicBool::new(false));
+    let has_started = Arc::clone(&started);
     rt::spawn(async move {
         while let Some(Ok(signal)) = rt::StreamExt::next(&mut caught).await {
+            // A start may wait long, for a network that it joins; what is written is whole, and nobody has signed on.
+            if signal != Signal::Hup && !has_started.load(Ordering::Acquire) {
+                log::info!("stopping before the start is done");
+                std::process::exit(0);
+            }
             if send.send(signal).is_err() {
                 return;
             }
         }
     });
     let mut node = Node::start(config)?;
+    started.store(true, Ordering::Release);
     if let Some(path) = ready_file {
         files::replace(&path, node.ready()?.as_bytes(), 0o644).map_err(|e| format!("{}: {e}", path.display()))?;
     }

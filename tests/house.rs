@@ -26,7 +26,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("src/client/", &["wire", "config", "engine", "accounts"]),
     ("roles/management/", &["wire", "config", "route", "engine", "accounts"]),
     ("roles/main/", &["wire", "config", "route", "engine", "accounts"]),
-    ("src/node.rs", &["wire", "config", "engine", "accounts", "client", "roles"]),
+    ("src/node/", &["wire", "config", "engine", "accounts", "client", "roles"]),
     // Of node, only where it puts files: the terminal client talks to a server, it does not run one.
     ("src/cli/", &["wire", "config", "engine", "accounts", "client", "node::ADMIN_SOCKET", "node::ADDRESS_FILE"]),
 ];

@@ -13,6 +13,7 @@ use convergia::client::Options;
 use convergia::client::Secret;
 use convergia::config::Policy;
 use convergia::config::PortKey;
+use convergia::engine::identity::ServerKey;
 use convergia::engine::limits::Limits;
 use convergia::engine::rt::channel;
 use convergia::engine::sim::NodeId;
@@ -65,6 +66,7 @@ impl Network {
         let migrations: Vec<&str> = management::MIGRATIONS.iter().copied().chain([sql.as_str()]).collect();
         let settings = management::Settings {
             name: "management".into(),
+            key: ServerKey::from_bytes(&[1; 32]),
             registration: Policy::Open,
             token_days: 30,
             fingerprint: MANAGEMENT,
@@ -85,6 +87,8 @@ impl Network {
             name: "main".into(),
             address: "net:73".into(),
             fingerprint: MAIN,
+            key: ServerKey::from_bytes(&[2; 32]),
+            public: None,
             management: Target::Local(PortKey::MainManagement),
             validation: Target::Local(PortKey::Validation),
         };

@@ -12,8 +12,8 @@ use crate::wire::Fail;
 use crate::wire::Framer;
 use crate::wire::Packet;
 
-/// The schema of the main server's database.
-pub const MIGRATIONS: &[&str] = &["
+/// The table of messages that are kept.
+pub const SCHEMA: &str = "
     CREATE TABLE kept (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         account INTEGER NOT NULL,
@@ -21,7 +21,7 @@ pub const MIGRATIONS: &[&str] = &["
         kept_at INTEGER NOT NULL
     );
     CREATE INDEX kept_by_account ON kept(account);
-"];
+";
 
 /// Kept for one user at most, in bytes: what an outbox and its unproven part can hold, twice.
 const PER_USER: usize = 20 << 20;
@@ -192,6 +192,7 @@ fn delete(ctx: &mut Ctx<Main>, rows: Vec<i64>) {
 mod tests {
     use super::*;
     use crate::config::PortKey;
+    use crate::engine::identity::ServerKey;
     use crate::engine::limits::Limits;
     use crate::engine::Host;
     use crate::engine::Target;
@@ -206,6 +207,8 @@ mod tests {
             name: "main".into(),
             address: String::new(),
             fingerprint: [0; 32],
+            key: ServerKey::from_bytes(&[1; 32]),
+            public: None,
             management: Target::Local(PortKey::MainManagement),
             validation: Target::Local(PortKey::Validation),
         };

@@ -1,11 +1,18 @@
 //! The links to management: 64478, where this server reports who is signed on, and 64482, where tickets are checked.
 
+use std::collections::BTreeSet;
+
 use super::get_server_map;
 use super::Main;
 use super::Peer;
 use crate::config::PortKey;
+use crate::engine::handshake;
+use crate::engine::identity::PublicKey;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
+use crate::engine::Target;
+use crate::wire::Code;
+use crate::wire::Fail;
 
 /// How long to wait before the next try to reach management, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (100, 10_000);
@@ -22,6 +29,9 @@ pub struct Management {
     tries: u32,
     /// When this process started; names it.
     boot: u64,
+    /// What to connect to once management's ports are known.
+    wanted: BTreeSet<PortKey>,
+    asking: bool,
 }
 
 impl Management {
@@ -39,18 +49,94 @@ impl Management {
 /// Opens both links.
 pub fn connect(main: &mut Main, ctx: &mut Ctx<Main>) {
     main.management.boot = ctx.now();
-    ctx.connect(PortKey::MainManagement, main.settings.management.clone(), Peer::Management);
-    ctx.connect(PortKey::Validation, main.settings.validation.clone(), Peer::Validation);
+    reach(main, ctx, PortKey::MainManagement);
+    reach(main, ctx, PortKey::Validation);
+}
+
+/// Connects to one of management's ports, after asking which it is, if that may have changed.
+fn reach(main: &mut Main, ctx: &mut Ctx<Main>, port: PortKey) {
+    let Some(public) = &main.settings.public else { return dial(main, ctx, port) };
+    main.management.wanted.insert(port);
+    if !std::mem::replace(&mut main.management.asking, true) {
+        ctx.connect(PortKey::PublicManagement, public.clone(), Peer::Public);
+    }
+}
+
+fn dial(main: &Main, ctx: &mut Ctx<Main>, port: PortKey) {
+    let (target, peer) = match port {
+        PortKey::Validation => (&main.settings.validation, Peer::Validation),
+        _ => (&main.settings.management, Peer::Management),
+    };
+    ctx.connect(port, target.clone(), peer);
+}
+
+fn ask_ports(ctx: &mut Ctx<Main>, link: LinkId) {
+    ctx.request(link, "GETPORTS", &[], move |main, ctx, answer| {
+        let text = answer.and_then(|data| Ok(data.text()?.into_owned())).unwrap_or_default();
+        let find = |key: PortKey| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key.name())?.strip_prefix('|'));
+            line.and_then(|port| port.parse::<u16>().ok())
+        };
+        let settings = &mut main.settings;
+        match (find(PortKey::MainManagement), find(PortKey::Validation)) {
+            (Some(management), Some(validation)) => {
+                move_to(&mut settings.management, management);
+                move_to(&mut settings.validation, validation);
+                for port in std::mem::take(&mut main.management.wanted) {
+                    dial(main, ctx, port);
+                }
+            }
+            _ => log::warn!("management does not tell its ports {}", PortKey::MainManagement.name()),
+        }
+        ctx.close(link, "done");
+    });
+}
+
+/// The same host, another port.
+fn move_to(target: &mut Target, port: u16) {
+    if let Target::Net(address, _) = target {
+        let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+        *address = format!("{host}:{port}");
+    }
+}
+
+/// The link on which the ports were asked for is gone; those that were not told are asked for again.
+pub fn ports_closed(main: &mut Main, ctx: &mut Ctx<Main>, why: &str) {
+    main.management.asking = false;
+    for port in std::mem::take(&mut main.management.wanted) {
+        log::debug!("management is not reachable: {why}");
+        again(main, ctx, port);
+    }
 }
 
 /// One of the links is up.
 pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
-    if let Some(Peer::Validation) = ctx.peer_ref(link) {
-        main.management.validation = Some(link);
-        return;
+    match ctx.peer_ref(link) {
+        Some(Peer::Public) => ask_ports(ctx, link),
+        Some(Peer::Validation) => main.management.validation = Some(link),
+        _ => {
+            let expected = main.members.management_key;
+            handshake::open(main, ctx, link, "management", expected);
+        }
     }
+}
+
+/// The server handshake on 64478 is done.
+pub fn proven(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
     main.management.introducing = Some(link);
     introduce(main, ctx);
+}
+
+/// The server handshake on 64478 has failed.
+pub fn refused(main: &Main, why: &Fail) {
+    if why.code == Code::Denied {
+        log::error!("{}", denied(&main.settings.server_id, &main.settings.key.public()));
+    }
+}
+
+/// What to do when management does not know this server.
+fn denied(name: &str, key: &PublicKey) -> String {
+    format!("management does not know this server. On management: convergia admin add-server {name} main {key}")
 }
 
 /// Tells management who this server is, and all that it should know of it.
@@ -59,8 +145,9 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
     let settings = &main.settings;
     let print = settings.fingerprint_hex();
     let boot = main.management.boot.to_string();
-    // No mesh yet: no address and no key for other main servers.
-    let fields = [&settings.server_id, &settings.name, &settings.address, &print, "", "", &boot].map(str::as_bytes);
+    let key = settings.key.public().to_string();
+    // No mesh yet: no address for other main servers.
+    let fields = [&settings.server_id, &settings.name, &settings.address, &print, "", &key, &boot].map(str::as_bytes);
     ctx.request(link, "MAINSERVER", &fields, move |main, ctx, answer| match answer {
         Ok(_) => {
             main.management.link = Some(link);
@@ -85,33 +172,35 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
 }
 
 /// One of the links is gone, or could not be made: it is tried again, later and later.
-pub fn closed(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, validation: bool, why: &str) {
+pub fn closed(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, port: PortKey, why: &str) {
     if ctx.is_stopping() {
         return;
     }
     let management = &mut main.management;
     let lost = management.link == Some(link);
-    let (port, target) = if validation {
+    if port == PortKey::Validation {
         management.validation = None;
-        (PortKey::Validation, main.settings.validation.clone())
     } else {
         management.link = None;
         management.introducing = None;
-        (PortKey::MainManagement, main.settings.management.clone())
-    };
-    management.tries = management.tries.saturating_add(1);
+    }
     if lost {
         log::warn!("management is not reachable: {why}");
         get_server_map::management_away(main, ctx);
     }
+    again(main, ctx, port);
+}
+
+fn again(main: &mut Main, ctx: &mut Ctx<Main>, port: PortKey) {
+    main.management.tries = main.management.tries.saturating_add(1);
     let (first, most) = BACK_OFF;
     let wait = first.saturating_mul(1 << main.management.tries.min(16)).min(most);
     // Jitter, so that many servers do not come back in one instant.
     let jitter = rand::RngExt::random_range(ctx.rng(), 0..=wait / 2);
-    ctx.after(wait / 2 + jitter, move |_, ctx| {
+    ctx.after(wait / 2 + jitter, move |main, ctx| {
         // A link made while the process stops would hold up the stop.
         if !ctx.is_stopping() {
-            ctx.connect(port, target, if validation { Peer::Validation } else { Peer::Management });
+            reach(main, ctx, port);
         }
     });
 }

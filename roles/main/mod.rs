@@ -4,13 +4,17 @@ mod disconnect;
 mod get_server_map;
 mod kept;
 mod management;
+pub mod members;
 mod send_message;
 mod set_status;
 mod sign_off;
 mod sign_on;
 
+use crate::config::PortKey;
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Fingerprint;
+use crate::engine::handshake;
+use crate::engine::identity::ServerKey;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Gone;
@@ -25,7 +29,8 @@ use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::SERVER_STOPS;
 
-pub use kept::MIGRATIONS;
+/// The schema of the main server's database.
+pub const MIGRATIONS: &[&str] = &[kept::SCHEMA, members::SCHEMA];
 
 /// How often one user may be signed on at once (contract 5).
 pub const SESSIONS: usize = 8;
@@ -43,7 +48,12 @@ pub struct Settings {
     pub address: String,
     /// Of the certificate on the client port.
     pub fingerprint: Fingerprint,
-    /// How management's ports are reached: 64478 and 64482.
+    /// Of this process.
+    pub key: ServerKey,
+    /// Where management's ports are asked for (GETPORTS, 64474) before every connection, as they may move. None: they
+    /// are where `management` and `validation` say.
+    pub public: Option<Target>,
+    /// How management's ports are reached: 64478 and 64482. With `public`, only the host counts.
     pub management: Target,
     /// See `management`.
     pub validation: Target,
@@ -59,6 +69,8 @@ pub enum Peer {
     SigningOn,
     /// A client; index into `Main::sessions`.
     Client(usize),
+    /// Management, 64474: where its other ports are.
+    Public,
     /// Management, 64478.
     Management,
     /// Management, 64482.
@@ -120,6 +132,7 @@ pub struct Main {
     free: Vec<usize>,
     table: Table<LinkId>,
     management: management::Management,
+    members: members::Members,
     map: get_server_map::Map,
     kept: kept::Kept,
     statuses: std::collections::HashMap<Box<str>, String>,
@@ -129,12 +142,14 @@ pub struct Main {
 impl Main {
     /// A main server that nobody has signed on to.
     pub fn new(settings: Settings) -> Main {
+        let members = members::Members::new(&settings.server_id, settings.key.clone());
         Main {
             settings,
             sessions: Vec::new(),
             free: Vec::new(),
             table: Table::default(),
             management: management::Management::default(),
+            members,
             map: get_server_map::Map::default(),
             kept: kept::Kept::default(),
             statuses: std::collections::HashMap::new(),
@@ -200,24 +215,32 @@ impl Role for Main {
             set_status::SET_STATUS,
             disconnect::DISCONNECT,
             get_server_map::MAP_CHANGED,
+            members::HELLO,
+            members::PROVE,
         ]
     }
 
     fn start(&mut self, ctx: &mut Ctx<Main>) {
-        kept::load(ctx, management::connect);
+        members::load(ctx, |_, ctx| kept::load(ctx, management::connect));
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Main>, link: LinkId) {
-        if let Some(Peer::Management | Peer::Validation) = ctx.peer_ref(link) {
-            management::opened(self, ctx, link);
+        match ctx.peer_ref(link) {
+            Some(Peer::Public | Peer::Management | Peer::Validation) => management::opened(self, ctx, link),
+            Some(_) if ctx.info(link).is_some_and(|info| info.port == PortKey::MainMain && !info.opener) => {
+                handshake::accepted(self, ctx, link);
+            }
+            Some(_) | None => {}
         }
     }
 
     fn closed(&mut self, ctx: &mut Ctx<Main>, link: LinkId, gone: Gone<Peer>) {
+        self.members.shakes.closed(link);
         match gone.peer {
             Peer::Client(index) => sign_off::ended(self, ctx, index, &gone.why, &gone.undelivered),
-            Peer::Management => management::closed(self, ctx, link, false, &gone.why),
-            Peer::Validation => management::closed(self, ctx, link, true, &gone.why),
+            Peer::Public => management::ports_closed(self, ctx, &gone.why),
+            Peer::Management => management::closed(self, ctx, link, PortKey::MainManagement, &gone.why),
+            Peer::Validation => management::closed(self, ctx, link, PortKey::Validation, &gone.why),
             Peer::Stranger | Peer::SigningOn => {}
         }
     }

@@ -5,11 +5,15 @@ use super::directory;
 use super::main_server;
 use super::map;
 use super::moves;
+use super::network;
 use super::presence;
+use super::refused;
 use super::routes;
 use super::Management;
 use crate::config::PortKey;
 use crate::engine::ctx::Fingerprint;
+use crate::engine::handshake::Member;
+use crate::engine::identity::PublicKey;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -19,8 +23,6 @@ use crate::wire::hex;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
-use base64::prelude::BASE64_STANDARD;
-use base64::Engine;
 
 /// A host name has at most 253 bytes.
 const ADDRESS_BYTES: usize = 260;
@@ -38,7 +40,7 @@ pub struct MainServer {
     pub fingerprint: Fingerprint,
     /// `host:port` for other main servers, as `address`; empty: it cannot be reached by them.
     pub mesh: String,
-    /// Its identity key, Base64; empty only of a server in this process that has no mesh.
+    /// Its identity key, Base64.
     pub public_key: String,
     /// When its process started, by its own clock; Unix milliseconds. Names the process.
     pub boot: u64,
@@ -56,17 +58,19 @@ pub const MAIN_SERVER: Command<Management> = Command {
 
 fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [id, name, address, print, mesh, key, boot] = request.data().take()?;
-    let (id, name, public_key) = (id.text()?.into_owned(), name.text()?.into_owned(), key.text()?.into_owned());
+    let (id, name) = (id.text()?.into_owned(), name.text()?.into_owned());
     name::check(&id)?;
     name::check(&name)?;
+    network::check_id(management, ctx, request.link, &id)?;
     let fingerprint =
         hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
     let address = complete(ctx, request.link, &address.text()?)?;
     let mesh = complete(ctx, request.link, &mesh.text()?)?;
     let boot = boot.number()?;
+    let key = PublicKey::parse(&key.text()?).ok_or_else(|| Fail::bad_args("a public key is 32 bytes in Base64"))?;
     let local = ctx.info(request.link).is_some_and(|info| info.remote.is_none());
-    if !(local && public_key.is_empty()) && BASE64_STANDARD.decode(&public_key).map_or(0, |key| key.len()) != 32 {
-        return Err(Fail::bad_args("a public key is 32 bytes in Base64"));
+    if !local && management.key_of(&id, PortKey::MainManagement) != Some(key) {
+        return Err(refused(&id, "MAINSERVER", "this is not the key that the handshake proved"));
     }
     if ctx.peer_ref(request.link).and_then(|peer| peer.server.as_ref()).is_some_and(|known| *known != id) {
         return Err(Fail::new(Code::Denied, "this link is another server's"));
@@ -90,8 +94,11 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     let draining = before.is_some_and(|old| old.draining) || management.drained.get(&id) == Some(&boot);
     log::info!("main server {id} is up at {address}");
     let link = request.link;
-    let server = MainServer { link, name, address, fingerprint, mesh, public_key, boot, draining };
+    let server = MainServer { link, name, address, fingerprint, mesh, public_key: key.to_string(), boot, draining };
     management.mains.insert(id.clone(), server);
+    if came {
+        management.network.changed(&id, ctx.now());
+    }
     management.trust.server_back(&id, boot);
     presence::introduced(management, ctx, &id, boot);
     directory::server_changed(management, ctx, &id);
@@ -138,6 +145,7 @@ pub fn lost(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId
     if let Some(peer) = ctx.peer(link) {
         peer.server = None;
     }
+    management.network.changed(id, ctx.now());
     if server.draining {
         management.drained.insert(id.to_owned(), server.boot);
     }

@@ -7,13 +7,16 @@ mod choose;
 mod directory;
 mod drain;
 mod get_ports;
+mod join;
 mod keys;
 mod links;
 mod login;
 mod mains;
 mod map;
 mod moves;
+mod network;
 mod online;
+mod operator_servers;
 mod presence;
 mod registration;
 mod resync;
@@ -37,6 +40,8 @@ use crate::accounts::users;
 use crate::accounts::users::UserId;
 use crate::config::Policy;
 use crate::engine::ctx::Fingerprint;
+use crate::engine::handshake;
+use crate::engine::identity::ServerKey;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Gone;
@@ -46,7 +51,7 @@ use crate::wire::Code;
 use crate::wire::Fail;
 
 /// The schema of management's database.
-pub const MIGRATIONS: &[&str] = &[users::SCHEMA];
+pub const MIGRATIONS: &[&str] = &[users::SCHEMA, network::SCHEMA];
 
 /// How often tokens that are over are deleted, a thousand at a time; milliseconds.
 const EXPIRY: u64 = 600_000;
@@ -54,8 +59,10 @@ const EXPIRY: u64 = 600_000;
 /// What management is told at start, and again on a reload.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Shown in the map.
+    /// Shown in the map; the name of this process in the network.
     pub name: String,
+    /// Of this process.
+    pub key: ServerKey,
     /// Who may register.
     pub registration: Policy,
     /// How long a session token lasts.
@@ -111,6 +118,7 @@ pub struct Management {
     talks: talks::Talks,
     balance: balance::Balance,
     watchers: map::Watchers,
+    network: network::Network,
     /// Folded names of the accounts that the operator disabled or deleted since the start: a sign-on that was under way at
     /// that moment must not come through afterwards.
     barred: HashSet<String>,
@@ -119,6 +127,7 @@ pub struct Management {
 impl Management {
     /// Management without any server or user.
     pub fn new(settings: Settings) -> Management {
+        let network = network::Network::new(&settings.name, settings.key.clone());
         Management {
             settings,
             started: 0,
@@ -139,6 +148,7 @@ impl Management {
             talks: talks::Talks::default(),
             balance: balance::Balance::default(),
             watchers: map::Watchers::default(),
+            network,
             barred: HashSet::new(),
         }
     }
@@ -148,17 +158,6 @@ impl Management {
         self.settings.registration = registration;
         self.settings.token_days = token_days;
         self.settings.fingerprint = fingerprint;
-    }
-
-    /// There is a main server of this id and with this identity key (Base64): read from the database at start, or just added
-    /// by the operator.
-    pub fn server_added(&mut self, ctx: &mut Ctx<Management>, id: &str, public_key: &str) {
-        directory::added(self, ctx, id, public_key);
-    }
-
-    /// The operator removed a main server: its link ends, and the others are told.
-    pub fn server_removed(&mut self, ctx: &mut Ctx<Management>, id: &str) {
-        directory::removed(self, ctx, id);
     }
 
     /// The ports that were bound; known after this role was made.
@@ -194,11 +193,8 @@ fn signed_on(_: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), 
 }
 
 /// The gate of what main servers send: only over links within this process, or proven by the server handshake.
-fn main_server(_: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), Fail> {
-    match ctx.info(link) {
-        Some(info) if info.remote.is_none() => Ok(()),
-        _ => Err(Fail::new(Code::Denied, "not a server of this network")),
-    }
+fn main_server(management: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), Fail> {
+    handshake::proven_server(management, ctx, link)
 }
 
 /// The main server at the other end of a link that passed `main_server`. FAIL BADCOMMAND before its MAINSERVER.
@@ -247,6 +243,9 @@ impl Role for Management {
             servers::REPORT_SERVERS,
             validate::VALIDATE,
             validate::VALIDATE_KEY,
+            network::HELLO,
+            network::PROVE,
+            join::JOIN,
             mains::MAIN_SERVER,
             presence::PRESENCE,
             presence::LOOKUP,
@@ -266,15 +265,26 @@ impl Role for Management {
             admin::INVITE,
             admin::STATUS,
             drain::DRAIN,
+            operator_servers::ADD_SERVER,
+            operator_servers::REMOVE_SERVER,
+            operator_servers::SERVERS,
         ]
     }
 
     fn start(&mut self, ctx: &mut Ctx<Management>) {
         self.started = ctx.now();
         self.routes.start(ctx.now());
+        network::load(ctx);
+    }
+
+    fn opened(&mut self, ctx: &mut Ctx<Management>, link: LinkId) {
+        if ctx.info(link).is_some_and(|info| network::is_server_port(info.port)) {
+            handshake::accepted(self, ctx, link);
+        }
     }
 
     fn closed(&mut self, ctx: &mut Ctx<Management>, link: LinkId, gone: Gone<Peer>) {
+        self.network.shakes.closed(link);
         if let Some(account) = gone.peer.account {
             if let Some(links) = self.signed_on.get_mut(&account.id) {
                 links.retain(|other| *other != link);

@@ -22,8 +22,6 @@ use crate::engine::Ctx;
 /// How long a server has to report everybody, from its first introduction; milliseconds. Enough for its link to break once
 /// unnoticed, and to be made again.
 const WINDOW: u64 = 300_000;
-/// How far the clock of a server may be ahead of management's; milliseconds.
-const SKEW: u64 = 60_000;
 /// Accounts looked up in one job.
 const BATCH: usize = 256;
 
@@ -55,7 +53,7 @@ impl Resync {
 
     /// A server came. Only the first time since management's start opens its window.
     pub fn introduced(&mut self, server: &str, boot: u64, started: u64, now: u64) {
-        let until = if boot < started.saturating_add(SKEW) { now.saturating_add(WINDOW) } else { 0 };
+        let until = if boot < started { now.saturating_add(WINDOW) } else { 0 };
         let window = self.windows.entry(server.to_owned()).or_insert((boot, until));
         if window.0 != boot {
             // Another process: whoever was on the old one is not on it.

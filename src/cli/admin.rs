@@ -1,5 +1,6 @@
 //! `convergia admin`: what the operator asks the server of this machine, over the socket in its data folder.
 
+mod servers;
 mod users;
 
 use std::fmt::Write;
@@ -20,7 +21,7 @@ use crate::engine::rt;
 use crate::wire::Code;
 use crate::wire::Fail;
 
-/// Run the server of this machine: accounts, invites, who is signed on.
+/// Run the server of this machine: accounts, invites, who is signed on, the servers of the network.
 #[derive(FromArgs)]
 #[argh(
     subcommand,
@@ -48,6 +49,9 @@ enum Task {
     Kick(Kick),
     Invite(Invite),
     Status(Status),
+    AddServer(servers::Add),
+    RemoveServer(servers::Remove),
+    Servers(servers::Servers),
 }
 
 /// List the accounts.
@@ -134,6 +138,9 @@ impl Admin {
                 }
                 Task::Invite(invite) => operator(invite.data_dir, invite.json).invite(invite.days).await,
                 Task::Status(status) => operator(status.data_dir, status.json).status().await,
+                Task::AddServer(add) => add.run(&operator).await,
+                Task::RemoveServer(remove) => remove.run(&operator).await,
+                Task::Servers(servers) => servers.run(&operator).await,
             }
         })
     }
@@ -239,7 +246,7 @@ impl Operator {
 
 fn refused(fail: &Fail) -> Stop {
     let next = match fail.code {
-        Code::NotFound => "`convergia admin users` lists the accounts.",
+        Code::NotFound => "`convergia admin users` lists the accounts, `convergia admin servers` the servers.",
         Code::BadCommand => "The server that runs there is of another version.",
         _ => "",
     };

@@ -2,6 +2,7 @@
 
 mod admin;
 mod chat;
+mod key;
 mod login;
 mod map;
 mod map_view;
@@ -38,6 +39,8 @@ pub enum Command {
     Map(map::Map),
     /// Run the server of this machine.
     Admin(admin::Admin),
+    /// Show this server's public key.
+    Key(key::Key),
 }
 
 /// Runs it. The exit status: 0 done, 1 refused (standard error says why, and what to do next), 2 wrong usage.
@@ -53,6 +56,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Chat(chat) => chat.run(),
         Command::Map(map) => map.run(),
         Command::Admin(admin) => admin.run(),
+        Command::Key(key) => key.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -36,8 +36,8 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "listen",
         "Where this process listens: \"address:port\", an IPv6 address in brackets, port 0 for any free port. A port of a \
          role that does not run here is not opened. --bind ADDRESS replaces every address here, --any-port every port. \
-         In this version client_main, public_management, client_management and validation are opened; the others are \
-         used from the version that has their role.",
+         In this version client_main, main_main, public_management, client_management, main_management and validation are \
+         opened; the others are used from the version that has their role.",
     ),
     (
         "advertise",
@@ -59,7 +59,8 @@ pub const KEYS: &[Key] = &[
         "roles",
         "[]",
         Kind::Roles,
-        "The roles that this process plays. Empty: every role built so far. --role replaces it.",
+        "The roles that this process plays. Empty: every role built so far; with join, all but management. --role replaces \
+         it.",
     ),
     fixed(
         "data_dir",
@@ -68,13 +69,14 @@ pub const KEYS: &[Key] = &[
         "Where data is kept. Empty: $XDG_DATA_HOME/convergia, else $HOME/.local/share/convergia, else ./convergia-data. \
          --data-dir replaces it. Relative paths, here and below, start at the folder that the program is started in.",
     ),
-    fixed("name", "\"main\"", Kind::Name, "The name of this server in the network."),
+    fixed("name", "\"main\"", Kind::Name, "The name of this server in the network; each has its own."),
     fixed(
         "join",
         "\"\"",
         Kind::Join,
-        "The management server of the network to join. Empty: the one in this process. Used from the version that can \
-         join a network on another machine.",
+        "The management server of the network to join, as it prints it at its start. Its operator has to add this server: \
+         convergia admin add-server NAME main KEY, where KEY is what convergia key prints here. Empty: management is in \
+         this process.",
     ),
     fixed("log", "\"info\"", Kind::Log, "What is logged. The environment variable RUST_LOG comes first."),
     // listen

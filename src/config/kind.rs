@@ -189,7 +189,7 @@ fn role_names(roles: &[RoleName]) -> String {
 pub fn roles(names: &[String]) -> Result<Vec<RoleName>, String> {
     let mut roles = Vec::new();
     for name in names {
-        let Some(role) = RoleName::ALL.iter().copied().find(|role| role.name() == name) else {
+        let Some(role) = RoleName::parse(name) else {
             return Err(format!("there is no role {name:?}; the roles are {}", role_names(RoleName::ALL)));
         };
         if !RoleName::BUILT.contains(&role) {
@@ -207,7 +207,7 @@ const UNITS: &[(&str, u64)] =
     &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("PiB", 1 << 50)];
 
 /// Bytes from `4096`, `4 KiB`, `4KiB`.
-fn size(text: &str) -> Option<u64> {
+pub fn size(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end)?;
     let unit = unit.trim();

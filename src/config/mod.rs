@@ -18,6 +18,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 pub use example::example;
+pub use kind::size;
 pub use names::Policy;
 pub use names::PortKey;
 pub use names::RoleName;
@@ -242,6 +243,7 @@ fn flags(settings: &mut Settings, overrides: &Overrides, problems: &mut Vec<Stri
             Ok(roles) => {
                 if let Some(setting) = settings.0.get_mut("roles") {
                     setting.value = Value::Roles(roles);
+                    (setting.place, setting.shown) = ("--role: ".to_owned(), overrides.roles.join(", "));
                 }
             }
             Err(error) => problems.push(format!("--role: {error}")),
@@ -262,6 +264,22 @@ fn check_together(settings: &Settings, problems: &mut Vec<String>) {
             problems.push(format!("{}{name} = {}: {what}", setting.place, setting.shown));
         }
     };
+    let has = |role| settings.roles().contains(&role);
+    if has(RoleName::Management) && settings.text_if_any("join").is_some() {
+        wrong(
+            "join",
+            "roles",
+            "role management is the network's own and joins none; a second main server has roles = [\"main\"] (--role main)",
+        );
+    }
+    if !has(RoleName::Management) && settings.text_if_any("join").is_none() {
+        wrong(
+            "roles",
+            "join",
+            "without role management in this process, join must say where it is: join = \
+             \"convergia://HOST:PORT#FINGERPRINT\", as management prints it at its start",
+        );
+    }
     let (certificate, private_key) = ("management.certificate", "management.private_key");
     if settings.path(certificate).is_some() != settings.path(private_key).is_some() {
         wrong(certificate, private_key, "must be both or neither of management.certificate and management.private_key");
@@ -307,6 +325,14 @@ impl Settings {
         }
     }
 
+    fn roles(&self) -> Vec<RoleName> {
+        let joins = self.text_if_any("join").is_some();
+        match self.value("roles") {
+            Value::Roles(roles) if !roles.is_empty() => roles.clone(),
+            _ => RoleName::BUILT.iter().copied().filter(|role| !(joins && *role == RoleName::Management)).collect(),
+        }
+    }
+
     fn text_if_any(&self, name: &str) -> Option<String> {
         Some(self.text(name)).filter(|text| !text.is_empty())
     }
@@ -337,10 +363,6 @@ impl Settings {
 }
 
 fn typed(settings: &Settings) -> Config {
-    let roles = match settings.value("roles") {
-        Value::Roles(roles) if !roles.is_empty() => roles.clone(),
-        _ => RoleName::BUILT.to_vec(),
-    };
     let default_rights = match settings.value("voice.default_rights") {
         Value::Words(words) => words.clone(),
         _ => Vec::new(),
@@ -348,7 +370,7 @@ fn typed(settings: &Settings) -> Config {
     let listen = |port: &PortKey| (*port, settings.address(&format!("listen.{}", port.name())));
     let advertise = |port: &PortKey| Some((*port, settings.text_if_any(&format!("advertise.{}", port.name()))?));
     Config {
-        roles,
+        roles: settings.roles(),
         data_dir: settings.path("data_dir").unwrap_or_else(default_data_dir),
         name: settings.text("name"),
         join: settings.text_if_any("join"),

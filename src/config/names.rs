@@ -151,6 +151,11 @@ impl RoleName {
     /// The roles that this version can play.
     pub const BUILT: &'static [RoleName] = &[RoleName::Management, RoleName::Main];
 
+    /// The role of that name.
+    pub fn parse(name: &str) -> Option<RoleName> {
+        RoleName::ALL.iter().copied().find(|role| role.name() == name)
+    }
+
     /// Its name in the configuration and after `--role`.
     pub fn name(self) -> &'static str {
         match self {

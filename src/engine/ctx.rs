@@ -53,7 +53,7 @@ pub struct Info {
     pub remote: Option<IpAddr>,
     /// This side's address; None for a local link.
     pub local: Option<SocketAddr>,
-    /// The peer's certificate, where it showed one.
+    /// Of the accepting side's certificate, on links with TLS: the peer's where this side opened it, else this side's own.
     pub fingerprint: Option<Fingerprint>,
 }
 

@@ -436,7 +436,7 @@ impl Sim {
         let (here, there) = ((id, connect.link), (peer, link));
         self.wires.insert(here, Wire { to: there, last: now, stalled: false });
         self.wires.insert(there, Wire { to: here, last: now, stalled: false });
-        let opened = self.node(peer).is_some_and(|node| node.open(now, link, remote, None));
+        let opened = self.node(peer).is_some_and(|node| node.open(now, link, remote, remote.and(Some(print))));
         self.settle(peer);
         let wanted = opened && self.node(id).is_some_and(|node| node.open(now, connect.link, remote, Some(print)));
         if !wanted {

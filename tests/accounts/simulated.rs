@@ -3,6 +3,7 @@
 use convergia::accounts::captcha;
 use convergia::config::Policy;
 use convergia::config::PortKey;
+use convergia::engine::identity::ServerKey;
 use convergia::engine::limits::Limits;
 use convergia::engine::rt::channel;
 use convergia::engine::sim::NodeId;
@@ -51,6 +52,7 @@ impl Network {
         let mut sim = Sim::new(seed);
         let settings = management::Settings {
             name: "management".into(),
+            key: ServerKey::from_bytes(&[1; 32]),
             registration,
             token_days: 2,
             fingerprint: MANAGEMENT,
@@ -72,6 +74,8 @@ impl Network {
             name: "main".into(),
             address: "net:main".into(),
             fingerprint: MAIN,
+            key: ServerKey::from_bytes(&[2; 32]),
+            public: None,
             management: Target::Local(PortKey::MainManagement),
             validation: Target::Local(PortKey::Validation),
         };

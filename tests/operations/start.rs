@@ -73,7 +73,7 @@ fn a_role_that_cannot_run_is_refused_in_words() {
         (&["realm"][..], 2, "realm"),
         (&["management", "main", "data"], 2, "data"),
         (&["postman"], 2, "postman"),
-        (&["main"], 1, "management"),
+        (&["main"], 2, "join = "),
     ] {
         let mut arguments = vec!["--data-dir", data, "--any-port"];
         arguments.extend(roles.iter().flat_map(|role| ["--role", role]));

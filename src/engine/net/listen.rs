@@ -25,8 +25,10 @@ use super::link::LinkTask;
 use super::Handle;
 use crate::config::PortKey;
 use crate::engine::command::Role;
+use crate::engine::ctx::Fingerprint;
 use crate::engine::ctx::LinkId;
 use crate::engine::rt;
+use crate::engine::tls::Identity;
 
 /// Connections that the kernel holds until they are accepted: a reconnect storm shall find room.
 const BACKLOG: i32 = 4_096;
@@ -42,7 +44,7 @@ impl Drop for Listening {
     }
 }
 
-/// Listens on `address` for links of the kind `port`, with TLS. Returns the address in use, and what to hold on to.
+/// Listens on `address` for links of the kind `port`, with TLS; `identity` is what `tls` shows. Returns the address in use, and what to hold on to.
 ///
 /// # Errors
 /// When the address cannot be bound; in words, with the key to change.
@@ -51,6 +53,7 @@ pub fn listen<R: Role>(
     port: PortKey,
     address: SocketAddr,
     tls: Arc<ServerConfig>,
+    identity: &Arc<Identity>,
 ) -> Result<(SocketAddr, Listening), String> {
     let fail = |error: io::Error| format!("cannot listen on {address} ({error}); listen.{} moves it", port.name());
     let socket = std::net::TcpListener::bind(address).map_err(fail)?;
@@ -60,7 +63,8 @@ pub fn listen<R: Role>(
     let source = listener.source();
     let ended = Arc::new(AtomicBool::new(false));
     let acceptor = TlsAcceptor::from(tls);
-    let task = ListenTask { handle: handle.clone(), port, listener, acceptor, ended: Arc::clone(&ended) };
+    let (identity, ended_too) = (Arc::clone(identity), Arc::clone(&ended));
+    let task = ListenTask { handle: handle.clone(), port, listener, acceptor, identity, ended: ended_too };
     spawn(Box::new(task), Some(&source));
     Ok((bound, Listening(ended)))
 }
@@ -70,6 +74,7 @@ struct ListenTask<R: Role> {
     port: PortKey,
     listener: Listener,
     acceptor: TlsAcceptor,
+    identity: Arc<Identity>,
     ended: Arc<AtomicBool>,
 }
 
@@ -82,7 +87,8 @@ impl<R: Role> ListenTask<R> {
         };
         let source = socket.source();
         let stage = Stage::Silent(Some((socket, self.acceptor.clone())));
-        spawn(Box::new(AcceptTask { handle: self.handle.clone(), link, stage }), Some(&source));
+        let (handle, identity) = (self.handle.clone(), Arc::clone(&self.identity));
+        spawn(Box::new(AcceptTask { handle, link, stage, identity, shown: Fingerprint::default() }), Some(&source));
     }
 }
 
@@ -123,6 +129,9 @@ struct AcceptTask<R: Role> {
     handle: Handle<R>,
     link: LinkId,
     stage: Stage,
+    identity: Arc<Identity>,
+    /// Of the certificate when the handshake began.
+    shown: Fingerprint,
 }
 
 impl<R: Role> Task for AcceptTask<R> {
@@ -138,6 +147,7 @@ impl<R: Role> Task for AcceptTask<R> {
         if let Stage::Silent(waiting) = &mut self.stage {
             match waiting.take() {
                 Some((socket, acceptor)) if socket.is_readable() => {
+                    self.shown = self.identity.fingerprint();
                     self.stage = Stage::Shaking(Box::new(acceptor.accept(socket)));
                 }
                 other => {
@@ -150,10 +160,14 @@ impl<R: Role> Task for AcceptTask<R> {
         match Pin::new(shake.as_mut()).poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => self.gone(&error.to_string()),
-            Poll::Ready(Ok(stream)) => match self.handle.enter(|host, now| host.open(now, link, |_| {})) {
-                true => Poll::Ready(Some(Box::new(LinkTask::new(self.handle.clone(), link, stream)))),
-                false => self.gone("not wanted any more"),
-            },
+            Poll::Ready(Ok(stream)) => {
+                // None when it was replaced meanwhile: then which one the peer saw is not known.
+                let print = Some(self.shown).filter(|shown| *shown == self.identity.fingerprint());
+                match self.handle.enter(|host, now| host.open(now, link, |info| info.fingerprint = print)) {
+                    true => Poll::Ready(Some(Box::new(LinkTask::new(self.handle.clone(), link, stream)))),
+                    false => self.gone("not wanted any more"),
+                }
+            }
         }
     }
 }

@@ -1,10 +1,13 @@
 //! From a configuration to running roles, and back to rest. Start and stop read from top to bottom.
 
+mod join;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -19,6 +22,7 @@ use crate::config::PortKey;
 use crate::config::RoleName;
 use crate::engine::database;
 use crate::engine::files;
+use crate::engine::identity::ServerKey;
 use crate::engine::limits::Limits;
 use crate::engine::net;
 use crate::engine::net::Handle;
@@ -31,9 +35,13 @@ use crate::engine::Target;
 use crate::roles::main;
 use crate::roles::management;
 
+pub use join::Joiner;
+
 /// Where the address of the management server of this machine stands, in the data folder: clients of the same user find it.
 pub const ADDRESS_FILE: &str = "address";
-/// How long a start may wait for management.
+/// A role's database, in its folder.
+const DATABASE: &str = "database.sqlite";
+/// How long a start may wait for management in the same process, and how often it is said that it waits for another.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long a stop may take, all roles together.
 const STOP: Duration = Duration::from_secs(9);
@@ -50,6 +58,7 @@ struct Running<R: Role> {
 /// The roles of this process.
 pub struct Node {
     config: Config,
+    key: ServerKey,
     management: Option<Running<management::Management>>,
     main: Option<Running<main::Main>>,
     listen: BTreeMap<PortKey, SocketAddr>,
@@ -65,11 +74,12 @@ impl Node {
     /// # Errors
     /// In words, saying what to change.
     pub fn start(config: Config) -> Result<Node, String> {
-        check_roles(&config)?;
         let lock = lock(&config.data_dir)?;
+        let key = ServerKey::load(&config.data_dir)?;
         let registry = Arc::new(Registry::default());
         let mut node = Node {
             config,
+            key,
             management: None,
             main: None,
             listen: BTreeMap::new(),
@@ -90,18 +100,27 @@ impl Node {
                 management.start(ctx);
             });
             node.admin = Some(net::listen_admin(&management.handle, &node.config.data_dir.join(ADMIN_SOCKET))?);
-            node.write_address()?;
         }
-        if let Some(main) = &node.main {
-            let known = main.handle.with(|main, ctx| {
-                main.start(ctx);
-                main.when_known()
-            });
-            known
-                .recv_timeout(PATIENCE)
-                .map_err(|_| "management does not answer this process's main server".to_owned())?;
-        }
+        node.write_address()?;
+        node.introduce()?;
         Ok(node)
+    }
+
+    /// The main server tells management that it is there; clients are sent to it once management has answered. Management on
+    /// another machine is waited for without end.
+    fn introduce(&self) -> Result<(), String> {
+        let Some(main) = &self.main else { return Ok(()) };
+        let known = main.handle.with(|main, ctx| {
+            main.start(ctx);
+            main.when_known()
+        });
+        while let Err(RecvTimeoutError::Timeout) = known.recv_timeout(PATIENCE) {
+            if self.management.is_some() {
+                return Err("management does not answer this process's main server".to_owned());
+            }
+            log::warn!("waiting for management at {}", self.address()?);
+        }
+        Ok(())
     }
 
     /// Makes a role's handle: its folder, certificate, database, and threads.
@@ -117,7 +136,7 @@ impl Node {
         let own = given.is_none();
         let files = given.unwrap_or_else(|| (folder.join("certificate.pem"), folder.join("private-key.pem")));
         let identity = Identity::load(&files.0, &files.1, own)?;
-        let path = folder.join("database.sqlite");
+        let path = folder.join(DATABASE);
         let databases = (database::open(&path, migrations)?, database::open(&path, migrations)?);
         let role = make(&identity);
         let heavy = self.config.engine.argon2_workers;
@@ -129,7 +148,7 @@ impl Node {
         let tls = tls::server(&running.identity)?;
         for port in ports {
             let Some(address) = self.config.listen.get(port) else { continue };
-            let (bound, task) = net::listen(&running.handle, *port, *address, Arc::clone(&tls))?;
+            let (bound, task) = net::listen(&running.handle, *port, *address, Arc::clone(&tls), &running.identity)?;
             self.listen.insert(*port, bound);
             self.listeners.push(task);
         }
@@ -141,6 +160,7 @@ impl Node {
         let running = self.prepare(registry, management::MIGRATIONS, given, |identity| {
             management::Management::new(management::Settings {
                 name: self.config.name.clone(),
+                key: self.key.clone(),
                 registration: self.config.management.registration,
                 token_days: self.config.management.token_days,
                 fingerprint: identity.fingerprint(),
@@ -148,23 +168,38 @@ impl Node {
             })
         })?;
         registry.add(&[PortKey::MainManagement, PortKey::Validation], &running.handle);
-        self.listen(&running, &[PortKey::PublicManagement, PortKey::ClientManagement, PortKey::Validation])?;
+        self.listen(
+            &running,
+            &[PortKey::PublicManagement, PortKey::ClientManagement, PortKey::MainManagement, PortKey::Validation],
+        )?;
         self.management = Some(running);
         Ok(())
     }
 
     fn start_main(&mut self, registry: &Arc<Registry>) -> Result<(), String> {
+        let (mut management, mut validation) =
+            (Target::Local(PortKey::MainManagement), Target::Local(PortKey::Validation));
+        let mut public = None;
+        if let Some(address) = self.joins()? {
+            let folder = self.config.data_dir.join(main::Main::NAME);
+            files::create_folder(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+            join::unless_joined(&address, &self.config.name, &self.key, &folder.join(DATABASE))?;
+            let at = |port| Target::Net(address.at(port), address.verify());
+            (public, management, validation) = (Some(at(address.port)), at(0), at(0));
+        }
         let running = self.prepare(registry, main::MIGRATIONS, None, |identity| {
             main::Main::new(main::Settings {
                 server_id: self.config.name.clone(),
                 name: self.config.name.clone(),
                 address: String::new(),
                 fingerprint: identity.fingerprint(),
-                management: Target::Local(PortKey::MainManagement),
-                validation: Target::Local(PortKey::Validation),
+                key: self.key.clone(),
+                public,
+                management,
+                validation,
             })
         })?;
-        self.listen(&running, &[PortKey::ClientMain])?;
+        self.listen(&running, &[PortKey::ClientMain, PortKey::MainMain])?;
         let address = self.config.advertise.get(&PortKey::ClientMain).cloned().or_else(|| {
             let bound = self.listen.get(&PortKey::ClientMain)?;
             // On every address of this host: management says which, to each client.
@@ -175,10 +210,16 @@ impl Node {
         Ok(())
     }
 
-    /// `convergia://HOST:PORT#FINGERPRINT` of management in this process.
+    /// The network that this process belongs to; None: management is in this process.
+    fn joins(&self) -> Result<Option<Address>, String> {
+        let join = self.config.join.as_ref().filter(|_| self.management.is_none());
+        join.map(|address| address.parse().map_err(|error| format!("join: {error}"))).transpose()
+    }
+
+    /// `convergia://HOST:PORT#FINGERPRINT` of management.
     fn address(&self) -> Result<Address, String> {
         let Some(management) = &self.management else {
-            return Err("this process has no management role".to_owned());
+            return self.joins()?.ok_or_else(|| "this process has no management role, and joins none".to_owned());
         };
         let bound = self.listen.get(&PortKey::PublicManagement).copied();
         let bound = bound.ok_or_else(|| "management listens nowhere".to_owned())?;
@@ -281,22 +322,6 @@ impl Node {
         }
         let _ = fs::remove_file(self.config.data_dir.join(ADMIN_SOCKET));
     }
-}
-
-/// Which roles can be run together in this version.
-fn check_roles(config: &Config) -> Result<(), String> {
-    let has = |role| config.roles.contains(&role);
-    if has(RoleName::Main) && !has(RoleName::Management) {
-        return Err(
-            "role main needs role management in the same process: joining a network on another machine is not \
-                    built yet in this version. Add --role management."
-                .to_owned(),
-        );
-    }
-    if config.join.is_some() {
-        return Err("join: joining a network on another machine is not built yet in this version".to_owned());
-    }
-    Ok(())
 }
 
 fn limits(config: &Config) -> Limits {

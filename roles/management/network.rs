@@ -1,0 +1,226 @@
+//! The servers of the network: those that the operator added, the keys that they are known by, and their handshakes.
+
+use std::collections::BTreeMap;
+
+use rusqlite::params;
+use rusqlite::Connection;
+
+use super::directory;
+use super::Management;
+use crate::config::PortKey;
+use crate::config::RoleName;
+use crate::engine::handshake;
+use crate::engine::handshake::Handshakes;
+use crate::engine::handshake::Member;
+use crate::engine::identity::PublicKey;
+use crate::engine::identity::ServerKey;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::LinkId;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+/// The table of servers; times are Unix ms.
+pub const SCHEMA: &str = "
+CREATE TABLE servers (
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    key BLOB NOT NULL,                    -- X25519, 32 bytes
+    volatile INTEGER NOT NULL,
+    capacity INTEGER,                     -- bytes; none: what the server says itself
+    added INTEGER NOT NULL,
+    PRIMARY KEY (name, role)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Servers that can be added.
+const SERVERS: usize = 10_000;
+/// How soon the table is read again when that failed; milliseconds.
+const AGAIN: u64 = 1_000;
+
+/// The ports on which servers come, and as what.
+const PORTS: &[(PortKey, RoleName)] = &[(PortKey::MainManagement, RoleName::Main)];
+const KEYS: &[PortKey] = &[PortKey::MainManagement];
+
+/// A server that was added, in one of its roles.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub key: PublicKey,
+    pub volatile: bool,
+    /// Bytes.
+    pub capacity: Option<u64>,
+    /// Unix milliseconds.
+    pub added: u64,
+}
+
+/// What management knows of the servers.
+pub struct Network {
+    pub shakes: Handshakes,
+    /// By name and role; all of the database.
+    servers: BTreeMap<String, BTreeMap<RoleName, Server>>,
+    /// Since when a server is up or down, as far as this run has seen.
+    since: BTreeMap<String, u64>,
+}
+
+pub const HELLO: Command<Management> = handshake::hello(KEYS);
+pub const PROVE: Command<Management> = handshake::prove(KEYS);
+
+impl Network {
+    /// Without any server.
+    pub fn new(own_id: &str, key: ServerKey) -> Network {
+        Network { shakes: Handshakes::new(own_id, key), servers: BTreeMap::new(), since: BTreeMap::new() }
+    }
+
+    /// Every server in every role: name, role, what is known of it.
+    pub fn servers(&self) -> impl Iterator<Item = (&str, RoleName, &Server)> {
+        self.servers
+            .iter()
+            .flat_map(|(name, roles)| roles.iter().map(move |(role, server)| (name.as_str(), *role, server)))
+    }
+
+    /// A server came or went just now.
+    pub fn changed(&mut self, server: &str, now: u64) {
+        if self.servers.contains_key(server) || server == self.shakes.own_id() {
+            self.since.insert(server.to_owned(), now);
+        }
+    }
+
+    /// Since when it is up or down.
+    pub fn since(&self, server: &str) -> Option<u64> {
+        self.since.get(server).copied()
+    }
+
+    /// Whether a server may be added. EXISTS, LIMIT, or REFUSED when not.
+    pub fn check_new(&self, name: &str, role: RoleName, key: PublicKey) -> Result<(), Fail> {
+        if name == self.shakes.own_id() || key == self.shakes.key().public() {
+            return Err(Fail::new(Code::Refused, "that is the name or the key of this server itself"));
+        }
+        if self.servers().count() >= SERVERS {
+            return Err(Fail::new(Code::Limit, format!("a network has at most {SERVERS} servers")));
+        }
+        for (other, other_role, server) in self.servers() {
+            if other == name && other_role == role {
+                return Err(Fail::new(Code::Exists, "this server was added already; remove-server removes it"));
+            }
+            if (other == name) != (server.key == key) {
+                return Err(Fail::new(Code::Exists, "another server has this name, or this key"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the database holds since now.
+    pub fn added(&mut self, name: &str, role: RoleName, server: Server) {
+        self.servers.entry(name.to_owned()).or_default().insert(role, server);
+    }
+}
+
+/// Reads the table; until then, servers that connect wait.
+pub fn load(ctx: &mut Ctx<Management>) {
+    ctx.query(all, |management, ctx, loaded| match loaded {
+        Ok(servers) => {
+            for (name, role, server) in servers {
+                added(management, ctx, &name, role, server);
+            }
+            handshake::ready(management, ctx);
+        }
+        Err(_) => ctx.after(AGAIN, |_, ctx| load(ctx)),
+    });
+}
+
+/// The database has this server.
+pub fn added(management: &mut Management, ctx: &mut Ctx<Management>, name: &str, role: RoleName, server: Server) {
+    let key = server.key;
+    management.network.added(name, role, server);
+    if role == RoleName::Main {
+        directory::added(management, ctx, name, &key.to_string());
+    }
+}
+
+fn all(db: &Connection) -> Result<Vec<(String, RoleName, Server)>, Fail> {
+    let text = "SELECT name, role, key, volatile, capacity, added FROM servers";
+    let mut statement = db.prepare(text).map_err(Fail::internal)?;
+    let mut rows = statement.query([]).map_err(Fail::internal)?;
+    let mut servers = Vec::new();
+    while let Some(row) = rows.next().map_err(Fail::internal)? {
+        let role: String = row.get(1).map_err(Fail::internal)?;
+        let Some(role) = RoleName::parse(&role) else { continue };
+        let capacity: Option<i64> = row.get(4).map_err(Fail::internal)?;
+        let server = Server {
+            key: PublicKey(row.get(2).map_err(Fail::internal)?),
+            volatile: row.get(3).map_err(Fail::internal)?,
+            capacity: capacity.and_then(|bytes| u64::try_from(bytes).ok()),
+            added: row.get::<_, i64>(5).map_err(Fail::internal)?.try_into().unwrap_or(0),
+        };
+        servers.push((row.get(0).map_err(Fail::internal)?, role, server));
+    }
+    Ok(servers)
+}
+
+/// Writes a server into the database. EXISTS when it is there.
+pub fn insert(db: &Connection, name: &str, role: RoleName, server: &Server) -> Result<(), Fail> {
+    let text = "INSERT INTO servers (name, role, key, volatile, capacity, added) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                ON CONFLICT DO NOTHING";
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let (capacity, added) = (server.capacity.map(number), number(server.added));
+    let values = params![name, role.name(), server.key.0, server.volatile, capacity, added];
+    match db.execute(text, values).map_err(Fail::internal)? {
+        0 => Err(Fail::new(Code::Exists, "this server was added already; remove-server removes it")),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes a server in all its roles. NOTFOUND when there is none.
+pub fn delete(db: &Connection, name: &str) -> Result<(), Fail> {
+    match db.execute("DELETE FROM servers WHERE name = ?1", [name]).map_err(Fail::internal)? {
+        0 => Err(Fail::new(Code::NotFound, "no server of this name was added")),
+        _ => Ok(()),
+    }
+}
+
+/// The database does not have it any more: its links are closed, and the others are told.
+pub fn removed(management: &mut Management, ctx: &mut Ctx<Management>, name: &str) {
+    management.network.servers.remove(name);
+    management.network.since.remove(name);
+    let links: Vec<LinkId> = management.network.shakes.links_of(name).collect();
+    for link in links {
+        // What it still sends is not from a server of this network.
+        management.network.shakes.closed(link);
+        ctx.abort(link, "the operator removed this server");
+    }
+    log::info!("the server {name} was removed");
+    directory::removed(management, ctx, name);
+}
+
+/// Whether the server at the other end is the one that it calls itself. A role of this process may have any name.
+pub fn check_id(management: &Management, ctx: &Ctx<Management>, link: LinkId, id: &str) -> Result<(), Fail> {
+    let local = ctx.info(link).is_some_and(|info| info.remote.is_none());
+    match management.network.shakes.server(link) {
+        Some(server) if local || server == id => Ok(()),
+        _ => Err(Fail::new(Code::Denied, "this is not the name that the handshake proved")),
+    }
+}
+
+impl Member for Management {
+    fn handshakes(&mut self) -> &mut Handshakes {
+        &mut self.network.shakes
+    }
+
+    fn handshakes_ref(&self) -> &Handshakes {
+        &self.network.shakes
+    }
+
+    fn key_of(&self, server: &str, port: PortKey) -> Option<PublicKey> {
+        let role = PORTS.iter().find(|(known, _)| *known == port)?.1;
+        self.network.servers.get(server)?.get(&role).map(|server| server.key)
+    }
+
+    fn proven(&mut self, _: &mut Ctx<Management>, _: LinkId, server: &str, _: PublicKey) {
+        log::debug!("the server {server} has proven who it is");
+    }
+}
+
+/// Whether servers come on this port, and have to prove who they are.
+pub fn is_server_port(port: PortKey) -> bool {
+    KEYS.contains(&port)
+}
