@@ -273,7 +273,7 @@ impl Role for Management {
 
     fn start(&mut self, ctx: &mut Ctx<Management>) {
         self.started = ctx.now();
-        self.routes.start(ctx.now());
+        self.routes.start(ctx.now(), self.network.shakes.own_id());
         network::load(ctx);
     }
 

@@ -63,9 +63,10 @@ impl Default for Routes {
 }
 
 impl Routes {
-    /// Management starts; `now` in ms.
-    pub fn start(&mut self, now: u64) {
+    /// Management starts; `now` in ms. `own`: the id of the main server in this process, if there is one.
+    pub fn start(&mut self, now: u64, own: &str) {
         self.network = Network::new(now.saturating_mul(1_000));
+        log(self.network.add(own));
     }
 
     /// The version of the table.

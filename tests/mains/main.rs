@@ -1,0 +1,8 @@
+//! Management of many main servers (contract 5, 7, 8), with fake ones on a virtual clock.
+
+mod choice;
+mod fake;
+mod map;
+mod network;
+mod restart;
+mod table;
