@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let secret = Secret::Password(std::env::var("CONVERGIA_PASSWORD")?.into());
     rt::set_up();
     rt::block_on(async {
-        let client = Client::sign_on(Options { address, user, secret, reconnect: true }).await?;
+        let client = Client::sign_on(Options::new(address, user, secret)).await?;
         println!("ready");
         while let Some(event) = client.next().await {
             match event {

@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod engine;
 pub mod node;
+pub mod relay;
 #[path = "../roles/mod.rs"]
 pub mod roles;
 pub mod route;

@@ -100,12 +100,11 @@ impl Network {
 
     fn client(&mut self, name: &str) -> (NodeId, Log) {
         let log = Log::default();
-        let options = Options {
-            address: convergia::client::Address { host: "net".into(), port: 74, fingerprint: Some(MANAGEMENT) },
-            user: name.to_owned(),
-            secret: Secret::Token(token(name)),
-            reconnect: true,
-        };
+        let options = Options::new(
+            convergia::client::Address { host: "net".into(), port: 74, fingerprint: Some(MANAGEMENT) },
+            name.to_owned(),
+            Secret::Token(token(name)),
+        );
         assert_eq!(options.address.verify(), Verify::Pinned(MANAGEMENT));
         let events = Arc::clone(&log);
         let make = move || {

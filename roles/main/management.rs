@@ -27,11 +27,11 @@ pub struct Management {
     /// Told once, when management knows this server for the first time.
     pub(super) when_known: Option<std::sync::mpsc::Sender<()>>,
     tries: u32,
-    /// When this process started; names it.
-    boot: u64,
     /// What to connect to once management's ports are known.
     wanted: BTreeSet<PortKey>,
     asking: bool,
+    /// When this process started; names it.
+    boot: u64,
 }
 
 impl Management {

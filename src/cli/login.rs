@@ -10,6 +10,7 @@ use super::outcome::Stop;
 use super::password;
 use super::program;
 use super::session;
+use super::session::Stay;
 use super::state::State;
 use crate::engine::rt;
 
@@ -53,7 +54,7 @@ impl Login {
             None => return Err(Stop::Usage("as whom? convergia login NAME".to_owned())),
         };
         let password = password::read(self.password_file.as_deref(), &format!("Password of {user}: "), false)?;
-        let session = rt::block_on(session::with_password(&address, &user, password, false))?;
+        let session = rt::block_on(session::with_password(&address, &user, password, Stay::Once))?;
         session::remember(&session, self.server.is_some());
         rt::block_on(session.client.sign_off());
         match self.json {

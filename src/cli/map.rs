@@ -10,6 +10,7 @@ use super::outcome;
 use super::outcome::Stop;
 use super::session;
 use super::session::Session;
+use super::session::Stay;
 use super::session::Target;
 use super::text;
 use super::text::Paint;
@@ -57,7 +58,7 @@ impl Map {
         let target =
             Target { server: self.server.clone(), user: self.user.clone(), password_file: self.password_file.clone() };
         rt::block_on(async {
-            let session = session::sign_on(&target, self.watch).await?;
+            let session = session::sign_on(&target, if self.watch { Stay::Long } else { Stay::Short }).await?;
             let cannot = |fail| Stop::refused("cannot get the map", &fail, "Try again later.");
             let map = ServerMap::new(&session.client.server_map().await.map_err(cannot)?);
             self.show(&map);
@@ -97,7 +98,7 @@ impl Map {
                 Event::Failed(fail) => {
                     return Err(Stop::refused("the connection is lost", &fail, ""));
                 }
-                Event::SignedOn(_) | Event::Message { .. } | Event::Disconnected(_) => {}
+                Event::SignedOn(_) | Event::Moved(_) | Event::Message { .. } | Event::Disconnected(_) => {}
             }
         }
         Ok(())

@@ -18,6 +18,7 @@ use super::picture;
 use super::places;
 use super::program;
 use super::session;
+use super::session::Stay;
 use super::state::State;
 use super::text;
 use crate::client;
@@ -67,7 +68,7 @@ impl Register {
         let address = session::address(self.server.as_deref(), &State::load()?)?;
         let password = password::read(self.password_file.as_deref(), &format!("A password for {user}: "), true)?;
         rt::block_on(self.register(&address, &user, &password))?;
-        let session = rt::block_on(session::with_password(&address, &user, password, false)).map_err(|stop| {
+        let session = rt::block_on(session::with_password(&address, &user, password, Stay::Once)).map_err(|stop| {
             Stop::Refused(format!("the account {user} was made.\n{}\nNext: {} login {user}", stop.words(), program()))
         })?;
         session::remember(&session, self.server.is_some());

@@ -14,6 +14,7 @@ use super::outcome;
 use super::outcome::Stop;
 use super::session;
 use super::session::Session;
+use super::session::Stay;
 use super::session::Target;
 use super::text;
 use crate::client::Reply;
@@ -28,7 +29,8 @@ use crate::wire::Fail;
     name = "send",
     example = "{command_name} bob Lunch at noon?",
     example = "tail -f events | {command_name} bob --lines",
-    note = "A text that begins with - goes behind --, as in: {command_name} bob -- -1"
+    note = "A text that begins with - goes behind --, as in: {command_name} bob -- -1\nWhen no server can be reached, it is tried \
+            for 10 seconds."
 )]
 pub struct Send {
     /// to whom
@@ -77,7 +79,7 @@ impl Send {
         let target =
             Target { server: self.server.clone(), user: self.user.clone(), password_file: self.password_file.clone() };
         rt::block_on(async {
-            let session = Arc::new(session::sign_on(&target, false).await?);
+            let session = Arc::new(session::sign_on(&target, Stay::Short).await?);
             let done = match whole {
                 Some(body) => {
                     self.answered(&session.client.post("SENDMESSAGE", &[self.recipient.as_bytes(), &body])).await

@@ -12,6 +12,7 @@ use super::state::State;
 use super::text;
 use crate::client::Address;
 use crate::client::Client;
+use crate::client::Event;
 use crate::client::Options;
 use crate::client::Secret;
 use crate::config;
@@ -31,10 +32,34 @@ pub struct Target {
     pub password_file: Option<PathBuf>,
 }
 
+/// How long a subcommand wants to be signed on, and what it does for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// To see whether it works.
+    Once,
+    /// For one thing to do: while no server can be reached, it is tried for some seconds.
+    Short,
+    /// Until the user leaves: however long a server is away, with a second link to another one.
+    Long,
+}
+
+impl Stay {
+    /// How long the first sign-on is tried; milliseconds.
+    fn patience(self) -> u64 {
+        match self {
+            Stay::Once => 0,
+            Stay::Short => 10_000,
+            Stay::Long => u64::MAX,
+        }
+    }
+}
+
 /// A signed-on user.
 pub struct Session {
     /// The connection.
     pub client: Client,
+    /// The id of the main server that it was made to.
+    pub server: String,
     /// Who.
     pub user: String,
     /// Where.
@@ -131,24 +156,49 @@ pub async fn with_password(
     address: &Address,
     user: &str,
     password: Zeroizing<String>,
-    reconnect: bool,
+    stay: Stay,
 ) -> Result<Session, Stop> {
-    with(address, user, Secret::Password(password), reconnect).await.map_err(|fail| cannot(user, &fail, address))
+    with(address, user, Secret::Password(password), stay).await.map_err(|fail| cannot(user, &fail, address))
 }
 
-async fn with(address: &Address, user: &str, secret: Secret, reconnect: bool) -> Result<Session, Fail> {
-    let options = Options { address: address.clone(), user: user.to_owned(), secret, reconnect };
-    let client = Client::sign_on(options).await?;
+async fn with(address: &Address, user: &str, secret: Secret, stay: Stay) -> Result<Session, Fail> {
+    let options = Options {
+        reconnect: stay == Stay::Long,
+        redundant: stay == Stay::Long,
+        patience: stay.patience(),
+        ..Options::new(address.clone(), user.to_owned(), secret)
+    };
+    let client = Client::start(options)?;
+    let mut told = false;
+    let server = loop {
+        match client.next().await {
+            Some(Event::SignedOn(server)) => break server,
+            // Another server answers there: waiting does not help.
+            Some(Event::Lost(why, _)) if why.contains("fingerprint") => return Err(Fail::new(Code::Unavailable, why)),
+            Some(Event::Lost(why, _)) => {
+                if !std::mem::replace(&mut told, true) {
+                    let until = match stay {
+                        Stay::Long => "until it works; Ctrl-C gives up".to_owned(),
+                        Stay::Short | Stay::Once => format!("for {} seconds", stay.patience() / 1_000),
+                    };
+                    eprintln!("convergia: cannot sign on yet ({}); trying again {until}", text::clean(&why));
+                }
+            }
+            Some(Event::Failed(fail)) => return Err(fail),
+            Some(_) => {}
+            None => return Err(Fail::new(Code::Unavailable, "the client was stopped")),
+        }
+    };
     let token = client.token();
     State::note(|state| state.set_token(address, user, token));
-    Ok(Session { client, user: user.to_owned(), address: address.clone() })
+    Ok(Session { client, server, user: user.to_owned(), address: address.clone() })
 }
 
 /// Signs on: with a remembered token, and when that is not good any more, with the password.
 ///
 /// # Errors
 /// In words.
-pub async fn sign_on(target: &Target, reconnect: bool) -> Result<Session, Stop> {
+pub async fn sign_on(target: &Target, stay: Stay) -> Result<Session, Stop> {
     let state = State::load()?;
     let address = address(target.server.as_deref(), &state)?;
     let user = match &target.user {
@@ -162,14 +212,14 @@ pub async fn sign_on(target: &Target, reconnect: bool) -> Result<Session, Stop> 
         })?,
     };
     if let Some(token) = state.token(&address, &user) {
-        match with(&address, &user, Secret::Token(token), reconnect).await {
+        match with(&address, &user, Secret::Token(token), stay).await {
             Ok(session) => return Ok(session),
             Err(fail) if fail.code == Code::Wrong => State::note(|state| state.set_token(&address, &user, None)),
             Err(fail) => return Err(cannot(&user, &fail, &address)),
         }
     }
     let password = password::read(target.password_file.as_deref(), &format!("Password of {user}: "), false)?;
-    with_password(&address, &user, password, reconnect).await
+    with_password(&address, &user, password, stay).await
 }
 
 /// Remembers who signed on where; the server only when it was named, so that one of this machine is found where it is.

@@ -34,11 +34,23 @@ pub struct Client {
 }
 
 impl Client {
-    /// Signs on, with one attempt: coming back by itself begins with the first success.
+    /// Signs on, within `Options::patience`: coming back by itself begins with the first success.
     ///
     /// # Errors
     /// The server's FAIL, or UNAVAILABLE with the reason when no server can be reached.
     pub async fn sign_on(options: Options) -> Result<Client, Fail> {
+        let client = Client::start(options)?;
+        match client.handle.with(|core, _| core.when_on()).recv().await {
+            Ok(result) => result.map(|()| client),
+            Err(_) => Err(Fail::new(Code::Unavailable, "the client was stopped")),
+        }
+    }
+
+    /// Begins to sign on; its events tell how it goes.
+    ///
+    /// # Errors
+    /// INTERNAL, when this machine gives no threads.
+    pub fn start(options: Options) -> Result<Client, Fail> {
         let (send, events) = channel::unbounded();
         let paused = send.clone();
         let sink = move |event| {
@@ -50,11 +62,7 @@ impl Client {
         let handle =
             Handle::new(core, Limits::default(), 1, None, &Arc::new(Registry::default())).map_err(Fail::internal)?;
         handle.with(|core, ctx| core.begin(ctx));
-        let client = Client { handle, events };
-        match client.handle.with(|core, _| core.when_on()).recv().await {
-            Ok(result) => result.map(|()| client),
-            Err(_) => Err(Fail::new(Code::Unavailable, "the client was stopped")),
-        }
+        Ok(Client { handle, events })
     }
 
     /// What happened since, in order; waits until something does. None: the client has given up, as the event before said.

@@ -135,12 +135,6 @@ impl<R: Role> Host<R> {
         self.ctx.slot(link).is_none_or(|entry| entry.state == State::Aborting)
     }
 
-    /// The peer will send nothing more: what is queued for it is still written.
-    pub fn hang_up(&mut self, now: u64, link: LinkId) {
-        self.ctx.now = self.ctx.now.max(now);
-        self.ctx.close(link, "closed by the peer");
-    }
-
     /// Bytes came on a link. `own_task`: the caller will `exchange` on this link right after, so it needs no wake-up.
     pub fn received(&mut self, now: u64, link: LinkId, bytes: &[u8], own_task: bool) {
         self.ctx.now = self.ctx.now.max(now);
@@ -330,9 +324,7 @@ impl<R: Role> Host<R> {
     /// The link's task has written `done` (if anything) and asks what next. Its waker is kept for when there is more.
     pub fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>, waker: Option<&Waker>) -> Next {
         self.ctx.now = self.ctx.now.max(now);
-        let Ctx { slots, limits, total, .. } = &mut self.ctx;
-        let slot = slots.get_mut(link.index as usize).filter(|slot| slot.generation == link.generation);
-        let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return Next::Finish };
+        let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
         if entry.state == State::Aborting {
             // Written, but not proven read.
             done.and_then(|chunk| entry.out.wrote(chunk));
@@ -341,14 +333,10 @@ impl<R: Role> Host<R> {
         // What is queued in here needs no wake-up: this task is awake.
         entry.dirty = true;
         let spare = done.and_then(|chunk| entry.out.wrote(chunk));
-        let resume = entry.blocked && entry.state == State::Open && !entry.must_wait(limits, *total);
         if let Some(spare) = spare {
             self.ctx.recycle(spare);
         }
-        if resume {
-            self.process(link, &[]);
-            self.settle();
-        }
+        self.resume(link);
         self.want_proof(link, true);
         let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
         if entry.out.is_drained() {
@@ -498,7 +486,7 @@ impl<R: Role> Host<R> {
                     self.ctx.abort(id, "the reader does not read");
                 }
                 // Silence is no fault of a link whose requests we do not read.
-                State::Open if silent >= limits::SILENCE_GONE && !entry.blocked => {
+                State::Open if silent >= limits::SILENCE_GONE && !entry.blocked && !entry.paused => {
                     self.ctx.abort(id, "silent for too long")
                 }
                 State::Open
@@ -594,5 +582,6 @@ impl<R: Role> super::ctx::Link<R> {
     }
 }
 
+mod resume;
 #[cfg(test)]
 mod tests;

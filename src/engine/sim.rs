@@ -64,6 +64,7 @@ trait Node {
     fn open(&mut self, now: u64, link: LinkId, remote: Option<IpAddr>, print: Option<Fingerprint>) -> bool;
     fn received(&mut self, now: u64, link: LinkId, bytes: &[u8]);
     fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>) -> Next;
+    fn resume(&mut self, link: LinkId);
     fn is_blocked(&self, link: LinkId) -> bool;
     fn is_aborted(&self, link: LinkId) -> bool;
     fn gone(&mut self, now: u64, link: LinkId, why: &str);
@@ -92,6 +93,10 @@ impl<R: Role> Node for Host<R> {
 
     fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>) -> Next {
         Host::exchange(self, now, link, done, None)
+    }
+
+    fn resume(&mut self, link: LinkId) {
+        Host::resume(self, link);
     }
 
     fn is_blocked(&self, link: LinkId) -> bool {
@@ -175,6 +180,8 @@ pub struct Sim {
 
 /// How soon a writer tries again whose reader takes nothing at the moment; milliseconds.
 const RETRY: u64 = 10;
+/// Why a link is gone whose other end was closed after all was written.
+const ENDED: &str = "closed by the peer";
 /// When simulated time begins: some day in 2026.
 const EPOCH: u64 = 1_790_000_000_000;
 
@@ -377,6 +384,10 @@ impl Sim {
                 }
                 self.settle(id);
             }
+            // As with a socket: the end is read when all before it was.
+            Event::Broken(end, why) if why == ENDED && self.node(end.0).is_some_and(|node| node.is_blocked(end.1)) => {
+                self.at(now + RETRY, Event::Broken(end, why));
+            }
             Event::Broken(end, why) => {
                 self.note(3);
                 if let Some(node) = self.node(end.0) {
@@ -483,6 +494,9 @@ impl Sim {
                 if let Some(chunk) = done {
                     self.transmitted(end, chunk);
                 }
+                if let Some(node) = self.node(end.0) {
+                    node.resume(end.1);
+                }
                 if !stalled {
                     self.at(now + RETRY, Event::Pump(end));
                 }
@@ -500,7 +514,7 @@ impl Sim {
                     // What was written before still arrives; the end of the stream comes after it.
                     if let Some(wire) = self.wires.get(&end) {
                         let (to, last) = (wire.to, wire.last);
-                        self.at(last.max(now), Event::Broken(to, "closed by the peer".to_owned()));
+                        self.at(last.max(now), Event::Broken(to, ENDED.to_owned()));
                     }
                     return self.settle(end.0);
                 }

@@ -140,12 +140,7 @@ fn keys_are_added_listed_and_removed() {
 #[test]
 fn the_client_library_signs_on_with_a_key() {
     let (server, seed) = with_key();
-    let options = || Options {
-        address: server.url().parse().expect("an address"),
-        user: "alice".into(),
-        secret: Secret::Key(seed.into()),
-        reconnect: true,
-    };
+    let options = || Options::new(server.url().parse().expect("an address"), "alice".into(), Secret::Key(seed.into()));
     let client = rt::block_on(Client::sign_on(options())).expect("signed on");
     let map = rt::block_on(client.server_map()).expect("the map");
     assert!(map.iter().any(|line| line.contains("|alice|client|online|")), "{map:?}");

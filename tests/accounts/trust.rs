@@ -41,10 +41,12 @@ fn a_client_with_a_wrong_pin_says_nothing() {
     support::register_open(&server, "alice", PASSWORD);
     let right: Address = server.url().parse().expect("an address");
     let options = |fingerprint| Options {
-        address: Address { fingerprint, ..right.clone() },
-        user: "alice".into(),
-        secret: Secret::Password(PASSWORD.to_owned().into()),
         reconnect: false,
+        ..Options::new(
+            Address { fingerprint, ..right.clone() },
+            "alice".into(),
+            Secret::Password(PASSWORD.to_owned().into()),
+        )
     };
     let refused = |fingerprint| rt::block_on(Client::sign_on(options(fingerprint))).err().expect("refused");
     assert_eq!(refused(Some([7; 32])).code, Code::Unavailable);

@@ -42,12 +42,11 @@ fn a_kicked_user_is_told_why_and_may_come_back() {
 fn a_client_that_was_kicked_stays_away() {
     let server = Server::open();
     support::register_open(&server, "bob", PASSWORD);
-    let options = Options {
-        address: server.url().parse().expect("an address"),
-        user: "bob".into(),
-        secret: Secret::Password(PASSWORD.to_owned().into()),
-        reconnect: true,
-    };
+    let options = Options::new(
+        server.url().parse().expect("an address"),
+        "bob".into(),
+        Secret::Password(PASSWORD.to_owned().into()),
+    );
     let client = rt::block_on(Client::sign_on(options)).expect("signed on");
     support::admin(&server, &["kick", "bob", "--reason", "out"]);
     let next = || rt::block_on(rt::timeout(Duration::from_secs(20), client.next())).expect("an event");

@@ -17,7 +17,7 @@ use crate::PATIENCE;
 
 fn client(server: &Server, user: &str, secret: Secret) -> Client {
     let address = server.url().parse().expect("an address");
-    let options = Options { address, user: user.into(), secret, reconnect: true };
+    let options = Options::new(address, user.into(), secret);
     rt::block_on(Client::sign_on(options)).expect("signed on")
 }
 

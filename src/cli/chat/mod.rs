@@ -24,6 +24,7 @@ use super::map_view::ServerMap;
 use super::outcome::Stop;
 use super::session;
 use super::session::Session;
+use super::session::Stay;
 use super::session::Target;
 use super::text;
 use crate::client::Event;
@@ -114,7 +115,7 @@ impl Chat {
         let at_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let interactive = at_terminal && !self.json && !text::dumb();
         rt::block_on(async {
-            let session = Arc::new(session::sign_on(&target, true).await?);
+            let session = Arc::new(session::sign_on(&target, Stay::Long).await?);
             let shared = SharedState::default();
             lock(&shared).to = to;
             let (send, inputs) = channel::bounded(16);
@@ -187,6 +188,7 @@ impl Talk {
     /// Shows what comes, until the client gives up.
     async fn listen(self, inputs: channel::Sender<Input>) {
         let mut lost = false;
+        self.screen.show(Note::SignedOn { server: self.session.server.clone(), again: false });
         while let Some(event) = self.session.client.next().await {
             match event {
                 Event::Message { sender, sent_at, body } => self.screen.show(Note::Message { sender, sent_at, body }),
@@ -201,6 +203,7 @@ impl Talk {
                 Event::SignedOn(server) => {
                     self.screen.show(Note::SignedOn { server, again: std::mem::take(&mut lost) })
                 }
+                Event::Moved(server) => self.screen.show(Note::Moved(server)),
                 Event::Failed(fail) => {
                     self.screen.show(Note::Failed(fail.clone()));
                     let _ = inputs.send(Input::Failed(fail)).await;

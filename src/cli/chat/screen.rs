@@ -58,6 +58,8 @@ pub enum Note<'a> {
         /// Whether the connection was lost before.
         again: bool,
     },
+    /// The session goes on at another server: nothing for a person to know.
+    Moved(String),
     /// The server says why it closes.
     Disconnected(String),
     /// The connection is lost; the next attempt follows after `wait` milliseconds.
@@ -160,7 +162,9 @@ fn for_person(note: &Note<'_>, paint: Paint, clock: Clock) -> Option<String> {
             format!("{} {}", paint.dim("— Signed on:"), who.collect::<Vec<_>>().join(", "))
         }
         Note::Tree(map) => map.tree(paint).trim_end_matches('\n').to_owned(),
-        Note::SignedOn { again: false, .. } | Note::Map(_) | Note::Lost { again: true, .. } => return None,
+        Note::SignedOn { again: false, .. } | Note::Moved(_) | Note::Map(_) | Note::Lost { again: true, .. } => {
+            return None
+        }
         Note::SignedOn { again: true, .. } => paint.good("— The connection is back.").into_owned(),
         Note::Disconnected(reason) => {
             paint.bad(&format!("— The server ends this connection: {}", text::clean(reason))).into_owned()
@@ -201,6 +205,7 @@ fn plain(note: &Note<'_>) {
         | Note::Waiting { .. }
         | Note::Map(_)
         | Note::SignedOn { .. }
+        | Note::Moved(_)
         | Note::Lost { .. }
         | Note::Failed(_) => {}
     }
@@ -229,6 +234,7 @@ fn for_program(note: &Note<'_>) -> Option<Value> {
         Note::Who(users) => json!({ "event": "who", "users": nodes(users) }),
         Note::Tree(map) => json!({ "event": "map", "changed": map.nodes().map(Node::json).collect::<Vec<_>>() }),
         Note::SignedOn { server, .. } => json!({ "event": "signed_on", "server": server }),
+        Note::Moved(server) => json!({ "event": "moved", "server": server }),
         Note::Disconnected(reason) => json!({ "event": "disconnected", "reason": reason }),
         Note::Lost { why, wait, .. } => json!({ "event": "lost", "reason": why, "retry_ms": wait }),
         Note::Failed(fail) => outcome::json_fail(json!({ "event": "failed" }), fail),

@@ -101,6 +101,7 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
                 if host.is_aborted(link) {
                     return Next::Finish;
                 }
+                host.resume(link);
                 Next::Idle { read: !host.is_blocked(link) }
             });
             self.apply(next);
@@ -191,6 +192,8 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
             };
             match this.write(cx) {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
+                // What the peer sent before it went is still read.
+                Poll::Ready(Err(_)) if more => {}
                 Poll::Ready(Err(error)) => return this.gone(&error.to_string()),
             }
             if !matches!(this.stage, Stage::Running) {
