@@ -308,9 +308,9 @@ impl<R: Role> Host<R> {
                     self.ctx.dirty.push(id);
                 }
             }
-            return;
         }
-        let Some(then) = entry.requests.remove(&number) else { return };
+        // A PING is the role's own as well, if it sent it as a request.
+        let Some(then) = self.ctx.slot_mut(id).and_then(|entry| entry.requests.remove(&number)) else { return };
         let result = match Reply::parse(packet.data) {
             Ok(Reply::Ok(data)) => Ok(data),
             Ok(Reply::Fail(code, text)) => {

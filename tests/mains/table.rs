@@ -143,6 +143,22 @@ fn a_standby_takes_over_what_was_given_up() {
 }
 
 #[test]
+fn a_standby_needs_not_wait_until_a_dead_server_is_missed() {
+    let mut net = Network::new(8);
+    let a = net.main("a", &[]);
+    let b = net.main("b", &[]);
+    net.account("alice");
+    net.sign_on(a, "alice");
+    // Its link stands, and nothing comes of it any more.
+    let management = net.management;
+    net.sim.stall(a, management, true);
+    let start = net.sim.now();
+    net.say(b, "MOVE", &["alice", "a", "17", "taken"]).expect("moved");
+    assert!(net.sim.now() < start + 10_000);
+    net.until(b, |fake| fake.places("alice") == ["b"] && fake.server("a")[1] == "down");
+}
+
+#[test]
 fn links_that_cannot_be_are_refused() {
     let mut net = Network::new(6);
     let a = net.main("a", &[]);
@@ -171,5 +187,12 @@ fn a_server_that_the_operator_added_proves_itself_and_one_that_was_removed_is_go
     assert_fails(net.ask("net:main_management", "MAINSERVER", &["far", "far", "", "", "", "", "1"]), Code::SignIn);
     net.ask("net:admin", "REMOVESERVER", &["far"]).expect("removed");
     net.until(a, |fake| fake.server("far")[1] == "removed");
+    let columns = |state: &str, told: Vec<&str>| {
+        told.iter()
+            .flat_map(|told| told.lines())
+            .filter(|line| line.contains(state))
+            .all(|line| line.split('|').count() == 9)
+    };
+    assert!(net.at(a, |fake| ["down", "up", "removed"].iter().all(|state| columns(state, fake.told("SERVERS")))));
     assert_fails(net.say(a, "LINKS", &["far|5"]), Code::Denied);
 }
