@@ -194,19 +194,20 @@ fn bad_settings_of_the_command_line() {
 
 #[test]
 fn flags_come_before_the_file() {
-    let text = "roles = [\"main\"]\ndata_dir = \"/a\"\n[listen]\nclient_main = \"10.0.0.1:5\"\n";
+    let text = "roles = [\"management\"]\ndata_dir = \"/a\"\n[listen]\nclient_main = \"10.0.0.1:5\"\n";
     let mut overrides = Overrides { bind: Some("[::1]".to_owned()), ..Overrides::default() };
     let parse = |overrides: &Overrides| config::parse("x", text, overrides).map_err(|error| error.to_string());
     let config = parse(&overrides).expect("good");
     assert_eq!(config.listen[&PortKey::ClientMain].to_string(), "[::1]:5");
     assert_eq!(config.listen[&PortKey::Web].to_string(), "[::1]:64580");
-    assert_eq!((config.roles, config.data_dir), (vec![RoleName::Main], PathBuf::from("/a")));
+    assert_eq!((config.roles, config.data_dir), (vec![RoleName::Management], PathBuf::from("/a")));
     overrides.any_port = true;
-    overrides.roles = vec!["management".to_owned()];
+    overrides.roles = vec!["main".to_owned(), "management".to_owned()];
     overrides.data_dir = Some(PathBuf::from("/b"));
     let config = parse(&overrides).expect("good");
     assert!(config.listen.values().all(|address| address.to_string() == "[::1]:0"));
-    assert_eq!((config.roles, config.data_dir), (vec![RoleName::Management], PathBuf::from("/b")));
+    assert_eq!(config.roles, [RoleName::Main, RoleName::Management]);
+    assert_eq!(config.data_dir, PathBuf::from("/b"));
     overrides.bind = Some("localhost".to_owned());
     overrides.roles = vec!["realm".to_owned()];
     let said = "--bind \"localhost\": must be an address, for example 127.0.0.1, 0.0.0.0 or ::\n\
@@ -215,6 +216,22 @@ fn flags_come_before_the_file() {
     overrides = Overrides { roles: vec!["mane".to_owned()], ..Overrides::default() };
     let said = "--role: there is no role \"mane\"; the roles are management, main, data-management, data, realm";
     assert_eq!(parse(&overrides).map(|_| ()), Err(said.to_owned()));
+}
+
+#[test]
+fn who_joins_has_no_management_of_its_own() {
+    let join = format!("join=convergia://hub.example#{}", "0".repeat(64));
+    assert_eq!(set(&[&join]).map(|config| config.roles), Ok(vec![RoleName::Main]), "all but management");
+    assert_eq!(set(&[&join, "roles=main"]).map(|config| config.roles), Ok(vec![RoleName::Main]));
+    let both = set(&[&join, "roles=management, main"]).map(|_| ()).expect_err("joins itself");
+    assert!(both.starts_with("--set join = ") && both.contains("role management"), "{both}");
+    let neither = set(&["roles=main"]).map(|_| ()).expect_err("no management");
+    let said = "--set roles = main: without role management in this process, join must say where it is: join = \
+                \"convergia://HOST:PORT#FINGERPRINT\", as management prints it at its start";
+    assert_eq!(neither, said);
+    let overrides = Overrides { roles: vec!["main".to_owned()], ..Overrides::default() };
+    let neither = config::parse("x", "", &overrides).map(|_| ()).expect_err("no management").to_string();
+    assert!(neither.starts_with("--role: roles = main: without role management"), "{neither}");
 }
 
 #[test]

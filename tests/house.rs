@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use convergia::client::core::Core;
 use convergia::config::PortKey;
 use convergia::engine::Role;
+use convergia::node::Joiner;
 use convergia::roles::main::Main;
 use convergia::roles::management::Management;
 use convergia::wire::Code;
@@ -228,7 +229,8 @@ fn commands() -> BTreeSet<String> {
     let management = Management::commands().iter().map(|row| row.name);
     let main = Main::commands().iter().map(|row| row.name);
     let client = Core::commands().iter().map(|row| row.name);
-    management.chain(main).chain(client).map(str::to_owned).collect()
+    let joiner = Joiner::commands().iter().map(|row| row.name);
+    management.chain(main).chain(client).chain(joiner).map(str::to_owned).collect()
 }
 
 #[test]
@@ -262,7 +264,8 @@ fn the_description_has_the_fields_of_the_table() {
     let management = Management::commands().iter().map(|row| (row.name, row.args));
     let main = Main::commands().iter().map(|row| (row.name, row.args));
     let client = Core::commands().iter().map(|row| (row.name, row.args));
-    for (name, args) in management.chain(main).chain(client) {
+    let joiner = Joiner::commands().iter().map(|row| (row.name, row.args));
+    for (name, args) in management.chain(main).chain(client).chain(joiner) {
         let part = part(&page, name).replace('\n', " ");
         for field in args
             .trim_start_matches("changed ")

@@ -7,7 +7,6 @@ use super::Main;
 use super::Peer;
 use crate::config::PortKey;
 use crate::engine::handshake;
-use crate::engine::identity::PublicKey;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Target;
@@ -113,7 +112,10 @@ pub fn ports_closed(main: &mut Main, ctx: &mut Ctx<Main>, why: &str) {
 pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
     match ctx.peer_ref(link) {
         Some(Peer::Public) => ask_ports(ctx, link),
-        Some(Peer::Validation) => main.management.validation = Some(link),
+        Some(Peer::Validation) => {
+            main.management.validation = Some(link);
+            come_forward(main, ctx);
+        }
         _ => {
             let expected = main.members.management_key;
             handshake::open(main, ctx, link, "management", expected);
@@ -124,19 +126,29 @@ pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
 /// The server handshake on 64478 is done.
 pub fn proven(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
     main.management.introducing = Some(link);
-    introduce(main, ctx);
+    come_forward(main, ctx);
+}
+
+/// Clients are sent here once management knows this server, so it is told when their tickets can be checked.
+fn come_forward(main: &mut Main, ctx: &mut Ctx<Main>) {
+    if main.management.introducing.is_some() && main.management.validation.is_some() {
+        introduce(main, ctx);
+    }
 }
 
 /// The server handshake on 64478 has failed.
 pub fn refused(main: &Main, why: &Fail) {
-    if why.code == Code::Denied {
-        log::error!("{}", denied(&main.settings.server_id, &main.settings.key.public()));
+    let (name, key) = (&main.settings.server_id, main.settings.key.public());
+    match why.code {
+        Code::Denied => log::error!(
+            "management does not know this server. On management: convergia admin add-server {name} main {key}"
+        ),
+        Code::Refused => log::error!(
+            "what answers as management is not the management that this server joined. If that is meant, stop this \
+             server, remove the folder main in its data folder, and start it: it joins anew"
+        ),
+        _ => {}
     }
-}
-
-/// What to do when management does not know this server.
-fn denied(name: &str, key: &PublicKey) -> String {
-    format!("management does not know this server. On management: convergia admin add-server {name} main {key}")
 }
 
 /// Tells management who this server is, and all that it should know of it.

@@ -93,7 +93,10 @@ impl Network {
     /// Whether a server may be added. EXISTS, LIMIT, or REFUSED when not.
     pub fn check_new(&self, name: &str, role: RoleName, key: PublicKey) -> Result<(), Fail> {
         if name == self.shakes.own_id() || key == self.shakes.key().public() {
-            return Err(Fail::new(Code::Refused, "that is the name or the key of this server itself"));
+            return Err(Fail::new(
+                Code::Refused,
+                "that is the name or the key of this server; each has its own: the key `name` of its configuration",
+            ));
         }
         if self.servers().count() >= SERVERS {
             return Err(Fail::new(Code::Limit, format!("a network has at most {SERVERS} servers")));

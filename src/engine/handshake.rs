@@ -224,9 +224,13 @@ fn sweep_later<R: Member>(role: &mut R, ctx: &mut Ctx<R>) {
         let (now, mut open) = (ctx.now(), false);
         for (link, shake) in role.handshakes().links.iter().filter(|(_, shake)| shake.until != u64::MAX) {
             open = true;
-            if shake.until <= now {
-                ctx.abort(*link, "the server handshake was not done in time");
+            if shake.until > now {
+                continue;
             }
+            if let Stage::Offered { server, .. } = &shake.stage {
+                log_denied(ctx, *link, server, "no proof in time");
+            }
+            ctx.abort(*link, "the server handshake was not done in time");
         }
         if open {
             sweep_later(role, ctx);
@@ -296,11 +300,15 @@ fn on_prove<R: Member>(role: &mut R, ctx: &mut Ctx<R>, request: &Request<'_>) ->
 /// The same words for every cause; the log has it.
 fn deny<R: Member>(role: &mut R, ctx: &mut Ctx<R>, link: LinkId, server: &str, why: &str) -> Fail {
     role.handshakes().links.remove(&link);
+    log_denied(ctx, link, server, why);
+    ctx.close(link, "refused in the server handshake");
+    Fail::new(Code::Denied, "not a server of this network")
+}
+
+fn log_denied<R: Member>(ctx: &Ctx<R>, link: LinkId, server: &str, why: &str) {
     let remote = ctx.info(link).and_then(|info| info.remote).map_or("this process".to_owned(), |ip| ip.to_string());
     let port = ctx.info(link).map_or("", |info| info.port.name());
     log::warn!("{port}: DENIED to {remote}, which calls itself \"{server}\": {why}");
-    ctx.close(link, "refused in the server handshake");
-    Fail::new(Code::Denied, "not a server of this network")
 }
 
 /// What a stranger says, for the log: in one line, and not all of it.

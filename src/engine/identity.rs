@@ -28,7 +28,7 @@ pub struct PublicKey(pub [u8; 32]);
 impl PublicKey {
     /// From 32 bytes in Base64. None for anything else, and for the few points with which every secret is the same.
     pub fn parse(text: &str) -> Option<PublicKey> {
-        PublicKey::new(Zeroizing::new(STANDARD.decode(text).ok()?).as_slice().try_into().ok()?)
+        PublicKey::new(STANDARD.decode(text).ok()?.try_into().ok()?)
     }
 
     /// From 32 bytes, as `parse`.
@@ -56,18 +56,25 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// A server's own key. Wiped from memory with its last clone.
+/// A server's own key. Clones share it; the last one wipes it from memory.
 #[derive(Clone)]
 pub struct ServerKey {
-    secret: Arc<Zeroizing<[u8; 32]>>,
+    secret: Arc<Secret>,
     public: PublicKey,
+}
+
+struct Secret {
+    bytes: Zeroizing<[u8; 32]>,
+    /// Made once, as every drop of one would leave a copy on the stack: it wipes its scalar, not its bytes.
+    boxes: crypto_box::SecretKey,
 }
 
 impl ServerKey {
     /// The key of these bytes.
     pub fn from_bytes(bytes: &[u8; 32]) -> ServerKey {
-        let public = crypto_box::SecretKey::from_bytes(*bytes).public_key();
-        ServerKey { secret: Arc::new(Zeroizing::new(*bytes)), public: PublicKey(*public.as_bytes()) }
+        let boxes = crypto_box::SecretKey::from_bytes(*bytes);
+        let public = PublicKey(*boxes.public_key().as_bytes());
+        ServerKey { secret: Arc::new(Secret { bytes: Zeroizing::new(*bytes), boxes }), public }
     }
 
     /// The key in `data_dir`, made at the first call (0600). Two processes that make it at once get the same.
@@ -101,12 +108,12 @@ impl ServerKey {
 
     /// Opens a sealed box.
     pub fn open(&self, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        crypto_box::SecretKey::from_bytes(**self.secret).unseal(sealed).map(Zeroizing::new).ok()
+        self.secret.boxes.unseal(sealed).map(Zeroizing::new).ok()
     }
 
     /// The secret that this server and the owner of `peer` share, and nobody else.
     fn agree(&self, peer: &PublicKey) -> Option<Zeroizing<[u8; 32]>> {
-        let own = agreement::PrivateKey::from_private_key(&agreement::X25519, self.secret.as_slice()).ok()?;
+        let own = agreement::PrivateKey::from_private_key(&agreement::X25519, self.secret.bytes.as_slice()).ok()?;
         let peer = agreement::UnparsedPublicKey::new(&agreement::X25519, &peer.0);
         agreement::agree(&own, peer, (), |shared| <[u8; 32]>::try_from(shared).map(Zeroizing::new).map_err(|_| ())).ok()
     }

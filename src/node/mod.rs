@@ -35,6 +35,7 @@ use crate::engine::Target;
 use crate::roles::main;
 use crate::roles::management;
 
+pub use join::unless_joined as join;
 pub use join::Joiner;
 
 /// Where the address of the management server of this machine stands, in the data folder: clients of the same user find it.

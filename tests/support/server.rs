@@ -45,11 +45,7 @@ impl Server {
     /// Starts the executable with embedded defaults, every listener on a free port, and `arguments`. Panics with the
     /// server's log if it does not come up.
     pub fn start(arguments: &[&str]) -> Server {
-        let directory = TempDir::new();
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let places = vec!["--any-port".to_owned()];
-        let (child, log) = spawn(&directory, &places, &arguments, 0);
-        let mut server = Server { child, directory, arguments, places, ready: Value::Null, log, starts: 0 };
+        let mut server = Server::begin(TempDir::new(), arguments);
         server.wait_until_ready();
         server
     }
@@ -59,13 +55,45 @@ impl Server {
         Server::start(&["--set", "management.registration=open"])
     }
 
+    /// Starts it with a directory that may hold something, and does not wait: `wait_until_ready` does.
+    pub fn begin(directory: TempDir, arguments: &[&str]) -> Server {
+        Server::begin_at(directory, vec!["--any-port".to_owned()], arguments)
+    }
+
+    /// The same, with arguments that say where it listens.
+    pub fn begin_at(directory: TempDir, places: Vec<String>, arguments: &[&str]) -> Server {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let (child, log) = spawn(&directory, &places, &arguments, 0);
+        Server { child, directory, arguments, places, ready: Value::Null, log, starts: 0 }
+    }
+
+    /// A main server that joins the network of `management` under this name, and is ready.
+    pub fn join(management: &Server, name: &str) -> Server {
+        let directory = TempDir::new();
+        let key = public_key(&directory);
+        super::admin(management, &["add-server", name, "main", &key]);
+        let (join, name) = (format!("join={}", management.url()), format!("name={name}"));
+        let mut server = Server::begin(directory, &["--set", &join, "--set", &name]);
+        server.wait_until_ready();
+        server
+    }
+
+    /// Waits until the log has `text`.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        let state = self.log.state.lock().expect("the log");
+        let waits = |state: &mut (String, bool)| !state.1 && !state.0.contains(text);
+        let (state, _) = self.log.changed.wait_timeout_while(state, PATIENCE, waits).expect("the log");
+        assert!(state.0.contains(text), "no {text:?} in the log:\n{}", state.0);
+    }
+
     fn ready_file(&self) -> std::path::PathBuf {
         self.directory.path().join(format!("ready-{}.json", self.starts))
     }
 
     /// The ready file appears whole, by a rename; std has no way to wait for a file, so this one wait looks again and
     /// again. It ends at once when the child dies.
-    fn wait_until_ready(&mut self) {
+    pub fn wait_until_ready(&mut self) {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Ok(text) = std::fs::read_to_string(self.ready_file()) {
@@ -144,11 +172,24 @@ impl Server {
 
     /// Starts it again on the same data, with the same arguments; the ports are new. It must have ended, or is killed.
     pub fn restart(&mut self) {
+        self.restart_waiting();
+        self.wait_until_ready();
+    }
+
+    /// The same, without waiting until it is ready.
+    pub fn restart_waiting(&mut self) {
         self.kill();
         self.starts += 1;
         let (child, log) = spawn(&self.directory, &self.places, &self.arguments, self.starts);
         (self.child, self.log) = (child, log);
-        self.wait_until_ready();
+    }
+
+    /// The same on free ports, but for `stays`, which is where it was.
+    pub fn restart_elsewhere(&mut self, stays: &str) {
+        let place = |key: &String| if key == stays { self.addr(key) } else { "127.0.0.1:0".to_owned() };
+        let set = |key: String| ["--set".to_owned(), format!("listen.{key}={}", place(&key))];
+        self.places = self.listeners().into_iter().flat_map(set).collect();
+        self.restart();
     }
 
     /// The same, on the ports that it had: its clients find it again.
@@ -204,6 +245,13 @@ impl Drop for Server {
             eprintln!("--- the server's log ---\n{}", self.log());
         }
     }
+}
+
+/// What `convergia key` prints for that data folder.
+pub fn public_key(directory: &TempDir) -> String {
+    let done = super::run(&["key", "--data-dir", directory.path().to_str().expect("UTF-8")]);
+    assert_eq!((done.status, done.err.as_str()), (0, ""), "{done:?}");
+    done.out.trim_end().to_owned()
 }
 
 fn spawn(directory: &TempDir, places: &[String], arguments: &[String], starts: u32) -> (Child, Arc<Log>) {
