@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::main_server;
+use super::introduced;
 use super::map;
 use super::refused;
 use super::routes;
@@ -57,7 +57,7 @@ impl Links {
 }
 
 pub const LINKS: Command<Management> =
-    Command { name: "LINKS", ports: &[PortKey::MainManagement], args: "lines", gate: main_server, run: links };
+    Command { name: "LINKS", ports: &[PortKey::MainManagement], args: "lines", gate: introduced, run: links };
 
 fn links(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let server = server_of(ctx, request.link)?;

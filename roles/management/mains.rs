@@ -100,7 +100,7 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
         management.network.changed(&id, ctx.now());
     }
     management.trust.server_back(&id, boot);
-    presence::introduced(management, ctx, &id, boot);
+    presence::server_came(management, ctx, &id, boot);
     directory::server_changed(management, ctx, &id);
     map::server_changed(management, ctx, &id);
     if came {

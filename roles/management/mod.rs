@@ -197,6 +197,12 @@ fn main_server(management: &Management, ctx: &Ctx<Management>, link: LinkId) -> 
     handshake::proven_server(management, ctx, link)
 }
 
+/// The gate of what main servers send after MAINSERVER.
+fn introduced(management: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), Fail> {
+    main_server(management, ctx, link)?;
+    server_of(ctx, link).map(drop)
+}
+
 /// The main server at the other end of a link that passed `main_server`. FAIL BADCOMMAND before its MAINSERVER.
 fn server_of(ctx: &Ctx<Management>, link: LinkId) -> Result<String, Fail> {
     let server = ctx.peer_ref(link).and_then(|peer| peer.server.clone());

@@ -1,6 +1,6 @@
 //! MOVE (64478): a session goes on at another main server.
 
-use super::main_server;
+use super::introduced;
 use super::mains;
 use super::map;
 use super::online::Who;
@@ -47,7 +47,7 @@ pub const MOVE: Command<Management> = Command {
     name: "MOVE",
     ports: &[PortKey::MainManagement],
     args: "username LF to LF request-id, or username LF from LF request-id LF taken",
-    gate: main_server,
+    gate: introduced,
     run: moved,
 };
 

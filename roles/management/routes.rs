@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::main_server;
+use super::introduced;
 use super::refused;
 use super::resync;
 use super::server_of;
@@ -76,7 +76,7 @@ impl Routes {
 }
 
 pub const PORTION: Command<Management> =
-    Command { name: "PORTION", ports: &[PortKey::MainManagement], args: "cursor", gate: main_server, run: portion };
+    Command { name: "PORTION", ports: &[PortKey::MainManagement], args: "cursor", gate: introduced, run: portion };
 
 /// A server of this network, up or not.
 pub fn server_known(management: &mut Management, id: &str) {
