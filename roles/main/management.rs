@@ -157,9 +157,9 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
     let settings = &main.settings;
     let print = settings.fingerprint_hex();
     let boot = main.management.boot.to_string();
-    let key = settings.key.public().to_string();
-    // No mesh yet: no address for other main servers.
-    let fields = [&settings.server_id, &settings.name, &settings.address, &print, "", &key, &boot].map(str::as_bytes);
+    let (mesh, key) = (&main.members.address, settings.key.public().to_string());
+    let fields = [&settings.server_id, &settings.name, &settings.address, &print, mesh, &key, &boot];
+    let fields = fields.map(|field: &String| field.as_bytes());
     ctx.request(link, "MAINSERVER", &fields, move |main, ctx, answer| match answer {
         Ok(_) => {
             main.management.link = Some(link);

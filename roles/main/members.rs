@@ -52,12 +52,19 @@ pub struct Members {
     pub keys: HashMap<String, PublicKey>,
     /// None: management is in this process, or was never joined.
     pub management_key: Option<PublicKey>,
+    /// Where other main servers find this one: `host:port`; an empty host stands for the one that its links come from.
+    pub address: String,
 }
 
 impl Members {
     /// Before the database was read.
     pub fn new(own_id: &str, key: ServerKey) -> Members {
-        Members { shakes: Handshakes::new(own_id, key), keys: HashMap::new(), management_key: None }
+        Members {
+            shakes: Handshakes::new(own_id, key),
+            keys: HashMap::new(),
+            management_key: None,
+            address: String::new(),
+        }
     }
 }
 

@@ -157,9 +157,10 @@ impl Main {
         }
     }
 
-    /// Where clients find this server: known once its port is bound.
-    pub fn set_address(&mut self, address: String) {
-        self.settings.address = address;
+    /// Where clients find this server, and where other main servers do: known once its ports are bound.
+    pub fn set_addresses(&mut self, clients: String, mesh: String) {
+        self.settings.address = clients;
+        self.members.address = mesh;
     }
 
     /// Tells when management knows this server: from then on clients are sent here.

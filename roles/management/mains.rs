@@ -62,6 +62,7 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     name::check(&id)?;
     name::check(&name)?;
     network::check_id(management, ctx, request.link, &id)?;
+    network::check_key(management, ctx, request.link, &public_key)?;
     let fingerprint =
         hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
     let address = complete(ctx, request.link, &address.text()?)?;

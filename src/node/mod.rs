@@ -201,14 +201,21 @@ impl Node {
             })
         })?;
         self.listen(&running, &[PortKey::ClientMain, PortKey::MainMain])?;
-        let address = self.config.advertise.get(&PortKey::ClientMain).cloned().or_else(|| {
-            let bound = self.listen.get(&PortKey::ClientMain)?;
-            // On every address of this host: management says which, to each client.
-            Some(if bound.ip().is_unspecified() { format!(":{}", bound.port()) } else { bound.to_string() })
-        });
-        running.handle.with(|main, _| main.set_address(address.unwrap_or_default()));
+        let (clients, mesh) = (self.told(PortKey::ClientMain), self.told(PortKey::MainMain));
+        running.handle.with(|main, _| main.set_addresses(clients, mesh));
         self.main = Some(running);
         Ok(())
+    }
+
+    /// What others are told of where that port of this process is; without a host when it is on every address of this host:
+    /// management says which, to each.
+    fn told(&self, port: PortKey) -> String {
+        let bound = |bound: &SocketAddr| match bound.ip().is_unspecified() {
+            true => format!(":{}", bound.port()),
+            false => bound.to_string(),
+        };
+        let advertised = self.config.advertise.get(&port).cloned();
+        advertised.or_else(|| self.listen.get(&port).map(bound)).unwrap_or_default()
     }
 
     /// The network that this process belongs to; None: management is in this process.

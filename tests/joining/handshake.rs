@@ -2,8 +2,13 @@
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
+use convergia::config::PortKey;
 use convergia::engine::identity::PublicKey;
 use convergia::engine::identity::ServerKey;
+use convergia::engine::Role;
+use convergia::roles::main::Main;
+use convergia::roles::management::Management;
+use convergia::wire::hex;
 use convergia::wire::Code;
 use rustix::process::getrlimit;
 use rustix::process::setrlimit;
@@ -12,6 +17,7 @@ use rustix::process::Rlimit;
 
 use crate::opener::add;
 use crate::opener::assert_denied;
+use crate::opener::introduce;
 use crate::opener::key;
 use crate::opener::sealed;
 use crate::opener::Opener;
@@ -39,6 +45,10 @@ fn the_worked_example_is_right() {
     let offer = open(&opener, &after("target: 1 HELLO OK "));
     assert_eq!(offer[..], [bytes(64), target.public().0, bytes(96)].concat());
     assert_eq!(open(&target, &after("opener: 1 PROVE "))[..], [bytes(64), bytes(96)].concat());
+    for (one, other) in [(&opener, &target), (&target, &opener)] {
+        let shared = one.mac_key(&other.public(), "an example").expect("a key");
+        assert_eq!(hex::encode(shared.as_slice()), after("shared key: "));
+    }
 }
 
 #[test]
@@ -52,11 +62,10 @@ fn a_server_that_was_added_comes_in() {
     assert_eq!((burst.command.as_str(), sequence.as_str(), records.as_str()), ("BURST", "1", "3"));
     assert!(joined.starts_with("3\n"), "{joined}");
     assert!(lines.contains(&format!("server|second|main|{}||", key(7).public())), "{lines}");
-    let print = link.fingerprint().to_owned();
-    // The name that was proven, and no other.
-    let other = link.ask("MAINSERVER", &["main", "main", "127.0.0.1:1", &print]);
-    assert_eq!(other.code(), Code::Denied);
-    link.ask("MAINSERVER", &["second", "second", "127.0.0.1:1", &print]).ok();
+    // The name and the key that were proven, and no others.
+    assert_eq!(introduce(&mut link, "main", &key(7)).code(), Code::Denied);
+    assert_eq!(introduce(&mut link, "second", &key(8)).code(), Code::Denied);
+    introduce(&mut link, "second", &key(7)).ok();
     let servers = support::admin(&server, &["servers"]);
     let row = servers.lines().find(|line| line.starts_with("second")).expect("a row");
     assert!(row.contains(" up ") && row.contains("127.0.0.1:1"), "{servers}");
@@ -70,23 +79,21 @@ fn a_server_that_was_added_comes_in() {
 fn nothing_is_taken_before_the_handshake() {
     let server = Server::open();
     add(&server, "second", &key(7));
-    let print = "0".repeat(64);
-    let commands: [(&str, &[&str]); 7] = [
-        ("MAINSERVER", &["second", "second", "127.0.0.1:1", &print]),
-        ("PRESENCE", &["alice", "1", ""]),
-        ("LOOKUP", &["alice"]),
-        ("WATCHMAP", &[]),
-        ("SYNCMAP", &[]),
-        ("JOIN", &[]),
-        ("MAPCHANGED", &["x"]),
-    ];
     let mut link = Raw::connect(&server.addr("main_management"));
     let mut halfway = Opener::hello(&server, "second", &key(7)).link;
-    for (command, fields) in commands {
+    let mut between = Raw::connect(&server.addr("main_main"));
+    let handshake = ["HELLO", "PROVE"];
+    let of = |port: PortKey, ports: &[PortKey], name: &str| ports.contains(&port) && !handshake.contains(&name);
+    let rows = Management::commands().iter().filter(|row| of(PortKey::MainManagement, row.ports, row.name));
+    let names: Vec<&str> = rows.map(|row| row.name).collect();
+    assert!(["JOIN", "MAINSERVER", "PRESENCE"].iter().all(|name| names.contains(name)), "{names:?}");
+    for name in names {
         for link in [&mut link, &mut halfway] {
-            let code = link.ask(command, fields).code();
-            assert!([Code::SignIn, Code::BadCommand].contains(&code), "{command}: {code:?}");
+            assert_eq!(link.ask(name, &[]).code(), Code::SignIn, "{name}");
         }
+    }
+    for row in Main::commands().iter().filter(|row| of(PortKey::MainMain, row.ports, row.name)) {
+        assert_eq!(between.ask(row.name, &[]).code(), Code::SignIn, "{}", row.name);
     }
     link.assert_alive();
     // Ten seconds from the open link, whatever it says meanwhile.
@@ -184,8 +191,7 @@ fn a_removed_server_is_out_at_once() {
     let mut server = Server::open();
     add(&server, "second", &key(7));
     let mut proven = Opener::prove(&server, "second", &key(7));
-    let print = proven.fingerprint().to_owned();
-    proven.ask("MAINSERVER", &["second", "second", "127.0.0.1:1", &print]).ok();
+    introduce(&mut proven, "second", &key(7)).ok();
     let half = Opener::hello(&server, "second", &key(7));
     support::admin(&server, &["remove-server", "second"]);
     proven.read_to_close(PATIENCE);

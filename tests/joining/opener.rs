@@ -75,3 +75,9 @@ pub fn assert_denied(mut link: Raw, command: &str, data: &str) {
     assert_eq!(answer, Answer::Fail(Code::Denied, "not a server of this network".into()), "{command} {data}");
     assert!(link.read_to_close(PATIENCE).is_empty());
 }
+
+/// What a main server says of itself.
+pub fn introduce(link: &mut Raw, name: &str, key: &ServerKey) -> Answer {
+    let (print, key) = (link.fingerprint().to_owned(), key.public().to_string());
+    link.ask("MAINSERVER", &[name, name, "127.0.0.1:1", &print, "127.0.0.1:2", &key, "1795267830112"])
+}
