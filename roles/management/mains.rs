@@ -7,12 +7,10 @@ use super::map;
 use super::moves;
 use super::network;
 use super::presence;
-use super::refused;
 use super::routes;
 use super::Management;
 use crate::config::PortKey;
 use crate::engine::ctx::Fingerprint;
-use crate::engine::handshake::Member;
 use crate::engine::identity::PublicKey;
 use crate::engine::Answer;
 use crate::engine::Command;
@@ -62,17 +60,13 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     name::check(&id)?;
     name::check(&name)?;
     network::check_id(management, ctx, request.link, &id)?;
-    network::check_key(management, ctx, request.link, &public_key)?;
     let fingerprint =
         hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
     let address = complete(ctx, request.link, &address.text()?)?;
     let mesh = complete(ctx, request.link, &mesh.text()?)?;
     let boot = boot.number()?;
     let key = PublicKey::parse(&key.text()?).ok_or_else(|| Fail::bad_args("a public key is 32 bytes in Base64"))?;
-    let local = ctx.info(request.link).is_some_and(|info| info.remote.is_none());
-    if !local && management.key_of(&id, PortKey::MainManagement) != Some(key) {
-        return Err(refused(&id, "MAINSERVER", "this is not the key that the handshake proved"));
-    }
+    network::check_key(management, ctx, request.link, key)?;
     if ctx.peer_ref(request.link).and_then(|peer| peer.server.as_ref()).is_some_and(|known| *known != id) {
         return Err(Fail::new(Code::Denied, "this link is another server's"));
     }

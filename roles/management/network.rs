@@ -205,11 +205,11 @@ pub fn check_id(management: &Management, ctx: &Ctx<Management>, link: LinkId, id
 }
 
 /// Whether a server names the key that it has proven. A role of this process may have any.
-pub fn check_key(management: &Management, ctx: &Ctx<Management>, link: LinkId, key: &str) -> Result<(), Fail> {
+pub fn check_key(management: &Management, ctx: &Ctx<Management>, link: LinkId, key: PublicKey) -> Result<(), Fail> {
     let port = ctx.info(link).filter(|info| info.remote.is_some()).map(|info| info.port);
     let Some((port, server)) = port.zip(management.network.shakes.server(link)) else { return Ok(()) };
     match management.key_of(server, port) {
-        Some(known) if known.to_string() == key => Ok(()),
+        Some(known) if known == key => Ok(()),
         _ => Err(Fail::new(Code::Denied, "this is not the key that the handshake proved")),
     }
 }
