@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::introduced;
+use super::main_server;
 use super::online::Presence;
 use super::online::Who;
 use super::Management;
@@ -44,7 +45,7 @@ pub const WATCH_MAP: Command<Management> =
     Command { name: "WATCHMAP", ports: &[PortKey::MainManagement], args: "", gate: introduced, run: watch };
 
 pub const SYNC_MAP: Command<Management> =
-    Command { name: "SYNCMAP", ports: &[PortKey::MainManagement], args: "", gate: introduced, run: sync };
+    Command { name: "SYNCMAP", ports: &[PortKey::MainManagement], args: "", gate: main_server, run: sync };
 
 fn server_id(id: &str) -> String {
     format!("server-{id}")

@@ -29,7 +29,7 @@ const PLAN: u64 = 50;
 const PAGE: usize = 256 << 10;
 /// How long after its start management waits for those who were up before; milliseconds. Longer than their longest
 /// back-off.
-const HOLD: u64 = 15_000;
+const HOLD: u64 = 12_000;
 /// Portions that wait for that: more than there are servers. A second one of a server is none of ours.
 const HELD: usize = 8_192;
 

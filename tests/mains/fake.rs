@@ -72,9 +72,9 @@ impl Fake {
 
     /// The newest line of SERVERS on this server, in its columns.
     pub fn server(&self, id: &str) -> Vec<&str> {
-        let lines =
+        let mut lines =
             self.told("SERVERS").into_iter().flat_map(str::lines).filter(|line| line.split('|').next() == Some(id));
-        lines.last().unwrap_or_default().split('|').collect()
+        lines.next_back().unwrap_or_default().split('|').collect()
     }
 
     fn connect(&mut self, ctx: &mut Ctx<Fake>) {

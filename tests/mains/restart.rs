@@ -58,7 +58,7 @@ fn who_loads_first_after_a_restart_has_all_the_same() {
     let start = net.sim.now();
     // "away" may have users too, and is waited for, but not for ever; until then both go on over the table they have.
     net.until(a, |fake| fake.loaded);
-    assert!(net.sim.now() >= start + 14_000, "it was not waited for");
+    assert!(net.sim.now() >= start + 11_000, "it was not waited for");
     assert_eq!(net.at(a, |fake| fake.places("bob").join(" ")), "b");
     net.until(b, |fake| fake.loaded);
     // One that starts anew has nobody, and needs not wait.

@@ -159,6 +159,53 @@ fn a_standby_needs_not_wait_until_a_dead_server_is_missed() {
 }
 
 #[test]
+fn what_is_ill_formed_is_refused() {
+    let mut net = Network::new(9);
+    let a = net.main("a", &[]);
+    net.main("b", &[]);
+    let (print, key) =
+        ("0a".repeat(32), convergia::engine::identity::ServerKey::from_bytes(&[7; 32]).public().to_string());
+    let main = |at: usize, bad: &'static str| {
+        let mut fields = ["a", "a", "a:1", &print, "a:2", &key, "1"].map(str::to_owned);
+        fields[at] = bad.to_owned();
+        fields
+    };
+    let bad = [
+        (0, "a/b"),
+        (0, ""),
+        (1, "a|b"),
+        (2, "nowhere"),
+        (2, "a|b:1"),
+        (3, "0a"),
+        (4, "a\tb:1"),
+        (5, "AAAA"),
+        (6, "x"),
+    ];
+    for (at, value) in bad {
+        let fields = main(at, value);
+        assert_fails(net.say(a, "MAINSERVER", &fields.each_ref().map(String::as_str)), Code::BadArgs);
+    }
+    let fields = main(0, "b");
+    assert_fails(net.say(a, "MAINSERVER", &fields.each_ref().map(String::as_str)), Code::Denied);
+    let bad: [(&str, &[&str]); 9] = [
+        ("PRESENCE", &["alice", "1"]),
+        ("PRESENCE", &["alice", "x", ""]),
+        ("PRESENCE", &["a b", "1", ""]),
+        ("MOVE", &["alice", "b"]),
+        ("MOVE", &["alice", "b", "17", "given"]),
+        ("MOVE", &["alice", "b", "a/b"]),
+        ("LOOKUP", &["a b"]),
+        ("PORTION", &["x"]),
+        ("DRAINING", &["now"]),
+    ];
+    for (command, fields) in bad {
+        assert_fails(net.say(a, command, fields), Code::BadArgs);
+    }
+    assert_fails(net.say(a, "PORTION", &["12345678901"]), Code::Denied);
+    assert!(net.at(a, |fake| fake.loaded && fake.wrong.is_empty()));
+}
+
+#[test]
 fn links_that_cannot_be_are_refused() {
     let mut net = Network::new(6);
     let a = net.main("a", &[]);
