@@ -2,6 +2,7 @@
 //!
 //! - `u|username|server|server…`: signed on there; no server: nowhere
 //! - `r|server|next hop`: the way there; nothing: none
+//! - `g|server`: gone, nobody is signed on there any more; in place of a line for each user, and so in no checksum
 //! - `m|request-id|username|from|to`: a session has moved; an event, no state, so it is in no checksum
 
 use std::fmt;
@@ -29,6 +30,11 @@ pub enum Entry<'a> {
         server: &'a str,
         /// The neighbour to send to, if there is a way.
         next: Option<&'a str>,
+    },
+    /// Nobody is signed on at a server any more.
+    Gone {
+        /// The server.
+        server: &'a str,
     },
     /// One session of a user has moved.
     Moved {
@@ -74,6 +80,10 @@ impl<'a> Entry<'a> {
                 next.map_or(Ok(()), name::check)?;
                 Ok(Entry::Route { server, next })
             }
+            "g" => {
+                name::check(rest)?;
+                Ok(Entry::Gone { server: rest })
+            }
             "m" => {
                 let mut columns = rest.split('|');
                 let mut column = || columns.next().ok_or_else(|| Fail::bad_args("m|request-id|username|from|to"));
@@ -87,7 +97,7 @@ impl<'a> Entry<'a> {
                 }
                 Ok(Entry::Moved { id, name, from, to })
             }
-            _ => Err(Fail::bad_args("a line of a portion begins with u, r or m")),
+            _ => Err(Fail::bad_args("a line of a portion begins with u, r, g or m")),
         }
     }
 }
@@ -113,6 +123,7 @@ impl fmt::Display for Entry<'_> {
         match self {
             Entry::User { name, at } => write!(f, "u|{name}|{}", at.0),
             Entry::Route { server, next } => write!(f, "r|{server}|{}", next.unwrap_or_default()),
+            Entry::Gone { server } => write!(f, "g|{server}"),
             Entry::Moved { id, name, from, to } => write!(f, "m|{id}|{name}|{from}|{to}"),
         }
     }
@@ -220,7 +231,7 @@ mod tests {
 
     #[test]
     fn good_lines_are_written_as_they_were_read() {
-        for line in ["u|Åsa|a|b|c", "u|bob|", "r|a|b", "r|a|", "m|17|bob|a|b"] {
+        for line in ["u|Åsa|a|b|c", "u|bob|", "r|a|b", "r|a|", "g|a", "m|17|bob|a|b"] {
             assert_eq!(Entry::parse(line).unwrap().to_string(), line);
         }
         assert_eq!(Entry::parse("u|bob").unwrap(), Entry::parse("u|bob|").unwrap());
@@ -249,6 +260,8 @@ mod tests {
             "r||a",
             "r|a|b|c",
             "r|a|..",
+            "g|",
+            "g|a|b",
             "m|1|bob|a",
             "m|1|bob|a|b|c",
             "m|1|bob|a|a",

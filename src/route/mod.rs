@@ -6,6 +6,7 @@
 pub mod entry;
 pub mod few;
 mod index;
+mod members;
 pub mod network;
 pub mod plan;
 pub mod table;

@@ -1,12 +1,11 @@
 //! A main server's portion of the route table. `S` is how the holder names a session of its own.
 
-use super::entry;
-use super::entry::Entry;
-use super::entry::Places;
+mod apply;
+
 use super::index::Index;
+use super::members::Members;
 use super::Few;
 use super::SERVERS;
-use super::USERS;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -72,6 +71,8 @@ pub enum Change {
 #[derive(Debug)]
 struct Slot<S> {
     generation: u32,
+    /// The load in which management has told where the user is: only then the entry is in the checksum.
+    load: u32,
     user: Option<User<S>>,
 }
 
@@ -79,6 +80,10 @@ struct Slot<S> {
 struct Server {
     id: Box<str>,
     next: Option<ServerNo>,
+    /// As in `Slot`, of the next hop.
+    load: u32,
+    /// Slots of the users who are signed on there.
+    users: Members,
 }
 
 /// One main server's portion of the route table.
@@ -90,6 +95,8 @@ pub struct Table<S> {
     servers: Vec<Server>,
     own: Option<ServerNo>,
     checksum: u64,
+    /// How often loading has begun.
+    load: u32,
 }
 
 impl<S> Default for Table<S> {
@@ -102,6 +109,7 @@ impl<S> Default for Table<S> {
             servers: Vec::new(),
             own: None,
             checksum: 0,
+            load: 0,
         }
     }
 }
@@ -150,7 +158,7 @@ impl<S: Copy + PartialEq> Table<S> {
     fn add(&mut self, user: &str) -> UserRef {
         let index = self.free.pop().unwrap_or_else(|| {
             // From 1, so that the default reference is nobody's.
-            self.slots.push(Slot { generation: 1, user: None });
+            self.slots.push(Slot { generation: 1, load: 0, user: None });
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
@@ -215,7 +223,7 @@ impl<S: Copy + PartialEq> Table<S> {
             return Err(Fail::new(Code::Limit, "too many servers for one table"));
         }
         let number = ServerNo(self.servers.len() as u32);
-        self.servers.push(Server { id: Box::from(id), next: None });
+        self.servers.push(Server { id: Box::from(id), next: None, load: 0, users: Members::default() });
         self.numbers.insert(Box::from(id), number);
         Ok(number)
     }
@@ -249,90 +257,12 @@ impl<S: Copy + PartialEq> Table<S> {
     pub fn checksum(&self) -> u64 {
         self.checksum
     }
-
-    /// Forgets what management has told, as the portion is loaded anew. Sessions stay; references to users without one
-    /// find nobody any more.
-    pub fn forget(&mut self) {
-        self.checksum = 0;
-        self.servers.iter_mut().for_each(|server| server.next = None);
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            let generation = slot.generation;
-            if let Some(user) = slot.user.as_mut() {
-                user.at.clear();
-                self.tidy(UserRef { index: index as u32, generation });
-            }
-        }
-    }
-
-    /// Applies lines of PORTION or ROUTES, in their order. A line that changes nothing yields no change.
-    ///
-    /// # Errors
-    /// BADARGS or LIMIT: a line is wrong. Those before it were applied: the portion has to be loaded anew.
-    pub fn apply(&mut self, lines: &str) -> Result<Vec<Change>, Fail> {
-        let mut changes = Vec::new();
-        for line in lines.split('\n').filter(|line| !line.is_empty()) {
-            let change = match Entry::parse(line)? {
-                Entry::User { name, at } => self.apply_user(name, at)?,
-                Entry::Route { server, next } => self.apply_route(server, next)?,
-                Entry::Moved { id, name, from, to } => {
-                    let (from, to) = (self.server(from)?, self.server(to)?);
-                    Some(Change::Moved { id: Box::from(id), name: Box::from(name), from, to })
-                }
-            };
-            changes.extend(change);
-        }
-        Ok(changes)
-    }
-
-    fn apply_user(&mut self, name: &str, at: Places<'_>) -> Result<Option<Change>, Fail> {
-        let at: Few<ServerNo> = at.iter().map(|id| self.server(id)).collect::<Result<_, _>>()?;
-        let user = match self.find(name) {
-            Some(user) => user,
-            None if at.is_empty() => return Ok(None),
-            None if self.len() >= USERS => return Err(Fail::new(Code::Limit, "too many users for one table")),
-            None => self.add(name),
-        };
-        let Some(entry) = self.get(user) else { return Ok(None) };
-        if entry.at == at && (*entry.name == *name || at.is_empty()) {
-            return Ok(None);
-        }
-        let ids =
-            |at: &Few<ServerNo>, name: &str| entry::user_hash(name, at.iter().map(|server| self.server_id(*server)));
-        let (old, new) = (ids(&entry.at, &entry.name), ids(&at, name));
-        let gone = entry.at.iter().filter(|server| !at.contains(server)).copied().collect();
-        self.checksum = self.checksum.wrapping_sub(old).wrapping_add(new);
-        if let Some(entry) = self.get_mut(user) {
-            entry.at = at;
-            // Only its case can differ.
-            if *entry.name != *name {
-                entry.name = Box::from(name);
-            }
-        }
-        self.tidy(user);
-        Ok(Some(Change::User { user, gone }))
-    }
-
-    fn apply_route(&mut self, server: &str, next: Option<&str>) -> Result<Option<Change>, Fail> {
-        let number = self.server(server)?;
-        let hop = next.map(|next| self.server(next)).transpose()?;
-        if self.own.is_some() && (self.own == Some(number) || self.own == hop) {
-            return Err(Fail::bad_args("a route to this server itself, or through it"));
-        }
-        let old = self.next_hop(number);
-        if old == hop {
-            return Ok(None);
-        }
-        let old = entry::route_hash(server, old.map(|old| self.server_id(old)));
-        self.checksum = self.checksum.wrapping_sub(old).wrapping_add(entry::route_hash(server, next));
-        self.servers[number.index()].next = hop;
-        Ok(Some(Change::Route(number)))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::entry;
 
     #[test]
     fn names_are_found_in_any_case_and_shown_as_registered() {
@@ -375,36 +305,6 @@ mod tests {
         assert_eq!(table.apply("u|Alice|").unwrap(), [Change::User { user: alice, gone: vec![b] }]);
         assert!(table.get(alice).is_none() && table.is_empty());
         assert_eq!((table.checksum(), table.apply("u|nobody|").unwrap()), (0, vec![]));
-    }
-
-    #[test]
-    fn routes_and_moves() {
-        let mut table = Table::<u32>::default();
-        table.set_own("me").unwrap();
-        let changes = table.apply("r|a|b\nr|b|b\nm|17|Bob|a|b\nu|Bob|b\n").unwrap();
-        let (a, b) = (table.server_no("a").unwrap(), table.server_no("b").unwrap());
-        let bob = table.find("bob").unwrap();
-        let moved = Change::Moved { id: "17".into(), name: "Bob".into(), from: a, to: b };
-        assert_eq!(changes, [Change::Route(a), Change::Route(b), moved, Change::User { user: bob, gone: vec![] }]);
-        assert_eq!((table.next_hop(a), table.server_id(a)), (Some(b), "a"));
-        let sum = ["r|a|b", "r|b|b", "u|Bob|b"].iter().fold(0u64, |sum, line| sum.wrapping_add(entry::hash(line)));
-        assert_eq!(table.checksum(), sum);
-        assert_eq!(table.apply("r|a|").unwrap(), [Change::Route(a)]);
-        assert_eq!(table.next_hop(a), None);
-        for bad in ["r|me|a", "r|a|me", "r|a|me\nr|b|", "u|bob|b|a", "x"] {
-            assert!(table.apply(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn forgetting_keeps_sessions() {
-        let mut table = Table::default();
-        let alice = table.sign_on("alice", 1);
-        table.apply("r|a|b\nu|alice|a\nu|bob|b").unwrap();
-        table.forget();
-        assert_eq!((table.checksum(), table.len()), (0, 1));
-        assert_eq!((&*table.get(alice).unwrap().here, table.get(alice).unwrap().at.len()), (&[1][..], 0));
-        assert_eq!(table.next_hop(table.server_no("a").unwrap()), None);
     }
 
     #[test]
