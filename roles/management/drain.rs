@@ -2,7 +2,7 @@
 //! because it was told to stop where it runs (DRAINING).
 
 use super::directory;
-use super::main_server;
+use super::introduced;
 use super::map;
 use super::server_of;
 use super::Management;
@@ -19,7 +19,7 @@ pub const DRAIN: Command<Management> =
     Command { name: "DRAIN", ports: &[PortKey::Admin], args: "server-id", gate: anyone, run: drain };
 
 pub const DRAINING: Command<Management> =
-    Command { name: "DRAINING", ports: &[PortKey::MainManagement], args: "", gate: main_server, run: draining };
+    Command { name: "DRAINING", ports: &[PortKey::MainManagement], args: "", gate: introduced, run: draining };
 
 /// Answers with the number of clients that are left; so it is asked again and again until that is 0.
 fn drain(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {

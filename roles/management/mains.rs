@@ -11,6 +11,7 @@ use super::routes;
 use super::Management;
 use crate::config::PortKey;
 use crate::engine::ctx::Fingerprint;
+use crate::engine::identity::PublicKey;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -20,8 +21,6 @@ use crate::wire::hex;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
-use base64::prelude::BASE64_STANDARD;
-use base64::Engine;
 
 /// A host name has at most 253 bytes.
 const ADDRESS_BYTES: usize = 260;
@@ -39,7 +38,7 @@ pub struct MainServer {
     pub fingerprint: Fingerprint,
     /// `host:port` for other main servers, as `address`; empty: it cannot be reached by them.
     pub mesh: String,
-    /// Its identity key, Base64; empty only of a server in this process that has no mesh.
+    /// Its identity key, Base64.
     pub public_key: String,
     /// When its process started, by its own clock; Unix milliseconds. Names the process.
     pub boot: u64,
@@ -57,20 +56,17 @@ pub const MAIN_SERVER: Command<Management> = Command {
 
 fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [id, name, address, print, mesh, key, boot] = request.data().take()?;
-    let (id, name, public_key) = (id.text()?.into_owned(), name.text()?.into_owned(), key.text()?.into_owned());
+    let (id, name) = (id.text()?.into_owned(), name.text()?.into_owned());
     name::check(&id)?;
     name::check(&name)?;
     network::check_id(management, ctx, request.link, &id)?;
-    network::check_key(management, ctx, request.link, &public_key)?;
     let fingerprint =
         hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
     let address = complete(ctx, request.link, &address.text()?)?;
     let mesh = complete(ctx, request.link, &mesh.text()?)?;
     let boot = boot.number()?;
-    let local = ctx.info(request.link).is_some_and(|info| info.remote.is_none());
-    if !(local && public_key.is_empty()) && BASE64_STANDARD.decode(&public_key).map_or(0, |key| key.len()) != 32 {
-        return Err(Fail::bad_args("a public key is 32 bytes in Base64"));
-    }
+    let key = PublicKey::parse(&key.text()?).ok_or_else(|| Fail::bad_args("a public key is 32 bytes in Base64"))?;
+    network::check_key(management, ctx, request.link, key)?;
     if ctx.peer_ref(request.link).and_then(|peer| peer.server.as_ref()).is_some_and(|known| *known != id) {
         return Err(Fail::new(Code::Denied, "this link is another server's"));
     }
@@ -87,19 +83,19 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     if let Some(peer) = ctx.peer(request.link) {
         peer.server = Some(id.clone());
     }
-    if !management.mains.contains_key(&id) {
-        management.network.changed(&id, ctx.now());
-    }
     let before = management.mains.get(&id);
     let came = before.is_none();
     // Introduced again on the same link: it has another certificate or address. Come back as the same process: still drains.
     let draining = before.is_some_and(|old| old.draining) || management.drained.get(&id) == Some(&boot);
     log::info!("main server {id} is up at {address}");
     let link = request.link;
-    let server = MainServer { link, name, address, fingerprint, mesh, public_key, boot, draining };
+    let server = MainServer { link, name, address, fingerprint, mesh, public_key: key.to_string(), boot, draining };
     management.mains.insert(id.clone(), server);
+    if came {
+        management.network.changed(&id, ctx.now());
+    }
     management.trust.server_back(&id, boot);
-    presence::introduced(management, ctx, &id, boot);
+    presence::server_came(management, ctx, &id, boot);
     directory::server_changed(management, ctx, &id);
     map::server_changed(management, ctx, &id);
     if came {
@@ -109,12 +105,6 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     // Behind the OK.
     ctx.after(0, move |management, ctx| directory::send_all(management, ctx, link));
     Ok(Answer::Ok)
-}
-
-/// The operator removed a server, and its links are being closed: whatever else management knows of it is forgotten, and the
-/// other main servers are told.
-pub fn server_removed(management: &mut Management, ctx: &mut Ctx<Management>, id: &str) {
-    directory::removed(management, ctx, id);
 }
 
 /// An address as others reach it: a server that listens on all of its addresses has no host of its own to tell, so it is the

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::introduced;
 use super::main_server;
 use super::online::Presence;
 use super::online::Who;
@@ -41,7 +42,7 @@ impl Watchers {
 }
 
 pub const WATCH_MAP: Command<Management> =
-    Command { name: "WATCHMAP", ports: &[PortKey::MainManagement], args: "", gate: main_server, run: watch };
+    Command { name: "WATCHMAP", ports: &[PortKey::MainManagement], args: "", gate: introduced, run: watch };
 
 pub const SYNC_MAP: Command<Management> =
     Command { name: "SYNCMAP", ports: &[PortKey::MainManagement], args: "", gate: main_server, run: sync };

@@ -105,7 +105,6 @@ pub struct Management {
     signed_on: HashMap<UserId, Vec<LinkId>>,
     /// Main servers that are up.
     mains: BTreeMap<String, mains::MainServer>,
-    network: network::Network,
     /// All main servers there are.
     directory: directory::Directory,
     /// Servers that are not up, and drained when they were: which process.
@@ -119,6 +118,7 @@ pub struct Management {
     talks: talks::Talks,
     balance: balance::Balance,
     watchers: map::Watchers,
+    network: network::Network,
     /// Folded names of the accounts that the operator disabled or deleted since the start: a sign-on that was under way at
     /// that moment must not come through afterwards.
     barred: HashSet<String>,
@@ -137,7 +137,6 @@ impl Management {
             tries: Tries::new(),
             signed_on: HashMap::new(),
             mains: BTreeMap::new(),
-            network,
             directory: directory::Directory::default(),
             drained: HashMap::new(),
             links: links::Links::default(),
@@ -149,6 +148,7 @@ impl Management {
             talks: talks::Talks::default(),
             balance: balance::Balance::default(),
             watchers: map::Watchers::default(),
+            network,
             barred: HashSet::new(),
         }
     }
@@ -158,17 +158,6 @@ impl Management {
         self.settings.registration = registration;
         self.settings.token_days = token_days;
         self.settings.fingerprint = fingerprint;
-    }
-
-    /// There is a main server of this id and with this identity key (Base64): read from the database at start, or just added
-    /// by the operator.
-    pub fn server_added(&mut self, ctx: &mut Ctx<Management>, id: &str, public_key: &str) {
-        directory::added(self, ctx, id, public_key);
-    }
-
-    /// The operator removed a main server: its link ends, and the others are told.
-    pub fn server_removed(&mut self, ctx: &mut Ctx<Management>, id: &str) {
-        directory::removed(self, ctx, id);
     }
 
     /// The ports that were bound; known after this role was made.
@@ -206,6 +195,12 @@ fn signed_on(_: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), 
 /// The gate of what main servers send: only over links within this process, or proven by the server handshake.
 fn main_server(management: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), Fail> {
     handshake::proven_server(management, ctx, link)
+}
+
+/// The gate of what main servers send after MAINSERVER.
+fn introduced(management: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<(), Fail> {
+    main_server(management, ctx, link)?;
+    server_of(ctx, link).map(drop)
 }
 
 /// The main server at the other end of a link that passed `main_server`. FAIL BADCOMMAND before its MAINSERVER.
@@ -275,16 +270,16 @@ impl Role for Management {
             admin::KICK,
             admin::INVITE,
             admin::STATUS,
+            drain::DRAIN,
             operator_servers::ADD_SERVER,
             operator_servers::REMOVE_SERVER,
             operator_servers::SERVERS,
-            drain::DRAIN,
         ]
     }
 
     fn start(&mut self, ctx: &mut Ctx<Management>) {
         self.started = ctx.now();
-        self.routes.start(ctx.now());
+        self.routes.start(ctx.now(), self.network.shakes.own_id());
         network::load(ctx);
     }
 

@@ -1,6 +1,7 @@
 //! MOVE (64478): a session goes on at another main server.
 
-use super::main_server;
+use super::introduced;
+use super::mains;
 use super::map;
 use super::online::Who;
 use super::presence;
@@ -18,7 +19,8 @@ use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
 
-/// How long a standby's word waits for that of the server that had the session; milliseconds.
+/// How long a standby's word waits for that of the server that had the session; milliseconds. One that does not even answer
+/// a PING within it is gone.
 const PATIENCE: u64 = 5_000;
 /// How many wait, over all.
 const WAITING: usize = 4_096;
@@ -37,13 +39,15 @@ struct Waiting {
     id: String,
     later: Later,
     until: u64,
+    /// The server that had the session answers.
+    alive: bool,
 }
 
 pub const MOVE: Command<Management> = Command {
     name: "MOVE",
     ports: &[PortKey::MainManagement],
     args: "username LF to LF request-id, or username LF from LF request-id LF taken",
-    gate: main_server,
+    gate: introduced,
     run: moved,
 };
 
@@ -128,15 +132,34 @@ fn take_over(
         id: id.to_owned(),
         later: request.later(),
         until: ctx.now().saturating_add(PATIENCE),
+        alive: false,
     });
-    ctx.after(PATIENCE, |management, ctx| {
-        let now = ctx.now();
-        for late in take(management, |waiting| waiting.until <= now) {
-            let fail = refused(&late.to, "MOVE", "the server that has the session has not given it up");
-            ctx.answer(&late.later, Err(fail));
-        }
+    let (link, server) = (management.mains.get(from).map(|main| main.link).unwrap_or_default(), from.to_owned());
+    ctx.request(link, "PING", &[], move |management, _, answer| {
+        let of_it = management.moves.waiting.iter_mut().filter(|waiting| waiting.from == server && answer.is_ok());
+        of_it.for_each(|waiting| waiting.alive = true);
     });
+    ctx.after(PATIENCE, too_late);
     Ok(Answer::Later)
+}
+
+fn too_late(management: &mut Management, ctx: &mut Ctx<Management>) {
+    let now = ctx.now();
+    for late in take(management, |waiting| waiting.until <= now) {
+        match management.mains.get(&late.from).map(|main| main.link).filter(|_| !late.alive) {
+            // Without power, or cut off: its clients cannot wait until its silence is long enough.
+            Some(link) => {
+                let from = late.from.clone();
+                management.moves.waiting.push(late);
+                ctx.abort(link, "it answers no PING");
+                mains::lost(management, ctx, link, &from, "a standby has its session, and it answers no PING");
+            }
+            None => {
+                let fail = refused(&late.to, "MOVE", "the server that has the session has not given it up");
+                ctx.answer(&late.later, Err(fail));
+            }
+        }
+    }
 }
 
 fn take(management: &mut Management, which: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {

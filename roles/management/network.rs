@@ -6,7 +6,6 @@ use rusqlite::params;
 use rusqlite::Connection;
 
 use super::directory;
-use super::mains;
 use super::Management;
 use crate::config::PortKey;
 use crate::config::RoleName;
@@ -119,25 +118,26 @@ impl Network {
     }
 }
 
-/// A server was added, just now or before this start.
-pub fn add(management: &mut Management, ctx: &mut Ctx<Management>, name: &str, role: RoleName, server: Server) {
-    if role == RoleName::Main {
-        directory::added(management, ctx, name, &server.key.to_string());
-    }
-    management.network.added(name, role, server);
-}
-
 /// Reads the table; until then, servers that connect wait.
 pub fn load(ctx: &mut Ctx<Management>) {
     ctx.query(all, |management, ctx, loaded| match loaded {
         Ok(servers) => {
             for (name, role, server) in servers {
-                add(management, ctx, &name, role, server);
+                added(management, ctx, &name, role, server);
             }
             handshake::ready(management, ctx);
         }
         Err(_) => ctx.after(AGAIN, |_, ctx| load(ctx)),
     });
+}
+
+/// The database has this server.
+pub fn added(management: &mut Management, ctx: &mut Ctx<Management>, name: &str, role: RoleName, server: Server) {
+    let key = server.key;
+    management.network.added(name, role, server);
+    if role == RoleName::Main {
+        directory::added(management, ctx, name, &key.to_string());
+    }
 }
 
 fn all(db: &Connection) -> Result<Vec<(String, RoleName, Server)>, Fail> {
@@ -192,7 +192,7 @@ pub fn removed(management: &mut Management, ctx: &mut Ctx<Management>, name: &st
         ctx.abort(link, "the operator removed this server");
     }
     log::info!("the server {name} was removed");
-    mains::server_removed(management, ctx, name);
+    directory::removed(management, ctx, name);
 }
 
 /// Whether the server at the other end is the one that it calls itself. A role of this process may have any name.
@@ -205,11 +205,11 @@ pub fn check_id(management: &Management, ctx: &Ctx<Management>, link: LinkId, id
 }
 
 /// Whether a server names the key that it has proven. A role of this process may have any.
-pub fn check_key(management: &Management, ctx: &Ctx<Management>, link: LinkId, key: &str) -> Result<(), Fail> {
+pub fn check_key(management: &Management, ctx: &Ctx<Management>, link: LinkId, key: PublicKey) -> Result<(), Fail> {
     let port = ctx.info(link).filter(|info| info.remote.is_some()).map(|info| info.port);
     let Some((port, server)) = port.zip(management.network.shakes.server(link)) else { return Ok(()) };
     match management.key_of(server, port) {
-        Some(known) if known.to_string() == key => Ok(()),
+        Some(known) if known == key => Ok(()),
         _ => Err(Fail::new(Code::Denied, "this is not the key that the handshake proved")),
     }
 }

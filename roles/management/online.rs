@@ -97,11 +97,10 @@ impl Online {
 
     /// Those who are signed on there: the folded name, whose account it is, and how many sessions.
     pub fn on(&self, server: &str) -> Vec<(Box<str>, Who, u32)> {
-        let here = |(user, presence): (&Box<str>, &Presence)| {
-            let sessions = presence.servers.get(server)?;
-            Some((user.clone(), presence.who.clone(), *sessions))
-        };
-        let mut all: Vec<(Box<str>, Who, u32)> = self.users.iter().filter_map(here).collect();
+        let users = self.users.iter();
+        let here = users.filter_map(|(user, presence)| Some((user, presence, *presence.servers.get(server)?)));
+        let mut all: Vec<(Box<str>, Who, u32)> =
+            here.map(|(user, presence, sessions)| (user.clone(), presence.who.clone(), sessions)).collect();
         // The map has no order, and a simulation runs alike each time.
         all.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
         all

@@ -53,7 +53,7 @@ fn add(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request
         move |management, ctx, done| {
             if done.is_ok() {
                 log::info!("the server {} was added, role {}", known.0, role.name());
-                network::add(management, ctx, &known.0, role, known.1);
+                network::added(management, ctx, &known.0, role, known.1);
             }
             ctx.answer(&later, done.map(|()| Vec::new()));
         },

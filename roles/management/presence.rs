@@ -1,5 +1,6 @@
 //! PRESENCE and LOOKUP (64478): who is signed on where, in the words of the main servers, and how far they are believed.
 
+use super::introduced;
 use super::main_server;
 use super::map;
 use super::moves;
@@ -26,7 +27,7 @@ pub const PRESENCE: Command<Management> = Command {
     name: "PRESENCE",
     ports: &[PortKey::MainManagement],
     args: "username LF sessions LF status",
-    gate: main_server,
+    gate: introduced,
     run: presence,
 };
 
@@ -118,7 +119,7 @@ pub fn server_lost(management: &mut Management, ctx: &mut Ctx<Management>, serve
 }
 
 /// A main server has introduced itself.
-pub fn introduced(management: &mut Management, ctx: &Ctx<Management>, server: &str, boot: u64) {
+pub fn server_came(management: &mut Management, ctx: &Ctx<Management>, server: &str, boot: u64) {
     let (now, started) = (ctx.now(), management.started);
     management.resync.introduced(server, boot, started, now);
 }

@@ -22,8 +22,8 @@ use crate::engine::Ctx;
 /// How long a server has to report everybody, from its first introduction; milliseconds. Enough for its link to break once
 /// unnoticed, and to be made again.
 const WINDOW: u64 = 300_000;
-/// How far the clock of a server may be ahead of management's; milliseconds.
-const SKEW: u64 = 60_000;
+/// How soon accounts are looked up again when the database could not; milliseconds.
+const AGAIN: u64 = 1_000;
 /// Accounts looked up in one job.
 const BATCH: usize = 256;
 
@@ -55,7 +55,7 @@ impl Resync {
 
     /// A server came. Only the first time since management's start opens its window.
     pub fn introduced(&mut self, server: &str, boot: u64, started: u64, now: u64) {
-        let until = if boot < started.saturating_add(SKEW) { now.saturating_add(WINDOW) } else { 0 };
+        let until = if boot < started { now.saturating_add(WINDOW) } else { 0 };
         let window = self.windows.entry(server.to_owned()).or_insert((boot, until));
         if window.0 != boot {
             // Another process: whoever was on the old one is not on it.
@@ -114,12 +114,14 @@ fn look_up(management: &mut Management, ctx: &mut Ctx<Management>) {
     ctx.query(
         move |db| names.iter().map(|name| users::find(db, name)).collect::<Result<Vec<_>, _>>(),
         move |management, ctx, found| {
-            let found = found.map_or_else(|fail| vec![Err(fail); keys.len()], |all| all.into_iter().map(Ok).collect());
-            for (key, found) in keys.iter().zip(found) {
-                let Some(waiting) = management.resync.waiting.remove(key) else { continue };
-                match found {
-                    Ok(user) => take(management, ctx, key, waiting, user),
-                    Err(fail) => waiting.laters.iter().for_each(|later| ctx.answer(later, Err(fail.clone()))),
+            let Ok(found) = found else {
+                // Who is not taken now is not reported again.
+                management.resync.queue.extend(keys);
+                return ctx.after(AGAIN, look_up);
+            };
+            for (key, user) in keys.iter().zip(found) {
+                if let Some(waiting) = management.resync.waiting.remove(key) {
+                    take(management, ctx, key, waiting, user);
                 }
             }
             look_up(management, ctx);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::main_server;
+use super::introduced;
 use super::refused;
 use super::resync;
 use super::server_of;
@@ -29,7 +29,7 @@ const PLAN: u64 = 50;
 const PAGE: usize = 256 << 10;
 /// How long after its start management waits for those who were up before; milliseconds. Longer than their longest
 /// back-off.
-const HOLD: u64 = 15_000;
+const HOLD: u64 = 12_000;
 /// Portions that wait for that: more than there are servers. A second one of a server is none of ours.
 const HELD: usize = 8_192;
 
@@ -63,9 +63,10 @@ impl Default for Routes {
 }
 
 impl Routes {
-    /// Management starts; `now` in ms.
-    pub fn start(&mut self, now: u64) {
+    /// Management starts; `now` in ms. `own`: the id of the main server in this process, if there is one.
+    pub fn start(&mut self, now: u64, own: &str) {
         self.network = Network::new(now.saturating_mul(1_000));
+        log(self.network.add(own));
     }
 
     /// The version of the table.
@@ -75,7 +76,7 @@ impl Routes {
 }
 
 pub const PORTION: Command<Management> =
-    Command { name: "PORTION", ports: &[PortKey::MainManagement], args: "cursor", gate: main_server, run: portion };
+    Command { name: "PORTION", ports: &[PortKey::MainManagement], args: "cursor", gate: introduced, run: portion };
 
 /// A server of this network, up or not.
 pub fn server_known(management: &mut Management, id: &str) {

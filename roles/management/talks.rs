@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::main_server;
+use super::introduced;
 use super::server_of;
 use super::Management;
 use crate::config::PortKey;
@@ -106,13 +106,8 @@ impl Talks {
     }
 }
 
-pub const TALKS: Command<Management> = Command {
-    name: "TALKS",
-    ports: &[PortKey::MainManagement],
-    args: "lines sender|recipient|count",
-    gate: main_server,
-    run: talks,
-};
+pub const TALKS: Command<Management> =
+    Command { name: "TALKS", ports: &[PortKey::MainManagement], args: "lines", gate: introduced, run: talks };
 
 fn talks(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let server = server_of(ctx, request.link)?;

@@ -1,5 +1,6 @@
 //! `convergia admin`: what the operator asks the server of this machine, over the socket in its data folder.
 
+mod drain;
 mod servers;
 mod users;
 
@@ -52,6 +53,7 @@ enum Task {
     AddServer(servers::Add),
     RemoveServer(servers::Remove),
     Servers(servers::Servers),
+    Drain(drain::Drain),
 }
 
 /// List the accounts.
@@ -111,6 +113,9 @@ struct Status {
     json: bool,
 }
 
+/// Makes the way to the server of the options that were given.
+type Make<'a> = &'a dyn Fn(Option<PathBuf>, bool) -> Operator;
+
 /// Which server, and how to answer.
 struct Operator {
     data_dir: PathBuf,
@@ -141,6 +146,7 @@ impl Admin {
                 Task::AddServer(add) => add.run(&operator).await,
                 Task::RemoveServer(remove) => remove.run(&operator).await,
                 Task::Servers(servers) => servers.run(&operator).await,
+                Task::Drain(drain) => drain.run(&operator).await,
             }
         })
     }

@@ -44,6 +44,10 @@ impl Node {
         self.kind == "client"
     }
 
+    fn is_management(&self) -> bool {
+        self.kind == "managementserver"
+    }
+
     /// Whether it is there.
     pub fn is_online(&self) -> bool {
         self.status == "online"
@@ -156,7 +160,7 @@ impl ServerMap {
         let mut children: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         let mut servers: Vec<&Node> = self.nodes().filter(|node| !node.is_user()).collect();
-        servers.sort_by_key(|node| (node.kind != "managementserver", &node.name));
+        servers.sort_by_key(|node| (!node.is_management(), &node.name));
         for root in servers {
             if !seen.insert(&root.id) {
                 continue;
@@ -187,6 +191,17 @@ impl ServerMap {
         children
     }
 
+    /// The main servers that a main server is linked to: they stand beside it in the tree, not beneath.
+    fn beside(&self, node: &Node, paint: Paint) -> String {
+        let is_main = |node: &&Node| node.kind == "mainserver" && node.is_online();
+        let others = node.links.iter().filter_map(|link| self.nodes.get(link)).filter(is_main);
+        let names: Vec<String> = others.map(|other| text::clean(&other.name)).collect();
+        match Some(node).filter(is_main).is_some() && !names.is_empty() {
+            true => format!("  {}", paint.dim(&format!("⇄ {}", names.join(", ")))),
+            false => String::new(),
+        }
+    }
+
     /// `last`: None for a root.
     fn branch(
         &self,
@@ -202,7 +217,7 @@ impl ServerMap {
             Some(true) => ("└─ ", format!("{indent}   ")),
             Some(false) => ("├─ ", format!("{indent}│  ")),
         };
-        let _ = writeln!(out, "{indent}{corner}{}", node.label(paint));
+        let _ = writeln!(out, "{indent}{corner}{}{}", node.label(paint), self.beside(node, paint));
         let Some(below) = children.get(node.id.as_str()) else { return };
         // A user has nothing beneath; servers were visited once each, so this ends.
         for (index, child) in below.iter().enumerate().filter(|_| !node.is_user()) {
@@ -224,7 +239,10 @@ impl ServerMap {
             }
         }
         for (one, other) in edges {
-            let _ = writeln!(out, "  {} -- {};", quote(one), quote(other));
+            // What every server is linked to would hide the links between them.
+            let to_management = [one, other].iter().filter_map(|id| self.nodes.get(*id)).any(Node::is_management);
+            let style = if to_management { " [style=dotted]" } else { "" };
+            let _ = writeln!(out, "  {} -- {}{style};", quote(one), quote(other));
         }
         out.push_str("}\n");
         out
@@ -253,15 +271,66 @@ mod tests {
     fn the_tree() {
         let expected = "\
 ● box (management)
-├─ ● a (main)
+├─ ● a (main)  ⇄ b
 │  ├─ ● alice  “at lunch”
 │  └─ ● bob
-└─ ● b (main)
+└─ ● b (main)  ⇄ a
    └─ ● bob
 not signed on (1)
 └─ ○ Carol
 ";
         assert_eq!(map().tree(Paint(false)), expected);
+    }
+
+    /// Three sites; a and c reach each other only over b.
+    fn three_sites() -> ServerMap {
+        let lines = [
+            "management|box|managementserver|online||server-a|server-b|server-c",
+            "server-a|a|mainserver|online|draining|management|server-b",
+            "server-b|b|mainserver|online||management|server-a|server-c",
+            "server-c|c|mainserver|online||management|server-b",
+            "server-d|d|mainserver|offline||",
+            "user-1|alice|client|online||server-a",
+            "user-2|bob|client|online||server-c",
+        ];
+        ServerMap::new(&lines.map(str::to_owned))
+    }
+
+    #[test]
+    fn three_sites_as_a_tree() {
+        let expected = "\
+● box (management)
+├─ ● a (main)  “draining”  ⇄ b
+│  └─ ● alice
+├─ ● b (main)  ⇄ a, c
+└─ ● c (main)  ⇄ b
+   └─ ● bob
+○ d (main) offline
+";
+        assert_eq!(three_sites().tree(Paint(false)), expected);
+        // Management is away: the rest is drawn as before.
+        let mut map = three_sites();
+        map.apply(&["management|box|managementserver|offline||".to_owned()]);
+        assert_eq!(map.tree(Paint(false)), expected.replace("● box (management)", "○ box (management) offline"));
+        // One server is gone, and its links with it.
+        map.apply(&["server-b|b|mainserver|offline||".to_owned()]);
+        let tree = map.tree(Paint(false));
+        assert!(tree.contains("├─ ● a (main)  “draining”\n") && tree.contains("○ b (main) offline\n"), "{tree}");
+    }
+
+    #[test]
+    fn three_sites_for_graphviz() {
+        let dot = three_sites().dot();
+        for edge in [
+            r#""server-a" -- "server-b";"#,
+            r#""server-b" -- "server-c";"#,
+            r#""management" -- "server-a" [style=dotted];"#,
+            r#""server-a" -- "user-1";"#,
+        ] {
+            assert_eq!(dot.matches(edge).count(), 1, "{edge} in {dot}");
+        }
+        assert!(!dot.contains(r#""server-a" -- "server-c""#), "{dot}");
+        assert!(dot.contains(r#""server-d" [label="d", shape=box, style=dashed];"#), "{dot}");
     }
 
     #[test]

@@ -293,9 +293,10 @@ impl<R: Role> Host<R> {
         let Some(number) = number else { return };
         if packet.command == b"PING" {
             entry.out.proven(number, &mut self.ctx.pool);
-            return self.ctx.account(id);
+            self.ctx.account(id);
         }
-        let Some(then) = entry.requests.remove(&number) else { return };
+        // A PING is the role's own as well, if it sent it as a request.
+        let Some(then) = self.ctx.slot_mut(id).and_then(|entry| entry.requests.remove(&number)) else { return };
         let result = match Reply::parse(packet.data) {
             Ok(Reply::Ok(data)) => Ok(data),
             Ok(Reply::Fail(code, text)) => {

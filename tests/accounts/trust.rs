@@ -55,7 +55,7 @@ fn a_client_with_a_wrong_pin_says_nothing() {
     let status = support::admin(&server, &["status"]);
     assert!(!server.log().contains("alice signed on"), "{status}");
     rt::block_on(Client::sign_on(options(right.fingerprint))).expect("signed on");
-    assert!(server.log().contains("alice signed on"));
+    server.wait_for_log("alice signed on");
 }
 
 /// A ClientHello that offers TLS 1.2 and nothing newer, as OpenSSL of old would send it.

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod drain;
 mod files;
 mod kick;
 mod map;

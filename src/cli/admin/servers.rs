@@ -6,6 +6,7 @@ use argh::FromArgs;
 use serde_json::json;
 
 use super::table;
+use super::Make;
 use super::Operator;
 use crate::cli::outcome;
 use crate::cli::outcome::Stop;
@@ -70,8 +71,6 @@ pub struct Servers {
     #[argh(switch)]
     json: bool,
 }
-
-type Make<'a> = &'a dyn Fn(Option<PathBuf>, bool) -> Operator;
 
 impl Add {
     /// Runs it; `operator` makes the way to the server of the options that were given.

@@ -1,0 +1,9 @@
+//! Management of many main servers (contract 5, 7, 8), with fake ones on a virtual clock.
+
+mod chaos;
+mod choice;
+mod fake;
+mod map;
+mod network;
+mod restart;
+mod table;
