@@ -184,15 +184,18 @@ impl Head {
         head
     }
 
+    /// Returns whether the time has changed.
     #[inline]
-    fn renew(&mut self, now: u64) {
-        if now != self.time {
+    fn renew(&mut self, now: u64) -> bool {
+        let changed = now != self.time;
+        if changed {
             self.time = now;
             self.words.renew(self.time_at, |bytes| {
                 put_number(bytes, now);
                 bytes.extend_from_slice(raw::SEPARATOR);
             });
         }
+        changed
     }
 
     fn words(&self) -> &Words {

@@ -67,8 +67,7 @@ pub fn quick(
         let Some(sender) = table.get(session.user) else { return Ok(None) };
         what(&mut session.what.0, &sender.name, &user.name, now, "");
         (session.what.1, session.what.2) = (now, session.last.1);
-        // A sample of one a millisecond is enough to tell who writes to whom.
-        mesh.talked(&sender.name, &user.name);
+        mesh.talked(table, session.user, &user.name, now);
     }
     let entry = mesh.get_mut(*server).filter(|entry| !entry.out.is_full());
     let entry =
