@@ -148,20 +148,23 @@ fn take(
     let taken = inc.offer(relay.stream, relay.first, count, relay.acked);
     main.mesh.touch(origin);
     let result = match taken {
-        Taken::Nothing => Ok(()),
+        Taken::Nothing => Ok(Vec::new()),
         Taken::Items { skip } => {
             let skip = usize::try_from(skip).unwrap_or(usize::MAX);
             let items = Items(items.0).skip(skip).flatten();
             what.text().and_then(|what| match what.strip_prefix("m|") {
                 Some(columns) => deliver::from_server(main, ctx, origin, relay, columns, items, &mut inc),
-                None => control::take(main, ctx, origin, &what, items, &mut inc),
+                None => control::take(main, ctx, origin, &what, items, &mut inc).map(|()| Vec::new()),
             })
         }
     };
     if let Some(entry) = main.mesh.get_mut(origin) {
         entry.inc = inc;
     }
-    result
+    for copies in result? {
+        copies.send(main, ctx);
+    }
+    Ok(())
 }
 
 /// This server's table has a later version: packets that waited for it are taken.
