@@ -38,6 +38,7 @@ class Link:
             data = re.sub(rb"~(.)", rb"\1", data.encode("latin-1"), flags=re.S)
             if command == "ERROR": raise Fail(data.decode())
             elif command == "PING" and not data: self.send(packet_id, "PING", b"OK")
+            elif command == "REDIRECT": self.send(packet_id, command, b"FAIL REFUSED " + data.split(b"\n")[0])  # We stay.
             elif command: self.packets.append((packet_id, command, data))
     def request(self, command, *fields):
         self.last_id += 1

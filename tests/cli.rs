@@ -328,3 +328,30 @@ fn the_operator() {
     server.terminate();
     assert!(person.run(&["admin", "status"]).expect(1).err.contains("no server runs on"));
 }
+
+#[test]
+fn who_signs_on_while_the_server_is_away_is_told_and_waits() {
+    let mut server = Server::open();
+    let person = Person::new(&server);
+    person.register("alice");
+    let url = server.url();
+    assert!(server.terminate().success());
+    let waits = |child: &mut Child| {
+        let mut line = String::new();
+        BufReader::new(child.stderr.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");
+        line
+    };
+    let mut chat = person.chat(&["--json", "--server", &url, "--user", "alice"]);
+    let said = waits(&mut chat.child);
+    assert!(said.contains("cannot sign on yet") && said.contains("until it works"), "{said}");
+    let send = ["send", "alice", "hello", "--server", &url, "--user", "alice"];
+    let mut send = person.command(None, &send).spawn().expect("the executable starts");
+    let said = waits(&mut send);
+    assert!(said.contains("cannot sign on yet") && said.contains("for 10 seconds"), "{said}");
+    server.restart_in_place();
+    assert_eq!(chat.event("signed_on")["server"], "main");
+    assert!(send.wait().is_ok());
+    chat.say("alice: I am back");
+    assert_eq!(chat.event("sent")["ok"], true);
+    assert_eq!(chat.end(), 0);
+}

@@ -1,23 +1,14 @@
 //! Whole networks in one thread, on a virtual clock, from a seed: what users rely on, whatever goes wrong in between.
 //! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test sim` runs that one alone.
 
-use convergia::wire::hex;
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::Mutex;
+mod network;
 
-use convergia::accounts::secret;
 use convergia::client::core::Core;
 use convergia::client::Event;
-use convergia::client::Options;
-use convergia::client::Secret;
-use convergia::config::Policy;
 use convergia::config::PortKey;
-use convergia::engine::identity::ServerKey;
 use convergia::engine::limits::Limits;
 use convergia::engine::rt::channel;
 use convergia::engine::sim::NodeId;
-use convergia::engine::sim::Sim;
 use convergia::engine::Command;
 use convergia::engine::Ctx;
 use convergia::engine::Gone;
@@ -25,146 +16,17 @@ use convergia::engine::LinkId;
 use convergia::engine::Role;
 use convergia::engine::Target;
 use convergia::engine::Verify;
-use convergia::roles::main;
 use convergia::roles::management;
 use convergia::wire::Fail;
 use convergia::wire::Raw;
+use network::accounts;
+use network::bodies;
+use network::seeds;
+use network::token;
+use network::Network;
+use network::MANAGEMENT;
 use rand::RngExt;
-
-const MANAGEMENT: [u8; 32] = [1; 32];
-const MAIN: [u8; 32] = [2; 32];
-
-type Log = Arc<Mutex<Vec<Event>>>;
-
-struct Network {
-    sim: Sim,
-    management: NodeId,
-    main: NodeId,
-}
-
-/// A database with accounts whose tokens are `token-of-NAME`.
-fn accounts(names: &[&str]) -> String {
-    let mut sql = String::new();
-    for (n, name) in names.iter().enumerate() {
-        let (id, hash) = (n + 1, hex::encode(&secret::sha256(token(name).as_bytes())));
-        sql += &format!(
-            "INSERT INTO users (id, name, folded, password, created) VALUES ({id}, '{name}', '{name}', 'x', 0);
-             INSERT INTO tokens (hash, user, created, expires) VALUES (x'{hash}', {id}, 0, 9000000000000);"
-        );
-    }
-    sql
-}
-
-fn token(name: &str) -> String {
-    hex::encode(&secret::sha256(name.as_bytes()))
-}
-
-impl Network {
-    fn new(seed: u64, names: &[&str]) -> Network {
-        let mut sim = Sim::new(seed);
-        let sql = accounts(names);
-        let migrations: Vec<&str> = management::MIGRATIONS.iter().copied().chain([sql.as_str()]).collect();
-        let settings = management::Settings {
-            name: "management".into(),
-            key: ServerKey::from_bytes(&[1; 32]),
-            registration: Policy::Open,
-            token_days: 30,
-            fingerprint: MANAGEMENT,
-            ports: vec![("public_management", 74), ("client_management", 75), ("validation", 82)],
-        };
-        let listen = [
-            (PortKey::PublicManagement, "net:74"),
-            (PortKey::ClientManagement, "net:75"),
-            (PortKey::Validation, "net:82"),
-            (PortKey::MainManagement, "main_management"),
-            (PortKey::Validation, "validation"),
-            (PortKey::Admin, "admin.sock"),
-        ];
-        let make = move || management::Management::new(settings.clone());
-        let management = sim.add(Some(&migrations), Limits::default(), MANAGEMENT, &listen, make).unwrap();
-        let settings = main::Settings {
-            server_id: "main".into(),
-            name: "main".into(),
-            address: "net:73".into(),
-            fingerprint: MAIN,
-            key: ServerKey::from_bytes(&[2; 32]),
-            public: None,
-            management: Target::Local(PortKey::MainManagement),
-            validation: Target::Local(PortKey::Validation),
-        };
-        let make = move || main::Main::new(settings.clone());
-        let listen = [(PortKey::ClientMain, "net:73")];
-        let main = sim.add(Some(main::MIGRATIONS), Limits::default(), MAIN, &listen, make).unwrap();
-        Network { sim, management, main }
-    }
-
-    fn client(&mut self, name: &str) -> (NodeId, Log) {
-        let log = Log::default();
-        let options = Options::new(
-            convergia::client::Address { host: "net".into(), port: 74, fingerprint: Some(MANAGEMENT) },
-            name.to_owned(),
-            Secret::Token(token(name)),
-        );
-        assert_eq!(options.address.verify(), Verify::Pinned(MANAGEMENT));
-        let events = Arc::clone(&log);
-        let make = move || {
-            let events = Arc::clone(&events);
-            let sink = move |event| {
-                events.lock().unwrap().push(event);
-                false
-            };
-            Core::new(options.clone(), Box::new(sink))
-        };
-        let id = self.sim.add(None, Limits::default(), [0; 32], &[], make).unwrap();
-        self.sim.with(id, Core::begin).unwrap();
-        (id, log)
-    }
-
-    fn is_on(sim: &mut Sim, id: NodeId) -> bool {
-        sim.with(id, |core: &mut Core, _| core.is_on()) == Some(true)
-    }
-
-    fn until_on(&mut self, ids: &[NodeId]) {
-        let until = self.sim.now() + 300_000;
-        assert!(self.sim.run(until, |sim| ids.iter().all(|id| Network::is_on(sim, *id))), "not all signed on");
-    }
-
-    fn send(&mut self, from: NodeId, to: &str, body: &str) -> channel::Receiver<Result<Vec<u8>, Fail>> {
-        let (send, receive) = channel::bounded(1);
-        let fields = [to.as_bytes(), body.as_bytes()];
-        self.sim.with(from, |core: &mut Core, ctx| core.request(ctx, "SENDMESSAGE", &fields, send)).unwrap();
-        receive
-    }
-}
-
-fn bodies(log: &Log) -> Vec<String> {
-    let events = log.lock().unwrap();
-    let body = |event: &Event| match event {
-        Event::Message { body, .. } => Some(String::from_utf8(body.clone()).unwrap()),
-        _ => None,
-    };
-    events.iter().filter_map(body).collect()
-}
-
-/// Runs `test` on many seeds, or on the one that is asked for; names the seed of a failure.
-fn seeds(count: u64, test: impl Fn(u64)) {
-    if let Some(seed) = std::env::var("CONVERGIA_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        return test(seed);
-    }
-    for seed in 0..count {
-        struct Name(u64);
-        impl Drop for Name {
-            fn drop(&mut self) {
-                if std::thread::panicking() {
-                    eprintln!("this was CONVERGIA_SEED={}", self.0);
-                }
-            }
-        }
-        let name = Name(seed);
-        test(seed);
-        drop(name);
-    }
-}
+use std::collections::BTreeMap;
 
 #[test]
 fn two_people_talk() {
@@ -378,7 +240,7 @@ impl Role for Impostor {
 fn a_client_hears_only_the_server_that_it_has_signed_on_to() {
     seeds(20, |seed| {
         let mut net = Network::new(seed, &["bob"]);
-        net.sim.add(None, Limits::default(), [9; 32], &[(PortKey::ClientMain, "net:73")], || Impostor).unwrap();
+        net.sim.add(None, Limits::default(), [9; 32], &[(PortKey::ClientMain, "main:73")], || Impostor).unwrap();
         let (_, told) = net.client("bob");
         net.sim.run_for(20_000);
         let events = told.lock().unwrap();

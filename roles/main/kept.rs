@@ -5,12 +5,18 @@ use std::collections::HashMap;
 
 use rusqlite::params;
 
+use super::deliver;
+use super::mesh::control;
 use super::Main;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
+use crate::route::ServerNo;
+use crate::wire::name;
+use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Framer;
 use crate::wire::Packet;
+use crate::wire::Raw;
 
 /// The table of messages that are kept.
 pub const SCHEMA: &str = "
@@ -23,6 +29,9 @@ pub const SCHEMA: &str = "
     CREATE INDEX kept_by_account ON kept(account);
 ";
 
+/// Whose they are, by name as well: other servers tell where a name is signed on.
+pub const SCHEMA_NAMES: &str = "ALTER TABLE kept ADD COLUMN user TEXT NOT NULL DEFAULT '';";
+
 /// Kept for one user at most, in bytes: what an outbox and its unproven part can hold, twice.
 const PER_USER: usize = 20 << 20;
 /// Kept for all users together at most, in bytes; in memory and on disk.
@@ -34,6 +43,8 @@ const AGE: i64 = 30 * 24 * 3_600 * 1_000;
 #[derive(Debug, Default)]
 pub struct Kept {
     accounts: HashMap<u64, Vec<Message>>,
+    /// Folded names and the accounts that had them when something was kept.
+    names: HashMap<Box<str>, u64>,
     bytes: usize,
     /// The greatest number of a row so far.
     last_row: i64,
@@ -45,6 +56,8 @@ struct Message {
     data: Vec<u8>,
     /// Its number in the database.
     row: i64,
+    /// It is on its way to the server where the user is signed on.
+    under_way: bool,
 }
 
 /// Loads what an earlier run kept; `then` runs after that: a session must not begin before.
@@ -53,18 +66,23 @@ pub fn load(ctx: &mut Ctx<Main>, then: fn(&mut Main, &mut Ctx<Main>)) {
     ctx.store(
         move |db| {
             db.execute("DELETE FROM kept WHERE kept_at < ?1", [oldest]).map_err(Fail::internal)?;
-            let mut rows = db.prepare("SELECT id, account, data FROM kept ORDER BY id").map_err(Fail::internal)?;
+            let mut rows =
+                db.prepare("SELECT id, account, data, user FROM kept ORDER BY id").map_err(Fail::internal)?;
             let rows = rows
-                .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?)))
+                .query_map([], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, String>(3)?))
+                })
                 .map_err(Fail::internal)?;
             rows.collect::<Result<Vec<_>, _>>().map_err(Fail::internal)
         },
         move |main, ctx, loaded| {
-            for (row, account, data) in loaded.unwrap_or_default() {
+            for (row, account, data, user) in loaded.unwrap_or_default() {
+                let data: Vec<u8> = data;
                 main.kept.bytes += data.len();
                 main.kept.last_row = row;
                 let account = u64::try_from(account).unwrap_or_default();
-                main.kept.accounts.entry(account).or_default().push(Message { data, row });
+                main.kept.accounts.entry(account).or_default().push(Message { data, row, under_way: false });
+                main.kept.names.insert(Box::from(&*name::fold(&user)), account);
             }
             then(main, ctx);
         },
@@ -118,7 +136,7 @@ pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, unde
     for other in others.iter().filter(|other| other.until.is_none()) {
         // It came after these messages: it gets them now.
         for data in &messages {
-            ctx.push_kept(other.link, "RECEIVEMESSAGE", data);
+            deliver::to_session(main, ctx, other.link, data, &mut Vec::new());
         }
         given = true;
     }
@@ -127,10 +145,16 @@ pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, unde
     }
 }
 
-fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, messages: Vec<Vec<u8>>) {
+/// Keeps messages, each as DATA of RECEIVEMESSAGE, for the user's next sign-on on this server or another.
+pub fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, messages: Vec<Vec<u8>>) {
+    if messages.is_empty() {
+        return;
+    }
     log::info!("{user}: {} messages are kept for the next sign-on", messages.len());
     let now = i64::try_from(ctx.now()).unwrap_or(i64::MAX);
-    let Kept { accounts, bytes, last_row } = &mut main.kept;
+    main.kept.names.insert(Box::from(&*name::fold(user)), account);
+    let owner = user.to_owned();
+    let Kept { accounts, bytes, last_row, .. } = &mut main.kept;
     let held = accounts.entry(account).or_default();
     let mut of_user: usize = held.iter().map(|message| message.data.len()).sum();
     let mut fresh = Vec::new();
@@ -142,17 +166,17 @@ fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, message
         of_user += data.len();
         *bytes += data.len();
         *last_row += 1;
-        fresh.push(Message { data, row: *last_row });
+        fresh.push(Message { data, row: *last_row, under_way: false });
     }
     held.extend_from_slice(&fresh);
     let account = i64::try_from(account).unwrap_or(i64::MAX);
     ctx.store(
         move |db| {
             let mut insert = db
-                .prepare_cached("INSERT INTO kept(id, account, data, kept_at) VALUES (?1, ?2, ?3, ?4)")
+                .prepare_cached("INSERT INTO kept(id, account, data, kept_at, user) VALUES (?1, ?2, ?3, ?4, ?5)")
                 .map_err(Fail::internal)?;
             for message in &fresh {
-                insert.execute(params![message.row, account, message.data, now]).map_err(Fail::internal)?;
+                insert.execute(params![message.row, account, message.data, now, owner]).map_err(Fail::internal)?;
             }
             Ok(())
         },
@@ -172,6 +196,58 @@ pub fn deliver(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
         ctx.push_kept(link, "RECEIVEMESSAGE", &message.data);
     }
     delete(ctx, rows);
+}
+
+/// The user is signed on at `at`: what is kept here goes there, unless there is a session here.
+pub fn forward(main: &mut Main, user: &str, at: &[ServerNo]) {
+    let Some(account) = main.kept.names.get(&*name::fold(user)).copied() else { return };
+    let here = main.table.find(user).and_then(|user| main.table.get(user)).is_some_and(|user| !user.here.is_empty());
+    let Some(server) = at.iter().find(|server| **server != main.own).filter(|_| !here) else { return };
+    let mut items = Vec::new();
+    for message in main.kept.accounts.get_mut(&account).into_iter().flatten().filter(|message| !message.under_way) {
+        message.under_way = true;
+        items.push(message.data.clone());
+    }
+    for item in items {
+        control::push(main, *server, &["kept", user, &account.to_string()], &item);
+    }
+}
+
+/// The other server has a message that was kept here, or does not want it.
+pub fn forwarded(main: &mut Main, ctx: &mut Ctx<Main>, account: &str, item: &[u8], fail: Option<Fail>) {
+    let Ok(account) = account.parse::<u64>() else { return };
+    let Some(held) = main.kept.accounts.get_mut(&account) else { return };
+    let Some(at) = held.iter().position(|message| message.under_way && message.data == item) else { return };
+    if fail.is_some() {
+        held[at].under_way = false;
+        return;
+    }
+    let message = held.remove(at);
+    main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
+    delete(ctx, vec![message.row]);
+}
+
+/// A message that another server has kept for a user who is signed on here.
+///
+/// # Errors
+/// OFFLINE: not here. BADARGS: no message.
+pub fn from_server(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: &str, item: &[u8]) -> Result<(), Fail> {
+    let [sender, sent_at, _] = Raw(item).take::<3>()?;
+    name::check_user(&sender.text()?)?;
+    sent_at.number()?;
+    let account = Raw(account.as_bytes()).number()?;
+    let here = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.here.to_vec());
+    let mut given = false;
+    for link in here.unwrap_or_default() {
+        // The name may be another person's by now.
+        if main.session_at(link).is_some_and(|session| session.account == account) {
+            given |= deliver::to_session(main, ctx, link, item, &mut Vec::new());
+        }
+    }
+    match given {
+        true => Ok(()),
+        false => Err(Fail::new(Code::Offline, "not signed on here")),
+    }
 }
 
 /// After what stored them, as the database's jobs run in their order.
@@ -196,16 +272,15 @@ mod tests {
     use crate::engine::limits::Limits;
     use crate::engine::Host;
     use crate::engine::Target;
-    use crate::roles::main::Head;
     use crate::roles::main::Session;
     use crate::roles::main::Settings;
-    use crate::route::UserRef;
 
     fn host() -> Host<Main> {
         let settings = Settings {
             server_id: "main".into(),
             name: "main".into(),
             address: String::new(),
+            mesh: String::new(),
             fingerprint: [0; 32],
             key: ServerKey::from_bytes(&[1; 32]),
             public: None,
@@ -221,8 +296,9 @@ mod tests {
         assert!(host.open(now, link, |_| {}));
         host.with(now, |main, _| {
             let user = main.table.sign_on("bob", link);
-            let last = (Vec::new(), UserRef::default());
-            main.sessions.push(Some(Session { link, user, account: 7, head: Head::new("bob"), since: now, last }));
+            let index = main.sessions.len();
+            main.by_link.insert(link, index);
+            main.sessions.push(Some(Session { user, quiet: None, ..Session::new(link, 7, "bob", now, None) }));
         });
         link
     }

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::get_server_map;
+use super::mesh::links;
+use super::redirect;
+use super::routes;
 use super::Main;
 use super::Peer;
 use crate::config::PortKey;
@@ -15,6 +18,10 @@ use crate::wire::Fail;
 
 /// How long to wait before the next try to reach management, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (100, 10_000);
+/// How often it is told who writes to whom, in seconds, and how many pairs at most.
+const TALKS: u64 = 10;
+/// See `TALKS`.
+const TALKED: usize = 256;
 
 /// What is known of the two links.
 #[derive(Debug, Default)]
@@ -29,8 +36,6 @@ pub struct Management {
     /// What to connect to once management's ports are known.
     wanted: BTreeSet<PortKey>,
     asking: bool,
-    /// When this process started; names it.
-    boot: u64,
 }
 
 impl Management {
@@ -47,7 +52,6 @@ impl Management {
 
 /// Opens both links.
 pub fn connect(main: &mut Main, ctx: &mut Ctx<Main>) {
-    main.management.boot = ctx.now();
     reach(main, ctx, PortKey::MainManagement);
     reach(main, ctx, PortKey::Validation);
 }
@@ -156,14 +160,18 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
     let Some(link) = main.management.link.or(main.management.introducing) else { return };
     let settings = &main.settings;
     let print = settings.fingerprint_hex();
-    let boot = main.management.boot.to_string();
-    let (mesh, key) = (&main.members.address, settings.key.public().to_string());
-    let fields = [&settings.server_id, &settings.name, &settings.address, &print, mesh, &key, &boot];
-    let fields = fields.map(|field: &String| field.as_bytes());
+    let boot = main.mesh.boot.to_string();
+    let key = settings.key.public().to_string();
+    let fields = [&settings.server_id, &settings.name, &settings.address, &print, &settings.mesh, &key, &boot];
+    let fields = fields.map(|field| field.as_bytes());
     ctx.request(link, "MAINSERVER", &fields, move |main, ctx, answer| match answer {
         Ok(_) => {
-            main.management.link = Some(link);
+            // Introduced anew on the same link: it knows the rest.
+            let again = main.management.link.replace(link) == Some(link);
             main.management.introducing = None;
+            if again {
+                return;
+            }
             if let Some(known) = main.management.when_known.take() {
                 // Nobody waits any more: then nobody needs to know.
                 let _ = known.send(());
@@ -175,6 +183,11 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
                 presence(main, ctx, &name);
             }
             get_server_map::management_back(main, ctx);
+            if main.draining.is_some() {
+                ctx.request(link, "DRAINING", &[], |_, _, _| {});
+            }
+            links::report_again(main, ctx);
+            routes::load(main, ctx, false);
         }
         Err(fail) => {
             log::error!("management refuses this server: {fail}");
@@ -219,9 +232,45 @@ fn again(main: &mut Main, ctx: &mut Ctx<Main>, port: PortKey) {
 
 /// Reports how often a user is signed on here, and the user's status.
 pub fn presence(main: &mut Main, ctx: &mut Ctx<Main>, name: &str) {
-    let Some(link) = main.management.link else { return };
-    let sessions = main.table.find(name).and_then(|user| main.table.get(user)).map_or(0, |user| user.here.len());
+    presence_then(main, ctx, name, |_, _| {});
+}
+
+/// The same; `then` runs when management has told everybody, or cannot.
+pub fn presence_then(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    name: &str,
+    then: impl FnOnce(&mut Main, &mut Ctx<Main>) + Send + 'static,
+) {
+    let Some(link) = main.management.link else { return ctx.after(0, then) };
+    let here = main.table.find(name).and_then(|user| main.table.get(user)).map(|user| &*user.here).unwrap_or_default();
+    // Of a session that moves, the target will tell.
+    let stays = |link: &&LinkId| {
+        let moving = main.session_at(**link).and_then(|session| session.moving.as_ref());
+        !moving.is_some_and(redirect::Moving::has_arrived)
+    };
+    let sessions = here.iter().filter(stays).count().to_string();
     let status = main.statuses.get(name).map_or("", String::as_str);
-    // Lost only with the link, and then everything is reported again.
-    let _ = ctx.push(link, "PRESENCE", &[name.as_bytes(), sessions.to_string().as_bytes(), status.as_bytes()]);
+    let fields = [name.as_bytes(), sessions.as_bytes(), status.as_bytes()];
+    // When it is lost with the link, everything is reported again.
+    ctx.request(link, "PRESENCE", &fields, |main, ctx, answer| {
+        if let Err(fail) = answer {
+            log::warn!("management does not take note of a user: {fail}");
+        }
+        then(main, ctx);
+    });
+}
+
+/// Now and then: who writes to whom on other servers.
+pub fn talks(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let Some(link) = main.management.link.filter(|_| (ctx.now() / 1_000).is_multiple_of(TALKS)) else { return };
+    let mut talks: Vec<_> =
+        std::mem::take(&mut main.mesh.talks).into_iter().map(|(pair, count)| (count, pair)).collect();
+    if talks.is_empty() {
+        return;
+    }
+    talks.sort_unstable_by(|a, b| b.cmp(a));
+    let lines: Vec<String> =
+        talks.iter().take(TALKED).map(|(count, (from, to))| format!("{from}|{to}|{count}")).collect();
+    ctx.request(link, "TALKS", &[lines.join("\n").as_bytes()], |_, _, _| {});
 }

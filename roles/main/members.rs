@@ -7,6 +7,7 @@ use rusqlite::params;
 use rusqlite::Connection;
 
 use super::management;
+use super::mesh::links;
 use super::Main;
 use crate::config::PortKey;
 use crate::config::RoleName;
@@ -52,19 +53,12 @@ pub struct Members {
     pub keys: HashMap<String, PublicKey>,
     /// None: management is in this process, or was never joined.
     pub management_key: Option<PublicKey>,
-    /// Where other main servers find this one: `host:port`; an empty host stands for the one that its links come from.
-    pub address: String,
 }
 
 impl Members {
     /// Before the database was read.
     pub fn new(own_id: &str, key: ServerKey) -> Members {
-        Members {
-            shakes: Handshakes::new(own_id, key),
-            keys: HashMap::new(),
-            management_key: None,
-            address: String::new(),
-        }
+        Members { shakes: Handshakes::new(own_id, key), keys: HashMap::new(), management_key: None }
     }
 }
 
@@ -189,7 +183,8 @@ impl Member for Main {
     fn proven(&mut self, ctx: &mut Ctx<Main>, link: LinkId, server: &str, _: PublicKey) {
         match ctx.info(link).map(|info| info.port) {
             Some(PortKey::MainManagement) => management::proven(self, ctx, link),
-            _ => log::debug!("the main server {server} has proven who it is"),
+            Some(PortKey::MainMain) => links::proven(self, ctx, link, server),
+            _ => {}
         }
     }
 

@@ -1,18 +1,32 @@
 //! Role main: the server that clients sign on to, and that relays their online messages.
 
+mod deliver;
 mod disconnect;
+mod drain;
 mod get_server_map;
+mod handover;
+mod hold;
 mod kept;
 mod management;
+mod marks;
 pub mod members;
+mod mesh;
+mod moved;
+mod post;
+mod redirect;
+mod routes;
 mod send_message;
 mod set_status;
 mod sign_off;
 mod sign_on;
+mod standby;
+
+use std::collections::HashMap;
 
 use crate::config::PortKey;
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Fingerprint;
+use crate::engine::ctx::Words;
 use crate::engine::handshake;
 use crate::engine::identity::ServerKey;
 use crate::engine::Command;
@@ -21,6 +35,7 @@ use crate::engine::Gone;
 use crate::engine::LinkId;
 use crate::engine::Role;
 use crate::engine::Target;
+use crate::route::ServerNo;
 use crate::route::Table;
 use crate::route::UserRef;
 use crate::wire::hex;
@@ -30,7 +45,7 @@ use crate::wire::Fail;
 use crate::wire::SERVER_STOPS;
 
 /// The schema of the main server's database.
-pub const MIGRATIONS: &[&str] = &[kept::SCHEMA, members::SCHEMA];
+pub const MIGRATIONS: &[&str] = &[kept::SCHEMA, members::SCHEMA, kept::SCHEMA_NAMES];
 
 /// How often one user may be signed on at once (contract 5).
 pub const SESSIONS: usize = 8;
@@ -57,6 +72,8 @@ pub struct Settings {
     pub management: Target,
     /// See `management`.
     pub validation: Target,
+    /// `host:port` for main servers; an empty host as in `address`. Empty: none.
+    pub mesh: String,
 }
 
 /// What a main server remembers of a link.
@@ -75,6 +92,14 @@ pub enum Peer {
     Management,
     /// Management, 64482.
     Validation,
+    /// A main server that this one dials.
+    Dialed(ServerNo),
+    /// A main server that has proven who it is.
+    Server(ServerNo),
+    /// A client whose session is at another server; this one stands by. The request's id.
+    Standby(String),
+    /// A client that went to another server; the request's id.
+    Moved(ServerNo, String),
 }
 
 /// A signed-on client.
@@ -88,13 +113,61 @@ struct Session {
     since: u64,
     /// The recipient of the last message, as it stood on the wire, and who that was.
     last: (Vec<u8>, UserRef),
+    /// What its last message to another server was as an item, the time in it, and the recipient.
+    what: (Vec<u8>, u64, UserRef),
+    /// Messages of this session that are held, or on their way to other servers.
+    relaying: usize,
+    /// Set while it gets no messages yet: they wait here.
+    quiet: Option<handover::Quiet>,
+    /// It is being moved to another server.
+    moving: Option<redirect::Moving>,
+    /// What its client will show there.
+    secret: String,
+    /// Moves that came to nothing.
+    moves_failed: u32,
+    /// The ids of the moves by which it came here.
+    known_as: Vec<String>,
+    /// How often it has asked for a standby.
+    standbys_asked: usize,
+    /// Its standby.
+    standby: Option<standby::Link>,
+    /// Messages since it has the standby.
+    delivered: u64,
+}
+
+impl Session {
+    fn new(link: LinkId, account: u64, name: &str, since: u64, id: Option<String>) -> Session {
+        Session {
+            link,
+            user: UserRef::default(),
+            account,
+            head: Head::new(name),
+            since,
+            last: (Vec::new(), UserRef::default()),
+            what: (Vec::new(), 0, UserRef::default()),
+            relaying: 0,
+            quiet: Some(handover::Quiet::default()),
+            moving: None,
+            secret: String::new(),
+            moves_failed: 0,
+            known_as: id.into_iter().collect(),
+            standbys_asked: 0,
+            standby: None,
+            delivered: 0,
+        }
+    }
+
+    /// Whether a message for it needs more than its outbox.
+    fn is_special(&self) -> bool {
+        self.quiet.is_some() || self.standby.is_some()
+    }
 }
 
 /// What stands before the body in every RECEIVEMESSAGE of one sender: `RECEIVEMESSAGE SP sender LF sent-at LF`, escaped.
 /// Written anew only when the time has changed.
 #[derive(Debug)]
 struct Head {
-    bytes: Vec<u8>,
+    words: Words,
     /// Where `sent-at` begins.
     time_at: usize,
     time: u64,
@@ -106,22 +179,24 @@ impl Head {
         raw::escape_into(&mut bytes, sender.as_bytes());
         bytes.extend_from_slice(raw::SEPARATOR);
         let time_at = bytes.len();
-        let mut head = Head { bytes, time_at, time: u64::MAX };
+        let mut head = Head { words: Words::new(bytes), time_at, time: u64::MAX };
         head.renew(0);
         head
     }
 
+    #[inline]
     fn renew(&mut self, now: u64) {
         if now != self.time {
             self.time = now;
-            self.bytes.truncate(self.time_at);
-            put_number(&mut self.bytes, now);
-            self.bytes.extend_from_slice(raw::SEPARATOR);
+            self.words.renew(self.time_at, |bytes| {
+                put_number(bytes, now);
+                bytes.extend_from_slice(raw::SEPARATOR);
+            });
         }
     }
 
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
+    fn words(&self) -> &Words {
+        &self.words
     }
 }
 
@@ -135,32 +210,79 @@ pub struct Main {
     members: members::Members,
     map: get_server_map::Map,
     kept: kept::Kept,
-    statuses: std::collections::HashMap<Box<str>, String>,
+    statuses: HashMap<Box<str>, String>,
     delivered: u64,
+    /// Sessions by their links.
+    by_link: HashMap<LinkId, usize>,
+    /// This server, in the table.
+    own: ServerNo,
+    /// The version of the table.
+    version: u64,
+    portion: routes::Portion,
+    mesh: mesh::Mesh,
+    holds: hold::Holds,
+    moved: moved::Moved,
+    /// Sessions that are being moved away, by request id.
+    moves: HashMap<String, usize>,
+    /// Clients that are on their way here.
+    arrivals: handover::Arrivals,
+    standbys: standby::Standbys,
+    draining: Option<drain::Draining>,
+    /// For building what is needed only for a moment.
+    scratch: Vec<u8>,
 }
 
 impl Main {
     /// A main server that nobody has signed on to.
     pub fn new(settings: Settings) -> Main {
         let members = members::Members::new(&settings.server_id, settings.key.clone());
+        let mut table = Table::default();
+        // The name was checked when the configuration was read; a table has room for one server.
+        let own = table.set_own(&settings.server_id).unwrap_or_default();
         Main {
             settings,
             sessions: Vec::new(),
             free: Vec::new(),
-            table: Table::default(),
+            table,
             management: management::Management::default(),
             members,
             map: get_server_map::Map::default(),
             kept: kept::Kept::default(),
-            statuses: std::collections::HashMap::new(),
+            statuses: HashMap::new(),
             delivered: 0,
+            by_link: HashMap::new(),
+            own,
+            version: 0,
+            portion: routes::Portion::default(),
+            mesh: mesh::Mesh::default(),
+            holds: hold::Holds::default(),
+            moved: moved::Moved::default(),
+            moves: HashMap::new(),
+            arrivals: HashMap::new(),
+            standbys: standby::Standbys::default(),
+            draining: None,
+            scratch: Vec::new(),
         }
     }
 
-    /// Where clients find this server, and where other main servers do: known once its ports are bound.
-    pub fn set_addresses(&mut self, clients: String, mesh: String) {
-        self.settings.address = clients;
-        self.members.address = mesh;
+    /// Where clients and other main servers find this one: known once its ports are bound.
+    pub fn set_addresses(&mut self, address: String, mesh: String) {
+        (self.settings.address, self.settings.mesh) = (address, mesh);
+    }
+
+    /// Moves every client away; the channel tells when nobody is left who can be moved.
+    pub fn drain(&mut self, ctx: &mut Ctx<Main>) -> std::sync::mpsc::Receiver<()> {
+        let (send, receive) = std::sync::mpsc::channel();
+        drain::begin(self, ctx);
+        if let Some(draining) = &mut self.draining {
+            draining.when_done = Some(send);
+        }
+        receive
+    }
+
+    /// Moves up to `count` clients to another main server, the latest first; true: there is such a server.
+    pub fn move_clients(&mut self, ctx: &mut Ctx<Main>, count: usize, to: &str) -> bool {
+        drain::move_some(self, ctx, count, to).is_ok()
     }
 
     /// Tells when management knows this server: from then on clients are sent here.
@@ -184,6 +306,23 @@ impl Main {
 
     fn session(&self, index: usize) -> Option<&Session> {
         self.sessions.get(index)?.as_ref()
+    }
+
+    fn session_at(&self, link: LinkId) -> Option<&Session> {
+        self.session(*self.by_link.get(&link)?)
+    }
+
+    /// The session is over; it is not in the table any more.
+    fn forget_session(&mut self, index: usize) -> Option<Session> {
+        standby::drop_link(self, index);
+        let session = self.sessions.get_mut(index)?.take()?;
+        self.by_link.remove(&session.link);
+        self.map.watchers.retain(|link| *link != session.link);
+        if let Some(moving) = &session.moving {
+            self.moves.remove(&moving.id);
+        }
+        self.free.push(index);
+        Some(session)
     }
 }
 
@@ -218,16 +357,43 @@ impl Role for Main {
             get_server_map::MAP_CHANGED,
             members::HELLO,
             members::PROVE,
+            mesh::relay::RELAY,
+            mesh::relayed::RELAYED,
+            mesh::links::PROBE_COMMAND,
+            routes::SERVERS,
+            routes::ROUTES,
+            drain::DRAIN,
+            drain::MOVE_CLIENTS,
+            handover::HANDOVER,
+            standby::STANDBY,
+            standby::ATTACH,
+            standby::TAKE_OVER,
         ]
     }
 
     fn start(&mut self, ctx: &mut Ctx<Main>) {
+        self.mesh.boot = ctx.now();
         members::load(ctx, |_, ctx| kept::load(ctx, management::connect));
+    }
+
+    fn settled(&mut self, ctx: &mut Ctx<Main>) {
+        mesh::relay::flush(self, ctx);
+    }
+
+    fn tick(&mut self, ctx: &mut Ctx<Main>) {
+        mesh::links::tick(self, ctx);
+        mesh::relay::tick(self, ctx);
+        redirect::tick(self, ctx);
+        handover::tick(self, ctx);
+        standby::tick(self, ctx);
+        management::talks(self, ctx);
+        self.moved.sweep(ctx.now());
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Main>, link: LinkId) {
         match ctx.peer_ref(link) {
             Some(Peer::Public | Peer::Management | Peer::Validation) => management::opened(self, ctx, link),
+            Some(Peer::Dialed(server)) => mesh::links::opened(self, ctx, link, *server),
             Some(_) if ctx.info(link).is_some_and(|info| info.port == PortKey::MainMain && !info.opener) => {
                 handshake::accepted(self, ctx, link);
             }
@@ -242,6 +408,12 @@ impl Role for Main {
             Peer::Public => management::ports_closed(self, ctx, &gone.why),
             Peer::Management => management::closed(self, ctx, link, PortKey::MainManagement, &gone.why),
             Peer::Validation => management::closed(self, ctx, link, PortKey::Validation, &gone.why),
+            Peer::Dialed(server) | Peer::Server(server) => mesh::links::closed(self, ctx, link, server, &gone.why),
+            Peer::Standby(id) => standby::link_closed(self, &id),
+            Peer::Moved(to, id) => {
+                log::debug!("{id}: the client has left: {}", gone.why);
+                redirect::send_late(self, to, &id, &gone.undelivered);
+            }
             Peer::Stranger | Peer::SigningOn => {}
         }
     }

@@ -1,5 +1,7 @@
 //! SENDMESSAGE: an online message, from a session to all sessions of a user.
 
+use super::hold::Letter;
+use super::post;
 use super::session_of;
 use super::signed_on;
 use super::Main;
@@ -10,6 +12,7 @@ use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::route::UserRef;
 use crate::wire::name;
+use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
@@ -18,13 +21,13 @@ pub const SEND_MESSAGE: Command<Main> =
     Command { name: "SENDMESSAGE", ports: &[PortKey::ClientMain], args: "recipient LF body", gate: signed_on, run };
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
-    let [to, body] = request.data().take()?;
+    let (to, body) = request.split()?;
     let index = session_of(ctx, request.link)?;
-    let Main { sessions, table, delivered, .. } = main;
+    let Main { sessions, table, delivered, holds, .. } = main;
     let Some(Some(session)) = sessions.get_mut(index) else {
         return Err(Fail::internal("a link names a session that is not there"));
     };
-    let user = match session.last.0 == to.0 {
+    let user = match raw::same(&session.last.0, to.0) {
         true => session.last.1,
         false => {
             let user = table.find(&checked(to)?).unwrap_or_default();
@@ -39,12 +42,15 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
             let name = checked(to)?;
             let Some(found) = table.find(&name).and_then(|found| Some((found, table.get(found)?))) else {
                 session.last = (Vec::new(), UserRef::default());
-                return not_here(main, ctx, request, &name);
+                return far(main, ctx, request, index, to, body);
             };
             session.last.1 = found.0;
             found.1
         }
     };
+    if user.mark != 0 || holds.is_suspended() {
+        return far(main, ctx, request, index, to, body);
+    }
     // All sessions or none: a sender who is told BUSY sends again, and must not double it on the others.
     if let [_, _, ..] = &*user.here {
         for link in &user.here {
@@ -54,16 +60,10 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     session.head.renew(ctx.now());
     let mut queued = false;
     for link in &user.here {
-        let out = match ctx.begin(*link, session.head.bytes()) {
-            Ok(out) => out,
-            Err(fail) => {
-                unless_busy(fail)?;
-                continue;
-            }
-        };
-        out.extend_from_slice(body.0);
-        out.push(b'\n');
-        queued = true;
+        match ctx.put(*link, session.head.words(), body.0) {
+            Ok(()) => queued = true,
+            Err(fail) => unless_busy(fail)?,
+        }
     }
     if !queued {
         return Err(Fail::new(Code::Offline, "not signed on"));
@@ -89,18 +89,29 @@ fn checked(to: Raw<'_>) -> Result<String, Fail> {
     Ok(to.into_owned())
 }
 
-/// Management knows whether there is such a user at all.
-fn not_here(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>, name: &str) -> Result<Answer, Fail> {
-    let Some(link) = main.management.link() else {
-        return Err(Fail::new(Code::Offline, "not signed on"));
+/// A message that does not just go into outboxes of this server.
+fn far(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    request: &Request<'_>,
+    index: usize,
+    to: Raw<'_>,
+    body: Raw<'_>,
+) -> Result<Answer, Fail> {
+    let id = if request.packet.id == b"0" { b"" } else { request.packet.id };
+    if let Some(answer) = post::quick(main, ctx, index, request.link, id, to, body)? {
+        return Ok(answer);
+    }
+    let letter = Letter {
+        index,
+        link: request.link,
+        id: id.to_vec(),
+        recipient: checked(to)?.into_boxed_str(),
+        sent_at: ctx.now(),
+        body: body.0.to_vec(),
     };
-    let later = request.later();
-    ctx.request(link, "LOOKUP", &[name.as_bytes()], move |_, ctx, answer| {
-        let fail = match answer {
-            Err(fail) if fail.code == Code::NotFound => Fail::new(Code::NotFound, "there is no such user"),
-            _ => Fail::new(Code::Offline, "not signed on"),
-        };
-        ctx.answer(&later, Err(fail));
-    });
-    Ok(Answer::Later)
+    match post::send(main, ctx, &letter)? {
+        post::Sent::Done => Ok(Answer::Ok),
+        post::Sent::Waits => Ok(Answer::None),
+    }
 }

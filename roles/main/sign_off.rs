@@ -1,7 +1,10 @@
 //! SIGNOFF, and every other end of a session.
 
+use super::handover;
 use super::kept;
 use super::management;
+use super::marks;
+use super::redirect;
 use super::session_of;
 use super::signed_on;
 use super::Main;
@@ -10,6 +13,7 @@ use crate::config::PortKey;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
+use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::wire::Fail;
 
@@ -18,29 +22,47 @@ pub const SIGN_OFF: Command<Main> =
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let index = session_of(ctx, request.link)?;
-    ctx.answer(&request.later(), Ok(Vec::new()));
-    ctx.close(request.link, "signed off");
-    if let Some(peer) = ctx.peer(request.link) {
+    if redirect::signed_off(main, ctx, index, request) {
+        return Ok(Answer::Later);
+    }
+    finish(main, ctx, index, request.link);
+    Ok(Answer::Ok)
+}
+
+/// The session ends because its client wants it.
+pub fn finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, link: LinkId) {
+    ctx.close(link, "signed off");
+    if let Some(peer) = ctx.peer(link) {
         *peer = Peer::Stranger;
     }
     // Nothing is kept: whoever signs off reads to the end, or does not want to.
     ended(main, ctx, index, "signed off", &[]);
-    Ok(Answer::Later)
 }
 
 /// The session's link is gone. What its client may not have read is kept for the next sign-on, unless another session
-/// of the user was there to get it too.
+/// of the user was there to get it too, or another server goes on with it.
 pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, why: &str, undelivered: &[u8]) {
-    let Some(session) = main.sessions.get_mut(index).and_then(Option::take) else { return };
-    main.free.push(index);
+    if redirect::link_closed(main, ctx, index, undelivered) {
+        return;
+    }
+    let Some(session) = main.forget_session(index) else { return };
+    let waiting = session.quiet.map(|quiet| quiet.messages).unwrap_or_default();
+    if let Some(id) = session.known_as.last().filter(|id| main.arrivals.contains_key(*id)) {
+        let (id, user) = (id.clone(), session.user);
+        main.table.sign_off(user, session.link);
+        return handover::link_closed(main, ctx, &id, waiting);
+    }
     let Some(user) = main.table.get(session.user) else { return };
     let name = user.name.to_string();
     let left = main.table.sign_off(session.user, session.link);
     if left == 0 {
         main.statuses.remove(&*name);
     }
-    main.map.watchers.retain(|link| *link != session.link);
     log::info!("{name} signed off: {why}");
+    marks::renew(main, &name);
     kept::keep(main, ctx, &name, session.account, undelivered);
+    if !waiting.is_empty() {
+        kept::store(main, ctx, &name, session.account, waiting);
+    }
     management::presence(main, ctx, &name);
 }

@@ -1,20 +1,20 @@
 //! SIGNON: a client shows the ticket that management gave it for this server.
 
-use super::kept;
+use super::handover;
 use super::management;
-use super::Head;
+use super::marks;
 use super::Main;
 use super::Peer;
 use super::Session;
 use super::SESSIONS;
 use crate::config::PortKey;
 use crate::engine::anyone;
+use crate::engine::command::Later;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Request;
-use crate::route::UserRef;
 use crate::wire::hex;
 use crate::wire::name;
 use crate::wire::Code;
@@ -41,15 +41,13 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     ctx.request(validation, "VALIDATE", &fields, move |main, ctx, answer| {
         // The answer is the name as registered, and the account's number.
         let result = answer.and_then(|data| data.take::<2>()).and_then(|[name, account]| {
-            let (name, account) = (name.text()?, account.number()?);
+            let (name, account) = (name.text()?.into_owned(), account.number()?);
             name::check_user(&name)?;
-            begin(main, ctx, later.link(), &name, account)
+            check(main, ctx, later.link(), &name)?;
+            Ok((name, account))
         });
         match result {
-            Ok((index, session_id)) => {
-                ctx.answer(&later, Ok(session_id.into_bytes()));
-                kept::deliver(main, ctx, index);
-            }
+            Ok((name, account)) => welcome(main, ctx, later, &name, account),
             Err(fail) => {
                 forget(ctx, later.link());
                 ctx.answer(&later, Err(fail));
@@ -65,37 +63,64 @@ fn forget(ctx: &mut Ctx<Main>, link: LinkId) {
     }
 }
 
-/// The ticket is good: the link becomes a session.
-fn begin(
+fn check(main: &Main, ctx: &Ctx<Main>, link: LinkId, name: &str) -> Result<(), Fail> {
+    let signed_on = main.table.find(name).and_then(|user| main.table.get(user)).map_or(0, |user| user.here.len());
+    if signed_on >= SESSIONS {
+        return Err(Fail::new(Code::Limit, "this user is signed on 8 times already"));
+    }
+    if main.draining.is_some() {
+        return Err(Fail::new(Code::Unavailable, "this server takes no clients any more; another does"));
+    }
+    // A link that is being closed takes nothing more: what is kept for the user would be lost on it.
+    match ctx.is_open(link) {
+        true => Ok(()),
+        false => Err(Fail::new(Code::Offline, "the connection is gone")),
+    }
+}
+
+/// The ticket is good. OK is said when management has told everybody: who hears of it can be answered.
+fn welcome(main: &mut Main, ctx: &mut Ctx<Main>, later: Later, name: &str, account: u64) {
+    let mut id = [0u8; 8];
+    rand::Rng::fill_bytes(ctx.rng(), &mut id);
+    let link = later.link();
+    let index = begin(main, ctx, link, name, account, None);
+    let user = main.table.sign_on(name, link);
+    if let Some(Some(session)) = main.sessions.get_mut(index) {
+        session.user = user;
+    }
+    marks::renew(main, name);
+    ctx.pause(link, true);
+    log::info!("{name} signed on");
+    management::presence_then(main, ctx, name, move |main, ctx| {
+        if main.session_at(link).is_none() {
+            return;
+        }
+        ctx.answer(&later, Ok(hex::encode(&id).into_bytes()));
+        handover::speak(main, ctx, index);
+        ctx.pause(link, false);
+    });
+}
+
+/// Makes a link a session that gets no messages yet, and is not in the table. `id`: of the move it comes by.
+pub fn begin(
     main: &mut Main,
     ctx: &mut Ctx<Main>,
     link: LinkId,
     name: &str,
     account: u64,
-) -> Result<(usize, String), Fail> {
-    let signed_on = main.table.find(name).and_then(|user| main.table.get(user)).map_or(0, |user| user.here.len());
-    if signed_on >= SESSIONS {
-        return Err(Fail::new(Code::Limit, "this user is signed on 8 times already"));
-    }
+    id: Option<String>,
+) -> usize {
     let now = ctx.now();
-    let mut id = [0u8; 8];
-    rand::Rng::fill_bytes(ctx.rng(), &mut id);
-    // A link that is being closed takes nothing more: what is kept for the user would be lost on it.
-    let open = ctx.is_open(link);
-    let Some(peer) = ctx.peer(link).filter(|_| open) else {
-        return Err(Fail::new(Code::Offline, "the connection is gone"));
-    };
     let index = main.free.pop().unwrap_or_else(|| {
         main.sessions.push(None);
         main.sessions.len() - 1
     });
-    *peer = Peer::Client(index);
-    let user = main.table.sign_on(name, link);
-    let last = (Vec::new(), UserRef::default());
-    main.sessions[index] = Some(Session { link, user, account, head: Head::new(name), since: now, last });
+    if let Some(peer) = ctx.peer(link) {
+        *peer = Peer::Client(index);
+    }
+    main.sessions[index] = Some(Session::new(link, account, name, now, id));
+    main.by_link.insert(link, index);
     ctx.trust(link);
     ctx.keep_undelivered(link);
-    management::presence(main, ctx, name);
-    log::info!("{name} signed on ({} of {SESSIONS})", signed_on + 1);
-    Ok((index, hex::encode(&id)))
+    index
 }

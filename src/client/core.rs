@@ -31,6 +31,7 @@ use crate::wire::Fail;
 use moving::Moving;
 use signing_on::Candidate;
 use standby::Standby;
+use standby::AT_ONCE;
 
 /// The wait before the next attempt, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (100, 30_000);
@@ -148,6 +149,10 @@ pub struct Core {
     standby: Standby,
     /// Counts what `standby` began: what is over does not touch what came after it.
     standby_round: u64,
+    /// STANDBYON has come before the answer to ATTACH.
+    standby_on: bool,
+    /// Standbys that could not be reached, one after another.
+    standby_tries: u32,
     was_on: bool,
     stopped: bool,
     waiting: Vec<channel::Sender<Result<(), Fail>>>,
@@ -184,6 +189,8 @@ impl Core {
             moving: Moving::default(),
             standby: Standby::default(),
             standby_round: 0,
+            standby_on: false,
+            standby_tries: 0,
             was_on: false,
             stopped: false,
             waiting: Vec::new(),
@@ -328,7 +335,7 @@ impl Core {
         for waiting in self.waiting.drain(..) {
             let _ = waiting.try_send(Ok(()));
         }
-        self.want_standby(ctx, 0);
+        self.want_standby(ctx, AT_ONCE);
     }
 
     /// The session's link broke: the standby takes over, if there is one and the server did not close on purpose.
@@ -417,7 +424,14 @@ impl Role for Core {
     const NAME: &'static str = "client";
 
     fn commands() -> &'static [Command<Core>] {
-        &[told::RECEIVE_MESSAGE, told::SERVER_MAP_UPDATE, told::DISCONNECTED, moving::REDIRECT, standby::STANDBY_GONE]
+        &[
+            told::RECEIVE_MESSAGE,
+            told::SERVER_MAP_UPDATE,
+            told::DISCONNECTED,
+            moving::REDIRECT,
+            standby::STANDBY_ON,
+            standby::STANDBY_GONE,
+        ]
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Core>, link: LinkId) {

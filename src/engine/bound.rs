@@ -1,9 +1,9 @@
 //! How long a packet may be, by the link that it comes on.
 
 use super::command::Role;
-use super::ctx::Link;
 use super::limits;
 use super::limits::Limits;
+use super::link::Link;
 use crate::wire::packet;
 use crate::wire::Packet;
 

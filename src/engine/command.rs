@@ -4,6 +4,7 @@ use super::ctx::Ctx;
 use super::ctx::LinkId;
 use crate::config::PortKey;
 use crate::wire::packet::MAX_ID;
+use crate::wire::raw;
 use crate::wire::Fail;
 use crate::wire::Packet;
 use crate::wire::Raw;
@@ -28,6 +29,9 @@ pub trait Role: Sized + Send + 'static {
 
     /// A link is gone, or could not be made. Every link that `connect` returned or `opened` announced comes here once.
     fn closed(&mut self, _ctx: &mut Ctx<Self>, _link: LinkId, _gone: Gone<Self::Peer>) {}
+
+    /// At the end of every event, and of what became due by it: what was gathered goes out.
+    fn settled(&mut self, _ctx: &mut Ctx<Self>) {}
 
     /// Once a second.
     fn tick(&mut self, _ctx: &mut Ctx<Self>) {}
@@ -78,12 +82,24 @@ pub struct Request<'a> {
     pub port: PortKey,
     /// The packet.
     pub packet: Packet<'a>,
+    /// The length of the first field, if it is known already.
+    pub(super) first: Option<usize>,
 }
 
 impl<'a> Request<'a> {
     /// The packet's DATA.
     pub fn data(&self) -> Raw<'a> {
         self.packet.data
+    }
+
+    /// The first field, and the rest behind its LF. FAIL BADARGS when there is no LF.
+    #[inline]
+    pub fn split(&self) -> Result<(Raw<'a>, Raw<'a>), Fail> {
+        let data = self.packet.data;
+        if let Some((field, rest)) = self.first.and_then(|first| data.0.split_at_checked(first)) {
+            return Ok((Raw(field), Raw(rest.get(raw::SEPARATOR.len()..).unwrap_or_default())));
+        }
+        data.take().map(|[field, rest]| (field, rest))
     }
 
     /// What is needed to answer after the handler has returned `Answer::Later`.

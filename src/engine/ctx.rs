@@ -3,8 +3,6 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::net::SocketAddr;
 use std::task::Waker;
 
 use rand::rngs::StdRng;
@@ -16,7 +14,10 @@ use super::command::Role;
 use super::ids::Ids;
 use super::limits;
 use super::limits::Limits;
+use super::link::Link;
+use super::link::Slot;
 use super::outbox::Outbox;
+use super::outbox::Pool;
 use crate::config::PortKey;
 use crate::wire::packet;
 use crate::wire::raw;
@@ -34,120 +35,13 @@ pub use super::effect::Target;
 pub use super::effect::Verify;
 pub use super::effect::Work;
 pub use super::ids::put_number;
+pub use super::ids::Words;
+pub use super::link::Info;
+pub use super::link::LinkId;
+pub(super) use super::link::State;
 
-/// A link of one role. Never reused: a new link in the same place has another generation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LinkId {
-    pub(super) index: u32,
-    pub(super) generation: u32,
-}
-
-/// Facts about a link.
-#[derive(Clone, Debug)]
-pub struct Info {
-    /// The port, as a kind.
-    pub port: PortKey,
-    /// This side opened it.
-    pub opener: bool,
-    /// The peer's address; None for a local link.
-    pub remote: Option<IpAddr>,
-    /// This side's address; None for a local link.
-    pub local: Option<SocketAddr>,
-    /// Of the accepting side's certificate, on links with TLS: the peer's where this side opened it, else this side's own.
-    pub fingerprint: Option<Fingerprint>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Connecting,
-    Open,
-    /// Writes what is queued, then closes; nothing more is read or queued.
-    Closing,
-    /// The driver shall drop it now.
-    Aborting,
-}
-
-type ThenReply<R> = Box<dyn FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send>;
 type ThenJob<R> = Box<dyn FnOnce(&mut R, &mut Ctx<R>, JobResult) + Send>;
 type ThenTime<R> = Box<dyn FnOnce(&mut R, &mut Ctx<R>) + Send>;
-
-pub(super) struct Link<R: Role> {
-    pub(super) info: Info,
-    pub(super) state: State,
-    pub(super) peer: R::Peer,
-    /// Signed on, or needs no sign-on to be trusted with large packets.
-    pub(super) trusted: bool,
-    /// Between roles or servers of one network: other bounds.
-    pub(super) internal: bool,
-    /// Has packets left unread, because its own outbox is over the bound or the role wants a pause.
-    pub(super) blocked: bool,
-    pub(super) paused: bool,
-    /// Its task was woken, or will ask again by itself.
-    pub(super) dirty: bool,
-    pub(super) was_open: bool,
-    pub(super) framer: Framer,
-    pub(super) tail: Vec<u8>,
-    pub(super) out: Outbox,
-    pub(super) ids: Ids,
-    pub(super) requests: HashMap<u64, ThenReply<R>>,
-    /// Requests of the peer whose handlers returned `Answer::Later`, and that are not answered yet.
-    pub(super) unanswered: usize,
-    pub(super) born: u64,
-    pub(super) heard: u64,
-    pub(super) pinged: bool,
-    pub(super) stalled: Option<u64>,
-    pub(super) closing_since: u64,
-    pub(super) why: String,
-    pub(super) waker: Option<Waker>,
-}
-
-impl<R: Role> Link<R> {
-    #[inline]
-    fn room(&self, limits: &Limits, total: usize) -> Result<(), Fail> {
-        if self.state != State::Open {
-            return Err(Fail::new(Code::Offline, "not connected"));
-        }
-        let full = match self.internal {
-            true => self.out.waiting() > limits::INTERNAL_OUTBOX,
-            false => self.out.waiting() > limits.outbox || total > limits.outbox_total,
-        };
-        match full {
-            true => Err(Fail::new(Code::Busy, "the queue to the recipient is full; retry later")),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether its requests have to wait: until its answers are read, until those before them are answered, or until the
-    /// role wants more.
-    #[inline]
-    pub(super) fn must_wait(&self, limits: &Limits, total: usize) -> bool {
-        if self.paused {
-            return true;
-        }
-        let waiting = self.out.waiting();
-        let full = waiting > limits.outbox || (waiting > 0 && total > limits.outbox_total);
-        !self.internal && (full || self.unanswered >= limits::UNANSWERED)
-    }
-
-    /// Brings `total` up to date; returns what this link holds of it.
-    pub(super) fn account(&mut self, total: &mut usize) -> usize {
-        self.out.account(self.tail.capacity(), total)
-    }
-
-    /// Starts a packet of this side: the ID, a space, then `command`.
-    pub(super) fn head(&mut self, command: &[u8]) -> &mut Vec<u8> {
-        self.ids.step();
-        let buffer = self.out.buffer();
-        buffer.extend_from_slice(self.ids.text());
-        buffer.extend_from_slice(command);
-        buffer
-    }
-}
-
-pub(super) struct Slot<R: Role> {
-    pub(super) generation: u32,
-    pub(super) link: Option<Box<Link<R>>>,
-}
 
 /// Counters for `status` and for tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,7 +76,7 @@ pub struct Ctx<R: Role> {
     pub(super) refused_jobs: Vec<(u64, Fail)>,
     pub(super) timers: BTreeMap<(u64, u64), ThenTime<R>>,
     pub(super) next_token: u64,
-    pub(super) spare: Vec<Vec<u8>>,
+    pub(super) pool: Pool,
     pub(super) counters: Counters,
     pub(super) stopping: bool,
 }
@@ -207,7 +101,7 @@ impl<R: Role> Ctx<R> {
             refused_jobs: Vec::new(),
             timers: BTreeMap::new(),
             next_token: 1,
-            spare: Vec::new(),
+            pool: Pool::default(),
             counters: Counters::default(),
             stopping: false,
         }
@@ -316,9 +210,30 @@ impl<R: Role> Ctx<R> {
         }
     }
 
-    /// Starts a packet that has no answer: writes the ID, a space and `head` (`COMMAND SP`, perhaps more), and returns the
-    /// buffer; the caller appends escaped DATA and LF, and must not fail in between. FAIL as `room`.
-    pub fn begin(&mut self, id: LinkId, head: &[u8]) -> Result<&mut Vec<u8>, Fail> {
+    /// Queues a packet that has no answer, from parts that are escaped already: `words` (`COMMAND SP`, perhaps more), and
+    /// what follows them. FAIL as `room`.
+    #[inline]
+    pub fn put(&mut self, id: LinkId, words: &Words, rest: &[u8]) -> Result<(), Fail> {
+        let (link, pool) = self.writable(id)?;
+        link.put(words, rest, pool);
+        Ok(())
+    }
+
+    /// Queues a packet that has no answer, from parts that are escaped already; the first begins with the command. FAIL as `room`.
+    pub fn put_parts(&mut self, id: LinkId, parts: &[&[u8]]) -> Result<(), Fail> {
+        let (link, pool) = self.writable(id)?;
+        let out = link.head(b"", pool);
+        out.reserve(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
+        for part in parts {
+            out.extend_from_slice(part);
+        }
+        out.push(b'\n');
+        Ok(())
+    }
+
+    /// A link that has room, and is written to now. FAIL as `room`.
+    #[inline]
+    fn writable(&mut self, id: LinkId) -> Result<(&mut Link<R>, &mut Pool), Fail> {
         // Looked up by hand, as the borrow must not hold `self.dirty`.
         let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
         let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) else {
@@ -328,13 +243,15 @@ impl<R: Role> Ctx<R> {
         if !std::mem::replace(&mut link.dirty, true) {
             self.dirty.push(id);
         }
-        Ok(link.head(head))
+        Ok((link, &mut self.pool))
     }
 
     /// Queues a packet with DATA that is escaped already, whatever is queued before it.
     pub fn push_kept(&mut self, id: LinkId, command: &str, data: &[u8]) {
-        let Some(link) = self.slot_mut(id).filter(|link| link.state == State::Open) else { return };
-        let out = link.head(command.as_bytes());
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
+        let link = slot.and_then(|slot| slot.link.as_deref_mut()).filter(|link| link.state == State::Open);
+        let Some(link) = link else { return };
+        let out = link.head(command.as_bytes(), &mut self.pool);
         out.push(b' ');
         out.extend_from_slice(data);
         out.push(b'\n');
@@ -343,9 +260,10 @@ impl<R: Role> Ctx<R> {
         }
     }
 
-    /// Queues a packet that has no answer. FAIL as `begin`.
+    /// Queues a packet that has no answer. FAIL as `room`.
     pub fn push(&mut self, id: LinkId, command: &str, fields: &[&[u8]]) -> Result<(), Fail> {
-        let buffer = self.begin(id, command.as_bytes())?;
+        let (link, pool) = self.writable(id)?;
+        let buffer = link.head(command.as_bytes(), pool);
         buffer.push(b' ');
         for (n, field) in fields.iter().enumerate() {
             if n > 0 {
@@ -405,6 +323,16 @@ impl<R: Role> Ctx<R> {
         self.account(later.link);
     }
 
+    /// Answers a request that the role remembers by its packet ID. Nothing happens when the link is gone.
+    pub fn answer_to(&mut self, id: LinkId, packet: &[u8], command: &[u8], result: Result<&[u8], &Fail>) {
+        self.put_answer(id, packet, command, result);
+    }
+
+    /// Requests of the link that handlers have put off, and that are not answered.
+    pub fn unanswered(&self, id: LinkId) -> usize {
+        self.slot(id).map_or(0, |link| link.unanswered)
+    }
+
     pub(super) fn put_answer(&mut self, id: LinkId, packet: &[u8], command: &[u8], result: Result<&[u8], &Fail>) {
         if packet == b"0" && result.is_ok() {
             return;
@@ -417,18 +345,10 @@ impl<R: Role> Ctx<R> {
         if !std::mem::replace(&mut link.dirty, true) {
             self.dirty.push(id);
         }
+        let out = link.out.buffer(&mut self.pool);
         match result {
-            Ok(data) => packet::put_ok(link.out.buffer(), packet, command, data),
-            Err(fail) => packet::put_fail(link.out.buffer(), packet, command, fail),
-        }
-    }
-
-    /// Keeps a buffer for the next queue that fills.
-    pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && buffer.capacity() <= limits::SPARE_BYTES && self.spare.len() < limits::SPARE_BUFFERS
-        {
-            buffer.clear();
-            self.spare.push(buffer);
+            Ok(data) => packet::put_ok(out, packet, command, data),
+            Err(fail) => packet::put_fail(out, packet, command, fail),
         }
     }
 

@@ -19,9 +19,11 @@ use super::ctx::State;
 use super::limits;
 use super::limits::Limits;
 use crate::config::PortKey;
+use crate::wire::Batch;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Packet;
+use crate::wire::Parsed;
 use crate::wire::Reply;
 
 pub use super::effect::Effects;
@@ -185,53 +187,49 @@ impl<R: Role> Host<R> {
 
     /// Handles the whole packets in `input`; returns how many bytes of it are done with.
     fn packets(&mut self, id: LinkId, input: &[u8]) -> usize {
-        let mut start = 0;
         let Some(entry) = self.ctx.slot_mut(id) else { return input.len() };
         entry.blocked = false;
-        let mut framer = std::mem::take(&mut entry.framer);
+        let mut batch = Batch::new(input, std::mem::take(&mut entry.framer));
         let (port, opener) = (entry.info.port, entry.info.opener);
         // The row of the packet before: most batches are of one command.
         let mut last: Option<&'static Command<R>> = None;
         let mut count = 0;
-        loop {
+        let used = loop {
             let slot = self.ctx.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
             let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()).filter(|link| link.state == State::Open)
             else {
-                start = input.len();
-                break;
+                break input.len();
             };
             if entry.must_wait(&self.ctx.limits, self.ctx.total) {
                 entry.blocked = true;
-                break;
+                break batch.used();
             }
-            let line = framer.next(input, &mut start);
-            let length = line.map_or(input.len() - start, <[u8]>::len);
+            let line = batch.line();
+            let length = line.map_or(input.len() - batch.used(), |line| line.bytes.len());
             if length > self.ctx.limits.packet_before_sign_on {
                 let bound = entry.bound(&self.ctx.limits);
-                if length > bound.wire || line.is_some_and(|line| bound.is_passed(line)) {
+                if length > bound.wire || line.is_some_and(|line| bound.is_passed(line.bytes)) {
                     self.refuse(id, Code::TooLong, "the packet is too long");
-                    start = input.len();
-                    break;
+                    break input.len();
                 }
             }
-            let Some(line) = line else { break };
-            let Ok((packet, alike)) = Packet::parse_like(line, last.map_or("", |row| row.name)) else {
+            let Some(line) = line else { break batch.used() };
+            let Ok(Parsed { packet, alike, first }) = batch.parse(line, last.map_or("", |row| row.name)) else {
                 self.refuse(id, Code::BadPacket, "a packet is: ID COMMAND DATA");
-                start = input.len();
-                break;
+                break input.len();
             };
             count += 1;
             if packet.id.starts_with(b"-") == opener {
-                self.request(id, port, packet, alike, &mut last);
+                self.request(&Request { link: id, port, packet, first }, alike, &mut last);
             } else {
                 self.response(id, packet);
             }
-        }
+        };
         self.ctx.counters.packets += count;
         if let Some(entry) = self.ctx.slot_mut(id) {
-            entry.framer = framer;
+            entry.framer = batch.into_framer();
         }
-        start
+        used
     }
 
     fn refuse(&mut self, id: LinkId, code: Code, text: &'static str) {
@@ -240,14 +238,8 @@ impl<R: Role> Host<R> {
     }
 
     /// `alike`: the command is that of `last`.
-    fn request(
-        &mut self,
-        id: LinkId,
-        port: PortKey,
-        packet: Packet<'_>,
-        alike: bool,
-        last: &mut Option<&'static Command<R>>,
-    ) {
+    fn request(&mut self, request: &Request<'_>, alike: bool, last: &mut Option<&'static Command<R>>) {
+        let Request { link: id, port, packet, .. } = *request;
         let row = match last {
             Some(row) if alike => Some(*row),
             _ => {
@@ -259,12 +251,11 @@ impl<R: Role> Host<R> {
             return self.built_in(id, packet);
         };
         *last = Some(row);
-        let request = Request { link: id, port, packet };
         let result = (row.gate)(&self.role, &self.ctx, id).and_then(|()| {
             if row.args.is_empty() && !packet.data.is_empty() {
                 return Err(Fail::bad_args("this command takes no arguments"));
             }
-            (row.run)(&mut self.role, &mut self.ctx, &request)
+            (row.run)(&mut self.role, &mut self.ctx, request)
         });
         match result {
             Ok(Answer::Later) => {
@@ -295,19 +286,14 @@ impl<R: Role> Host<R> {
     }
 
     fn response(&mut self, id: LinkId, packet: Packet<'_>) {
-        let Some(entry) = self.ctx.slot_mut(id) else { return };
+        let slot = self.ctx.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
+        let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return };
         let digits = packet.id.strip_prefix(b"-").unwrap_or(packet.id);
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
         let Some(number) = number else { return };
         if packet.command == b"PING" {
-            let mut proven = Vec::new();
-            entry.out.proven(number, |buffer| proven.push(buffer));
-            proven.into_iter().for_each(|buffer| self.ctx.recycle(buffer));
-            if let Some(entry) = self.ctx.slot_mut(id) {
-                if !std::mem::replace(&mut entry.dirty, true) {
-                    self.ctx.dirty.push(id);
-                }
-            }
+            entry.out.proven(number, &mut self.ctx.pool);
+            self.ctx.account(id);
         }
         // A PING is the role's own as well, if it sent it as a request.
         let Some(then) = self.ctx.slot_mut(id).and_then(|entry| entry.requests.remove(&number)) else { return };
@@ -324,20 +310,22 @@ impl<R: Role> Host<R> {
     /// The link's task has written `done` (if anything) and asks what next. Its waker is kept for when there is more.
     pub fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>, waker: Option<&Waker>) -> Next {
         self.ctx.now = self.ctx.now.max(now);
-        let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
+        let Ctx { slots, pool, .. } = &mut self.ctx;
+        let slot = slots.get_mut(link.index as usize).filter(|slot| slot.generation == link.generation);
+        let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return Next::Finish };
         if entry.state == State::Aborting {
             // Written, but not proven read.
-            done.and_then(|chunk| entry.out.wrote(chunk));
+            if let Some(chunk) = done {
+                entry.out.wrote(chunk, pool);
+            }
             return Next::Finish;
         }
         // What is queued in here needs no wake-up: this task is awake.
         entry.dirty = true;
-        let spare = done.and_then(|chunk| entry.out.wrote(chunk));
-        if let Some(spare) = spare {
-            self.ctx.recycle(spare);
+        if let Some(chunk) = done {
+            entry.out.wrote(chunk, pool);
         }
         self.resume(link);
-        self.want_proof(link, true);
         let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
         if entry.out.is_drained() {
             entry.stalled = None;
@@ -353,14 +341,12 @@ impl<R: Role> Host<R> {
             }
             let read = !entry.blocked && !entry.paused;
             let rest = entry.out.rest();
-            self.ctx.recycle(rest);
+            self.ctx.pool.give(rest);
             self.ctx.account(link);
             return Next::Idle { read };
         }
-        let spare = self.ctx.spare.pop().unwrap_or_default();
-        let Some(entry) = self.ctx.slot_mut(link) else { return Next::Finish };
         entry.dirty = true;
-        let chunk = entry.out.take(spare);
+        let chunk = entry.take();
         self.ctx.account(link);
         Next::Write(chunk)
     }
@@ -368,17 +354,6 @@ impl<R: Role> Host<R> {
     /// Whether the link's own outbox is over its bound, so that nothing more shall be read from it.
     pub fn is_blocked(&self, link: LinkId) -> bool {
         self.ctx.slot(link).is_some_and(|entry| entry.blocked || entry.paused)
-    }
-
-    fn want_proof(&mut self, link: LinkId, at_once: bool) {
-        let Some(entry) = self.ctx.slot_mut(link) else { return };
-        if entry.state == State::Open && entry.out.wants_mark(at_once) {
-            let ping = entry.ping();
-            entry.out.mark(ping);
-            if !std::mem::replace(&mut entry.dirty, true) {
-                self.ctx.dirty.push(link);
-            }
-        }
     }
 
     /// The link is gone; `chunk` is what its task had not finished writing.
@@ -450,9 +425,10 @@ impl<R: Role> Host<R> {
                     let then = first.remove();
                     then(&mut self.role, &mut self.ctx);
                 }
-                _ => return,
+                _ => break,
             }
         }
+        self.role.settled(&mut self.ctx);
     }
 
     fn keep_alive(&mut self) {
@@ -504,7 +480,12 @@ impl<R: Role> Host<R> {
                             self.ctx.dirty.push(id);
                         }
                     }
-                    self.want_proof(id, false);
+                    if entry.out.wants_late_mark() {
+                        entry.mark();
+                        if !std::mem::replace(&mut entry.dirty, true) {
+                            self.ctx.dirty.push(id);
+                        }
+                    }
                 }
             }
         }
@@ -572,14 +553,6 @@ impl<R: Role> Host<R> {
 /// Whether a link on this port must sign on soon after it opens.
 fn port_signs_on(port: PortKey) -> bool {
     !matches!(port, PortKey::PublicManagement | PortKey::Validation | PortKey::ClientRealms | PortKey::Admin)
-}
-
-impl<R: Role> super::ctx::Link<R> {
-    /// Queues a PING and returns its number.
-    fn ping(&mut self) -> u64 {
-        self.head(b"PING\n");
-        self.ids.number()
-    }
 }
 
 mod resume;

@@ -44,8 +44,15 @@ pub const SIGN_ON: u64 = 30_000;
 pub const HANDSHAKE: u64 = 10_000;
 /// A closing link has this long to take what is queued.
 pub const CLOSING: u64 = 5_000;
-/// Unproven bytes after which a PING asks for proof at once; fewer wait for the next tick.
+/// What is queued for a link lies in chunks of this size: a busy link's are used again and never grown into. A packet that
+/// does not fit makes its chunk larger.
+pub const CHUNK: usize = 64 << 10;
+/// A chunk in which less than this is free takes no further packet.
+pub const CHUNK_LEFT: usize = 4 << 10;
+/// Bytes after which a PING asks for proof, at the end of all that is queued; fewer wait for the next tick.
 pub const PROOF_BYTES: usize = 32 << 10;
+/// Bytes after which it asks in any case, though more is queued behind.
+pub const PROOF_BYTES_WITHIN: usize = 256 << 10;
 /// Unproven bytes that are kept for a link whose peer answers no PING. More than the kernels at both ends buffer (6 MiB
 /// on Linux, and our send buffer), so what is older was read.
 pub const UNPROVEN: usize = 8 << 20;
@@ -60,8 +67,8 @@ pub const INTERNAL_OUTBOX: usize = 64 << 20;
 pub const ANSWER: usize = 64 << 20;
 /// Jobs that wait for a worker of one kind.
 pub const JOBS: usize = 4_096;
-/// Buffers that a role keeps for reuse, and the largest that is kept.
-pub const SPARE_BUFFERS: usize = 64;
+/// Buffers that a role keeps for reuse: bytes of all together.
+pub const SPARE_TOTAL: usize = 16 << 20;
 /// The largest buffer that is kept for reuse.
 pub const SPARE_BYTES: usize = 256 << 10;
 /// How often a role's `tick` runs.

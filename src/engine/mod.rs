@@ -12,10 +12,12 @@ pub mod host;
 pub mod identity;
 mod ids;
 pub mod limits;
+mod link;
 pub mod net;
 mod outbox;
 pub mod rt;
 pub mod sim;
+pub mod tag;
 pub mod tls;
 pub mod worker;
 

@@ -7,18 +7,50 @@ use super::limits;
 /// Chunks up to this size are copied together when they are kept.
 const GATHER: usize = 16 << 10;
 
-/// Where new bytes go, and the three stages behind it:
-/// `queued` → (taken by the link's task) `in flight` → (written) `unproven` → (a later PING was answered) gone.
+/// Empty buffers for the next chunks; the one used last first, as it is in the cache.
+#[derive(Debug, Default)]
+pub struct Pool {
+    spare: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Pool {
+    /// Keeps a buffer, within bounds.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        let size = buffer.capacity();
+        if size > 0 && size <= limits::SPARE_BYTES && self.bytes + size <= limits::SPARE_TOTAL {
+            buffer.clear();
+            self.bytes += size;
+            self.spare.push(buffer);
+        }
+    }
+
+    /// An empty buffer; perhaps one without memory.
+    fn take(&mut self) -> Vec<u8> {
+        let buffer = self.spare.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
+    }
+}
+
+/// Where new bytes go, and the stages behind it:
+/// `full`, `last` → (taken by the link's task) `in flight` → (written) `unproven` → (a later PING was answered) gone.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    queued: Vec<u8>,
+    /// Chunks that take no more, oldest first.
+    full: VecDeque<Vec<u8>>,
+    full_bytes: usize,
+    /// The chunk that packets are appended to.
+    last: Vec<u8>,
     in_flight: usize,
     /// Set for links that carry messages answered OK: only these keep unproven bytes.
     keeps: bool,
     unproven: VecDeque<Vec<u8>>,
     unproven_bytes: usize,
-    /// The PING that asks for proof: its number, and how many unproven bytes lay before it when it was queued.
-    mark: Option<Mark>,
+    /// The PINGs that ask for proof, oldest first.
+    marks: VecDeque<Mark>,
+    /// Where the latest mark is.
+    marked: u64,
     /// Bytes ever taken off the front of `unproven`, so that marks can be told in absolute positions.
     proven_until: u64,
     /// What of this link the host's total already counts.
@@ -28,6 +60,7 @@ pub struct Outbox {
 #[derive(Debug)]
 struct Mark {
     ping: u64,
+    /// The position behind the PING.
     until: u64,
 }
 
@@ -37,14 +70,45 @@ impl Outbox {
         self.keeps = true;
     }
 
-    /// The buffer that packets are appended to.
-    pub fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.queued
+    /// The buffer that a packet is appended to.
+    pub fn buffer(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
+        if self.is_chunk_full() {
+            self.next_chunk(pool);
+        }
+        &mut self.last
+    }
+
+    /// The same, whether or not it is full.
+    #[inline]
+    pub fn last(&mut self) -> &mut Vec<u8> {
+        &mut self.last
+    }
+
+    /// Whether the next packet goes into another chunk; also when there is none.
+    #[inline]
+    pub fn is_chunk_full(&self) -> bool {
+        self.last.len() > limits::CHUNK - limits::CHUNK_LEFT || self.last.capacity() == 0
+    }
+
+    /// Begins another chunk.
+    #[cold]
+    pub fn next_chunk(&mut self, pool: &mut Pool) {
+        let mut next = pool.take();
+        if !self.last.is_empty() {
+            if next.capacity() == 0 {
+                // As much will follow as came: not to be grown into step by step.
+                next.reserve(limits::CHUNK);
+            }
+            self.full_bytes += self.last.len();
+            self.full.push_back(std::mem::take(&mut self.last));
+        }
+        self.last = next;
     }
 
     /// Bytes that the peer has not taken.
+    #[inline]
     pub fn waiting(&self) -> usize {
-        self.queued.len() + self.in_flight
+        self.full_bytes + self.last.len() + self.in_flight
     }
 
     /// Nothing waits to be written.
@@ -52,37 +116,41 @@ impl Outbox {
         self.waiting() == 0
     }
 
-    /// The link's task takes what is queued; `spare` becomes the new queue.
-    pub fn take(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
-        self.in_flight = self.queued.len();
-        if spare.capacity() == 0 && self.in_flight > GATHER {
-            // As much will follow as came: not to be grown into step by step.
-            spare.reserve(self.in_flight);
-        }
-        std::mem::replace(&mut self.queued, spare)
+    /// The link's task takes the oldest chunk.
+    pub fn take(&mut self) -> Vec<u8> {
+        let chunk = match self.full.pop_front() {
+            Some(chunk) => {
+                self.full_bytes -= chunk.len();
+                chunk
+            }
+            None => std::mem::take(&mut self.last),
+        };
+        self.in_flight = chunk.len();
+        chunk
     }
 
-    /// The taken chunk is written. Returns it for reuse unless it is kept as unproven.
-    pub fn wrote(&mut self, chunk: Vec<u8>) -> Option<Vec<u8>> {
+    /// The taken chunk is written.
+    pub fn wrote(&mut self, chunk: Vec<u8>, pool: &mut Pool) {
         self.in_flight = 0;
         if !self.keeps || chunk.is_empty() {
-            return Some(chunk);
+            return pool.give(chunk);
         }
         self.unproven_bytes += chunk.len();
         while self.unproven_bytes > limits::UNPROVEN {
             let Some(oldest) = self.unproven.pop_front() else { break };
             self.drop_proven(oldest.len());
+            // Nor is anything to be learnt from their answers.
+            while self.marks.front().is_some_and(|mark| mark.until <= self.proven_until) {
+                self.marks.pop_front();
+            }
         }
         // Small chunks are gathered, so that a trickle of messages does not hold a large buffer each.
         match self.unproven.back_mut() {
-            Some(last) if last.len() + chunk.len() <= GATHER => last.extend_from_slice(&chunk),
+            Some(back) if back.len() + chunk.len() <= GATHER => back.extend_from_slice(&chunk),
             _ if chunk.len() <= GATHER / 4 => self.unproven.push_back(chunk.as_slice().to_vec()),
-            _ => {
-                self.unproven.push_back(chunk);
-                return None;
-            }
+            _ => return self.unproven.push_back(chunk),
         }
-        Some(chunk)
+        pool.give(chunk);
     }
 
     fn drop_proven(&mut self, bytes: usize) {
@@ -90,25 +158,37 @@ impl Outbox {
         self.proven_until += bytes as u64;
     }
 
-    /// Whether a PING should ask for proof now: there is something to prove and no mark is out.
-    /// `at_once`: only when much is unproven.
-    pub fn wants_mark(&self, at_once: bool) -> bool {
-        let least = if at_once { limits::PROOF_BYTES } else { 1 };
-        self.mark.is_none() && self.unproven_bytes >= least
+    /// Bytes behind the latest mark.
+    fn unmarked(&self) -> usize {
+        let end = self.proven_until + (self.unproven_bytes + self.waiting()) as u64;
+        usize::try_from(end - self.marked.max(self.proven_until).min(end)).unwrap_or(usize::MAX)
     }
 
-    /// The PING numbered `ping` was queued behind everything that is unproven now.
+    /// Whether a PING should ask for proof at the end of what the task takes next: it is the last chunk, so that IDs stay in order.
+    pub fn wants_mark(&self) -> bool {
+        self.keeps && self.full.is_empty() && !self.last.is_empty() && self.unmarked() >= limits::PROOF_BYTES
+    }
+
+    /// Whether one should before the next chunk is begun.
+    pub fn wants_mark_within(&self) -> bool {
+        self.keeps && self.unmarked() >= limits::PROOF_BYTES_WITHIN
+    }
+
+    /// Whether one should by and by: something was written that no mark is out for.
+    pub fn wants_late_mark(&self) -> bool {
+        self.unproven_bytes > 0 && self.marks.is_empty()
+    }
+
+    /// The PING numbered `ping` was queued behind everything else.
     pub fn mark(&mut self, ping: u64) {
-        self.mark = Some(Mark { ping, until: self.proven_until + self.unproven_bytes as u64 });
+        self.marked = self.proven_until + (self.unproven_bytes + self.waiting()) as u64;
+        self.marks.push_back(Mark { ping, until: self.marked });
     }
 
-    /// The PING numbered `ping` was answered: all before it was read. `recycle` gets the buffers.
-    pub fn proven(&mut self, ping: u64, mut recycle: impl FnMut(Vec<u8>)) {
-        let until = match &self.mark {
-            Some(mark) if mark.ping == ping => mark.until,
-            _ => return,
-        };
-        self.mark = None;
+    /// The PING numbered `ping` was answered: all before it was read.
+    pub fn proven(&mut self, ping: u64, pool: &mut Pool) {
+        let Some(at) = self.marks.iter().position(|mark| mark.ping == ping) else { return };
+        let Some(Mark { until, .. }) = self.marks.drain(..=at).next_back() else { return };
         while let Some(first) = self.unproven.front_mut() {
             let open = usize::try_from(until.saturating_sub(self.proven_until)).unwrap_or(usize::MAX);
             if open == 0 {
@@ -118,7 +198,7 @@ impl Outbox {
                 let buffer = std::mem::take(first);
                 self.unproven.pop_front();
                 self.drop_proven(buffer.len());
-                recycle(buffer);
+                pool.give(buffer);
             } else {
                 // A later chunk was gathered into this buffer.
                 first.drain(..open);
@@ -128,11 +208,22 @@ impl Outbox {
         if self.unproven.is_empty() {
             self.unproven = VecDeque::new();
         }
+        if self.marks.is_empty() {
+            self.marks = VecDeque::new();
+        }
     }
 
-    /// The empty queue's buffer, for reuse: a link at rest holds none.
+    /// Everything that was written was read.
+    pub fn all_read(&mut self) {
+        self.drop_proven(self.unproven_bytes);
+        self.unproven = VecDeque::new();
+        self.marks = VecDeque::new();
+    }
+
+    /// The empty chunk's buffer, for reuse: a link at rest holds none.
     pub fn rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.queued)
+        self.full = VecDeque::new();
+        std::mem::take(&mut self.last)
     }
 
     /// All that the peer may not have read, oldest first; the outbox is empty afterwards. `taken` is the chunk that
@@ -144,7 +235,10 @@ impl Outbox {
                 all.extend_from_slice(&chunk);
             }
             all.extend_from_slice(&taken);
-            all.append(&mut self.queued);
+            for chunk in self.full.drain(..) {
+                all.extend_from_slice(&chunk);
+            }
+            all.append(&mut self.last);
         }
         *self = Outbox { accounted: self.accounted, ..Outbox::default() };
         all
@@ -163,46 +257,105 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    fn write(out: &mut Outbox, bytes: &[u8]) {
-        out.buffer().extend_from_slice(bytes);
-        let chunk = out.take(Vec::new());
-        out.wrote(chunk);
+    fn queue(out: &mut Outbox, pool: &mut Pool, bytes: &[u8]) {
+        out.buffer(pool).extend_from_slice(bytes);
+    }
+
+    fn write(out: &mut Outbox, pool: &mut Pool, bytes: &[u8]) {
+        queue(out, pool, bytes);
+        let chunk = out.take();
+        out.wrote(chunk, pool);
     }
 
     #[test]
     fn only_what_lies_before_an_answered_ping_is_proven() {
-        let mut out = Outbox::default();
+        let (mut out, mut pool) = (Outbox::default(), Pool::default());
         out.keep_unproven();
-        write(&mut out, b"one");
-        assert!(out.wants_mark(false) && !out.wants_mark(true));
+        write(&mut out, &mut pool, b"one");
+        assert!(out.wants_late_mark() && !out.wants_mark());
         out.mark(7);
-        write(&mut out, b"two");
-        let mut spare = Vec::new();
-        out.proven(6, |buffer| spare.push(buffer));
-        out.proven(7, |buffer| spare.push(buffer));
-        assert!(spare.is_empty(), "what follows was gathered into the same buffer");
-        out.buffer().extend_from_slice(b"four");
+        write(&mut out, &mut pool, b"two");
+        out.proven(6, &mut pool);
+        out.proven(7, &mut pool);
+        queue(&mut out, &mut pool, b"four");
         assert_eq!(out.undelivered(b"three".to_vec()), b"twothreefour");
     }
 
     #[test]
-    fn unproven_bytes_are_bounded() {
-        let mut out = Outbox::default();
+    fn a_mark_behind_what_is_queued_proves_it_when_it_is_written() {
+        let (mut out, mut pool) = (Outbox::default(), Pool::default());
         out.keep_unproven();
-        for _ in 0..100 {
-            write(&mut out, &vec![b'x'; 1 << 20]);
+        queue(&mut out, &mut pool, &[b'a'; limits::CHUNK]);
+        queue(&mut out, &mut pool, b"b");
+        assert!(out.wants_mark_within() || out.unmarked() < limits::PROOF_BYTES_WITHIN);
+        let first = out.take();
+        out.wrote(first, &mut pool);
+        assert!(out.wants_mark(), "the last chunk");
+        out.mark(1);
+        let second = out.take();
+        out.wrote(second, &mut pool);
+        write(&mut out, &mut pool, b"c");
+        out.mark(2);
+        write(&mut out, &mut pool, b"d");
+        out.proven(1, &mut pool);
+        out.proven(1, &mut pool);
+        assert_eq!(out.unproven_bytes, 2);
+        out.proven(2, &mut pool);
+        assert_eq!(out.undelivered(Vec::new()), b"d");
+    }
+
+    #[test]
+    fn chunks_leave_in_order() {
+        let (mut out, mut pool) = (Outbox::default(), Pool::default());
+        out.keep_unproven();
+        let mut all = Vec::new();
+        for n in 0..1_000u32 {
+            let packet = [n as u8; 300];
+            all.extend_from_slice(&packet);
+            queue(&mut out, &mut pool, &packet);
+        }
+        assert_eq!(out.waiting(), all.len());
+        let taken = out.take();
+        assert!(taken.len() <= limits::CHUNK && taken.capacity() >= limits::CHUNK);
+        let mut got = taken.clone();
+        out.wrote(taken, &mut pool);
+        let taken = out.take();
+        got.extend_from_slice(&taken);
+        let kept = out.undelivered(taken);
+        assert_eq!(kept, all);
+        assert_eq!(got, all[..got.len()]);
+    }
+
+    #[test]
+    fn unproven_bytes_are_bounded() {
+        let (mut out, mut pool) = (Outbox::default(), Pool::default());
+        out.keep_unproven();
+        for ping in 0..100 {
+            write(&mut out, &mut pool, &vec![b'x'; 1 << 20]);
+            out.mark(ping);
         }
         let mut total = 0;
         out.account(0, &mut total);
         assert!(total <= limits::UNPROVEN, "{total}");
+        assert!(out.marks.len() <= 9, "marks of what is not kept any more");
     }
 
     #[test]
     fn a_link_that_keeps_nothing_returns_its_buffers() {
-        let mut out = Outbox::default();
-        out.buffer().extend_from_slice(b"x");
-        let chunk = out.take(Vec::new());
-        assert!(out.wrote(chunk).is_some());
+        let (mut out, mut pool) = (Outbox::default(), Pool::default());
+        write(&mut out, &mut pool, b"x");
+        assert_eq!(pool.spare.len(), 1);
         assert!(out.undelivered(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn spare_buffers_are_bounded() {
+        let mut pool = Pool::default();
+        for _ in 0..1_000 {
+            pool.give(Vec::with_capacity(limits::CHUNK));
+        }
+        assert!(pool.bytes <= limits::SPARE_TOTAL);
+        while pool.take().capacity() > 0 {}
+        assert_eq!(pool.bytes, 0);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -66,6 +67,7 @@ trait Node {
     fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>) -> Next;
     fn resume(&mut self, link: LinkId);
     fn is_blocked(&self, link: LinkId) -> bool;
+    fn all_read(&mut self, link: LinkId);
     fn is_aborted(&self, link: LinkId) -> bool;
     fn gone(&mut self, now: u64, link: LinkId, why: &str);
     fn finished(&mut self, now: u64, token: u64, result: JobResult);
@@ -101,6 +103,10 @@ impl<R: Role> Node for Host<R> {
 
     fn is_blocked(&self, link: LinkId) -> bool {
         Host::is_blocked(self, link)
+    }
+
+    fn all_read(&mut self, link: LinkId) {
+        Host::all_read(self, link);
     }
 
     fn is_aborted(&self, link: LinkId) -> bool {
@@ -158,6 +164,8 @@ enum Event {
     Connect(NodeId, u64, Connect),
     Arrive(End, Vec<u8>),
     Broken(End, String),
+    /// The first has closed, and the second reads the end of the stream now.
+    Ended(End, End),
     Pump(End),
     Job(NodeId, u64, Job),
     Timers(NodeId, u64),
@@ -172,6 +180,10 @@ pub struct Sim {
     places: Vec<Place>,
     addresses: HashMap<String, (NodeId, PortKey)>,
     wires: BTreeMap<End, Wire>,
+    /// Ends that have closed, and whose peers have not read so far.
+    ending: BTreeSet<End>,
+    /// Pairs of nodes that cannot connect to each other.
+    walls: BTreeSet<(NodeId, NodeId)>,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     /// Folded over everything that happens: two runs of one seed must agree.
@@ -195,6 +207,8 @@ impl Sim {
             places: Vec::new(),
             addresses: HashMap::new(),
             wires: BTreeMap::new(),
+            walls: BTreeSet::new(),
+            ending: BTreeSet::new(),
             queue: BTreeMap::new(),
             sequence: 0,
             trace: 0,
@@ -268,6 +282,16 @@ impl Sim {
         for end in ends {
             self.break_wire(end, "the link was cut");
             self.later(end, "the link was cut");
+        }
+    }
+
+    /// Puts a wall between two nodes, or takes it away: no connection is made through it. Those that there are stay; see `cut`.
+    pub fn wall(&mut self, a: NodeId, b: NodeId, there: bool) {
+        for pair in [(a, b), (b, a)] {
+            match there {
+                true => self.walls.insert(pair),
+                false => self.walls.remove(&pair),
+            };
         }
     }
 
@@ -384,14 +408,34 @@ impl Sim {
                 }
                 self.settle(id);
             }
-            // As with a socket: the end is read when all before it was.
-            Event::Broken(end, why) if why == ENDED && self.node(end.0).is_some_and(|node| node.is_blocked(end.1)) => {
-                self.at(now + RETRY, Event::Broken(end, why));
-            }
             Event::Broken(end, why) => {
                 self.note(3);
                 if let Some(node) = self.node(end.0) {
                     node.gone(now, end.1, &why);
+                }
+                self.settle(end.0);
+            }
+            // As with a socket: the end is read when all before it was.
+            Event::Ended(end, to)
+                if self.wires.contains_key(&end) && self.node(to.0).is_some_and(|node| node.is_blocked(to.1)) =>
+            {
+                self.at(now + RETRY, Event::Ended(end, to));
+            }
+            Event::Ended(end, to) => {
+                self.note(5);
+                self.ending.remove(&end);
+                // It may have been cut meanwhile: both are told of that.
+                if self.wires.remove(&end).is_none() {
+                    return;
+                }
+                self.wires.remove(&to);
+                if let Some(node) = self.node(to.0) {
+                    node.gone(now, to.1, ENDED);
+                }
+                self.settle(to.0);
+                if let Some(node) = self.node(end.0) {
+                    node.all_read(end.1);
+                    node.gone(now, end.1, "closed");
                 }
                 self.settle(end.0);
             }
@@ -427,7 +471,7 @@ impl Sim {
         };
         let local = matches!(connect.target, Target::Local(_));
         let remote = (!local).then(|| IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(id.0 % 250).unwrap_or(0) + 1)));
-        let found = self.addresses.get(&address).copied();
+        let found = self.addresses.get(&address).copied().filter(|(peer, _)| !self.walls.contains(&(id, *peer)));
         let accepted = found.and_then(|(peer, port)| {
             let print = self.places.get(peer.0)?.fingerprint;
             if let Verify::Pinned(pin) = verify {
@@ -510,13 +554,20 @@ impl Sim {
                 }
                 Next::Idle { .. } => return,
                 Next::Finish => {
-                    node.gone(now, end.1, "closed");
-                    // What was written before still arrives; the end of the stream comes after it.
-                    if let Some(wire) = self.wires.get(&end) {
-                        let (to, last) = (wire.to, wire.last);
-                        self.at(last.max(now), Event::Broken(to, ENDED.to_owned()));
+                    // What was written before still arrives; the end of the stream comes after it, and then this side hears that
+                    // the peer has closed too.
+                    let wire = self.wires.get(&end).filter(|_| !aborted).map(|wire| (wire.to, wire.last));
+                    let Some((to, last)) = wire else {
+                        if let Some(node) = self.node(end.0) {
+                            node.gone(now, end.1, "closed");
+                        }
+                        self.break_wire(end, ENDED);
+                        return self.settle(end.0);
+                    };
+                    if self.ending.insert(end) {
+                        self.at(last.max(now), Event::Ended(end, to));
                     }
-                    return self.settle(end.0);
+                    return;
                 }
             }
         }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::TryRecvError;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -44,6 +45,8 @@ pub const ADDRESS_FILE: &str = "address";
 const DATABASE: &str = "database.sqlite";
 /// How long a start may wait for management in the same process, and how often it is said that it waits for another.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long clients may take to move to other main servers before a stop.
+const DRAIN: Duration = Duration::from_secs(20);
 /// How long a stop may take, all roles together.
 const STOP: Duration = Duration::from_secs(9);
 /// What of it is left for management, when clients of the main server take all the rest.
@@ -193,6 +196,7 @@ impl Node {
                 server_id: self.config.name.clone(),
                 name: self.config.name.clone(),
                 address: String::new(),
+                mesh: String::new(),
                 fingerprint: identity.fingerprint(),
                 key: self.key.clone(),
                 public,
@@ -201,8 +205,8 @@ impl Node {
             })
         })?;
         self.listen(&running, &[PortKey::ClientMain, PortKey::MainMain])?;
-        let (clients, mesh) = (self.told(PortKey::ClientMain), self.told(PortKey::MainMain));
-        running.handle.with(|main, _| main.set_addresses(clients, mesh));
+        let (address, mesh) = (self.told(PortKey::ClientMain), self.told(PortKey::MainMain));
+        running.handle.with(|main, _| main.set_addresses(address, mesh));
         self.main = Some(running);
         Ok(())
     }
@@ -315,8 +319,15 @@ impl Node {
         Ok(())
     }
 
-    /// Stops: no new links, goodbye to every client, what is queued is written, then rest.
+    /// Stops: clients are moved to other main servers, if there are any; then no new links, goodbye to every client that is
+    /// left, what is queued is written, rest.
     pub async fn stop(self) {
+        if let Some(main) = &self.main {
+            let (began, done) = (Instant::now(), main.handle.with(main::Main::drain));
+            while done.try_recv() == Err(TryRecvError::Empty) && began.elapsed() < DRAIN {
+                rt::sleep(Duration::from_millis(5)).await;
+            }
+        }
         let began = Instant::now();
         drop(self.listeners);
         if let Some(admin) = self.admin {

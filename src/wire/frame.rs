@@ -16,7 +16,20 @@ impl Framer {
     /// The next packet in `buffer[*start..]`, without its EOL; `*start` moves behind it.
     /// None: more bytes are needed. Keep `buffer[*start..]` and call again with it, longer.
     pub fn next<'a>(&mut self, buffer: &'a [u8], start: &mut usize) -> Option<&'a [u8]> {
-        let mut at = start.saturating_add(self.scanned).min(buffer.len());
+        self.next_behind(buffer, start, 0).map(|(line, _)| line)
+    }
+
+    /// The same when nothing of the packet was looked at before: `known` bytes of it are known to hold no EOL and to end outside
+    /// of an escape. Tells too where the packet's first `~` behind those is, if it was seen.
+    #[inline]
+    pub(super) fn next_behind<'a>(
+        &mut self,
+        buffer: &'a [u8],
+        start: &mut usize,
+        known: usize,
+    ) -> Option<(&'a [u8], Option<usize>)> {
+        let mut at = start.saturating_add(self.scanned.max(known)).min(buffer.len());
+        let (mut escape, mut whole) = (None, self.scanned == 0);
         loop {
             let Some(found) = memchr3(b'~', b'\n', b'\r', &buffer[at..]) else {
                 self.scanned = buffer.len() - *start;
@@ -28,17 +41,24 @@ impl Framer {
                     self.scanned = end - *start;
                     return None;
                 }
+                escape = escape.or(Some(end - *start));
                 at = end + 2;
                 continue;
             }
             let line = &buffer[*start..end];
             *start = end + 1;
-            at = *start;
             self.scanned = 0;
             if !line.is_empty() {
-                return Some(line);
+                return Some((line, escape.filter(|_| whole)));
             }
+            at = *start;
+            whole = true;
         }
+    }
+
+    /// Whether nothing of the next packet was looked at yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.scanned == 0
     }
 }
 

@@ -3,6 +3,7 @@
 //! A packet is `ID SP COMMAND [SP DATA] EOL` (contract 1, seed 000). `~` makes the next byte literal.
 //! Parsing borrows from the read buffer; nothing here copies a body.
 
+mod batch;
 pub mod fail;
 pub mod frame;
 pub mod hex;
@@ -10,6 +11,8 @@ pub mod name;
 pub mod packet;
 pub mod raw;
 
+pub use batch::Batch;
+pub use batch::Parsed;
 pub use fail::Code;
 pub use fail::Fail;
 pub use frame::Framer;

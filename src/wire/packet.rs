@@ -41,7 +41,8 @@ const fn id_table() -> [bool; 256] {
 const WORD: [bool; 256] = id_table();
 
 /// The word at the start of `line`: its end, if it is 1 to `max` bytes long and ends at a space or the line's end.
-fn word(line: &[u8], max: usize) -> Result<usize, BadPacket> {
+#[inline]
+pub(super) fn word(line: &[u8], max: usize) -> Result<usize, BadPacket> {
     let mut end = 0;
     while end < line.len() && WORD[usize::from(line[end])] {
         end += 1;

@@ -115,6 +115,20 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// Whether two short texts are the same. For what is compared with every message: a call costs more than the comparison.
+#[inline(always)]
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        // Two pieces of one size, which may overlap.
+        8..=16 => a.first_chunk::<8>() == b.first_chunk() && a.last_chunk::<8>() == b.last_chunk(),
+        17..=32 => a.first_chunk::<16>() == b.first_chunk() && a.last_chunk::<16>() == b.last_chunk(),
+        _ => a == b,
+    }
+}
+
 /// Appends `bytes` with `~`, LF and CR escaped.
 pub fn escape_into(out: &mut Vec<u8>, bytes: &[u8]) {
     let mut rest = bytes;
@@ -140,6 +154,20 @@ mod tests {
         assert_eq!((to.0, body.0), (&b"bob"[..], &b"a~~b~\n~c"[..]));
         assert!(raw.take::<4>().is_err());
         assert_eq!(Raw(b"").fields().count(), 0);
+    }
+
+    #[test]
+    fn texts_of_any_length_are_compared_whole() {
+        for length in 0..80 {
+            let text: Vec<u8> = (0..length).collect();
+            assert!(same(&text, &text.clone()));
+            assert!(!same(&text, &[&text[..], b"x"].concat()));
+            for at in 0..text.len() {
+                let mut other = text.clone();
+                other[at] ^= 0x80;
+                assert!(!same(&text, &other), "{length} {at}");
+            }
+        }
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl Network {
             server_id: "main".into(),
             name: "main".into(),
             address: "net:main".into(),
+            mesh: String::new(),
             fingerprint: MAIN,
             key: ServerKey::from_bytes(&[2; 32]),
             public: None,

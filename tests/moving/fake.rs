@@ -77,6 +77,12 @@ pub struct State {
     /// What came from the user, in order.
     pub taken: Vec<u64>,
     pub offers: Vec<Offer>,
+    /// Of the servers: `host:port`, and fingerprint.
+    pub addresses: Vec<(String, [u8; 32])>,
+    /// Of `client_management` and `validation`.
+    pub ports: (u16, u16),
+    /// Messages made at once, at most.
+    pub burst: u64,
     pub dead: Vec<bool>,
     pub manner: Manner,
     /// The desk answers UNAVAILABLE.
@@ -85,6 +91,8 @@ pub struct State {
     pub overlap: u64,
     pub sign_ons: u64,
     pub standbys: u64,
+    /// What TAKEOVERs told.
+    pub received: Vec<u64>,
     /// Request-ids of refused redirects.
     pub refused: Vec<String>,
     /// What a client must not do.
@@ -95,14 +103,6 @@ pub type World = Arc<Mutex<State>>;
 
 pub fn look(world: &World) -> MutexGuard<'_, State> {
     world.lock().unwrap()
-}
-
-pub fn address(server: usize) -> String {
-    format!("server-{server}:73")
-}
-
-pub fn print(server: usize) -> [u8; 32] {
-    [u8::try_from(server).unwrap() + 10; 32]
 }
 
 /// In place of management.
@@ -127,8 +127,9 @@ impl Role for Desk {
             vec![
                 Command {
                     args: "",
-                    ..desk("GETPORTS", &[PortKey::PublicManagement], |_, _, _| {
-                        text("client_management|75\nvalidation|82")
+                    ..desk("GETPORTS", &[PortKey::PublicManagement], |desk, _, _| {
+                        let (client_management, validation) = look(&desk.0).ports;
+                        text(&format!("client_management|{client_management}\nvalidation|{validation}"))
                     })
                 },
                 desk("LOGIN", &[PortKey::ClientManagement], |desk, _, _| match look(&desk.0).away {
@@ -140,7 +141,10 @@ impl Role for Desk {
                     ..desk("LISTSERVERS", &[PortKey::ClientManagement], |desk, _, _| {
                         let state = look(&desk.0);
                         let up = (0..state.dead.len()).filter(|n| !state.dead[*n]);
-                        let line = |n| format!("s{n}|s{n}|{}|{}|0", address(n), hex::encode(&print(n)));
+                        let line = |n: usize| {
+                            let (address, print) = &state.addresses[n];
+                            format!("s{n}|s{n}|{address}|{}|0", hex::encode(print))
+                        };
                         text(&up.map(line).collect::<Vec<_>>().join("\n"))
                     })
                 },
@@ -333,6 +337,7 @@ fn takeover(server: &mut Server, ctx: &mut Ctx<Server>, request: &Request<'_>) -
     let At::Attached(n) = ctx.peer(request.link).unwrap().at else { return Err(expired()) };
     let received = request.data().number()?;
     let mut state = look(&server.world);
+    state.received.push(received);
     match state.manner {
         Manner::Refuses => return Err(expired()),
         Manner::Silent => return Ok(Answer::Later),
@@ -360,8 +365,8 @@ impl State {
         let fields = [
             id.clone(),
             format!("s{target}"),
-            address(target),
-            hex::encode(&print(target)),
+            self.addresses[target].0.clone(),
+            hex::encode(&self.addresses[target].1),
             "5000".to_owned(),
             secret.clone(),
         ];
@@ -411,7 +416,7 @@ impl Server {
         let next = ctx.rng().random_range(if busy { 1..8 } else { 20..60 });
         ctx.after(next, Server::beat);
         if let Some(place) = state.session.filter(|place| place.server == self.me) {
-            for _ in 0..ctx.rng().random_range(0..4) {
+            for _ in 0..ctx.rng().random_range(0..=state.burst) {
                 let (sent_at, body) = ((1_000 + state.made).to_string(), state.made.to_string());
                 let fields = [b"bob", sent_at.as_bytes(), body.as_bytes()];
                 if state.made == state.total || ctx.push(place.link, "RECEIVEMESSAGE", &fields).is_err() {

@@ -3,8 +3,11 @@
 //! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test moving` runs that one alone.
 
 mod fake;
+mod real;
 mod redirects;
 mod standbys;
+#[path = "../support/temp.rs"]
+mod temp;
 mod waiting;
 
 use std::sync::Arc;
@@ -70,7 +73,9 @@ impl Net {
         let mut sim = Sim::new(seed);
         sim.faults.delay = 0..=[1, 20, 60][seed as usize % 3];
         let world = World::default();
-        *look(&world) = State { total, dead: vec![false; servers], ..State::default() };
+        let addresses: Vec<_> = (0..servers).map(|n| (format!("server-{n}:73"), [10 + n as u8; 32])).collect();
+        let (dead, ports) = (vec![false; servers], (75, 82));
+        *look(&world) = State { total, dead, ports, burst: 3, addresses: addresses.clone(), ..State::default() };
         let listen = [
             (PortKey::PublicManagement, "net:74"),
             (PortKey::ClientManagement, "net:75"),
@@ -79,11 +84,11 @@ impl Net {
         let shared = Arc::clone(&world);
         sim.add(None, Limits::default(), [1; 32], &listen, move || Desk(Arc::clone(&shared))).unwrap();
         let mut nodes = Vec::new();
-        for me in 0..servers {
-            let (shared, address) = (Arc::clone(&world), fake::address(me));
+        for (me, (address, print)) in addresses.iter().enumerate() {
+            let shared = Arc::clone(&world);
             let listen = [(PortKey::ClientMain, address.as_str())];
             let make = move || Server { me, world: Arc::clone(&shared), links: Vec::new() };
-            nodes.push(sim.add(None, Limits::default(), fake::print(me), &listen, make).unwrap());
+            nodes.push(sim.add(None, Limits::default(), *print, &listen, make).unwrap());
         }
         let address = Address { host: "net".into(), port: 74, fingerprint: Some([1; 32]) };
         let options = options(Options::new(address, "alice".into(), Secret::Token("token".into())));
@@ -194,6 +199,13 @@ impl Net {
             _ => None,
         };
         self.events().iter().filter_map(body).collect()
+    }
+
+    /// Messages that came before the session went on elsewhere for the nth time, from 0.
+    fn heard_before_move(&self, n: usize) -> u64 {
+        let events = self.events();
+        let at = events.iter().enumerate().filter(|(_, event)| matches!(event, Event::Moved(_))).nth(n).unwrap().0;
+        events[..at].iter().filter(|event| matches!(event, Event::Message { .. })).count() as u64
     }
 
     fn count(&self, what: fn(&Event) -> bool) -> usize {

@@ -1,9 +1,20 @@
 //! The executable as a command that ends by itself.
 
+use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
 
 use super::server::Server;
+
+/// The executable. Cargo names it to tests; an example looks beside its own folder.
+pub fn executable() -> PathBuf {
+    let beside = || {
+        let own = std::env::current_exe().expect("the path of this program");
+        own.parent().and_then(Path::parent).expect("the folder of the build").join("convergia")
+    };
+    option_env!("CARGO_BIN_EXE_convergia").map_or_else(beside, PathBuf::from)
+}
 
 /// What a command left.
 #[derive(Debug)]
@@ -18,7 +29,7 @@ pub struct Done {
 
 /// Runs the executable with nothing on stdin, and waits for its end.
 pub fn run(arguments: &[&str]) -> Done {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_convergia"));
+    let mut command = Command::new(executable());
     command.args(arguments).stdin(Stdio::null());
     finish(command)
 }

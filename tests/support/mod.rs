@@ -1,18 +1,26 @@
 //! What integration tests stand on: the real executable as a child process, and a client that can misbehave.
 //!
 //! `Server` starts and stops the executable, `Raw` speaks (or breaks) the protocol over TLS, `sign_on` has the steps of
-//! the contract's sections 4 and 5. Tests wait for packets, closes and exits, each with a bound, and never sleep.
+//! the contract's sections 4 and 5. `Cluster` starts networks of several processes, with `Topology` behind firewalls, `traffic`
+//! lets many users talk, `Checker` knows what must have arrived. Tests wait for packets, closes and exits, each with a bound, and never sleep.
 
 // Every test file is a crate of its own and uses only a part of this.
 #![allow(dead_code, unused_imports)]
 
+pub mod check;
+pub mod cluster;
 pub mod command;
 pub mod raw;
 pub mod server;
 pub mod sign_on;
+pub mod sites;
 pub mod temp;
 pub mod tls;
+pub mod traffic;
 
+pub use check::Checker;
+pub use cluster::Cluster;
+pub use cluster::Plan;
 pub use command::admin;
 pub use command::run;
 pub use raw::Answer;
@@ -22,6 +30,8 @@ pub use server::Server;
 pub use sign_on::login;
 pub use sign_on::register_open;
 pub use sign_on::sign_on;
+pub use sites::Sites;
+pub use sites::Topology;
 pub use temp::TempDir;
 
 /// Numbers that a seed decides: splitmix64. Tests print the seed, so that a failure can be run again.

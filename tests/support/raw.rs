@@ -172,9 +172,14 @@ impl Raw {
     /// Sends a packet.
     #[track_caller]
     pub fn send(&mut self, id: &str, command: &str, fields: &[&[u8]]) {
+        self.try_send(id, command, fields).unwrap_or_else(|error| panic!("sending {command}: {error}"));
+    }
+
+    /// The same where the server may go at any moment.
+    pub fn try_send(&mut self, id: &str, command: &str, fields: &[&[u8]]) -> io::Result<()> {
         let mut out = Vec::new();
         put_packet(&mut out, id.as_bytes(), command.as_bytes(), fields);
-        self.send_bytes(&out).unwrap_or_else(|error| panic!("sending {command}: {error}"));
+        self.send_bytes(&out)
     }
 
     /// A new ID.
@@ -219,6 +224,14 @@ impl Raw {
                     _ => return Err(error),
                 },
             }
+        }
+    }
+
+    /// The next packet, whether it was kept or comes; as `read`.
+    pub fn next_line(&mut self, patience: Duration) -> io::Result<Option<Line>> {
+        match self.unread.pop_front() {
+            Some(line) => Ok(Some(line)),
+            None => self.read(patience),
         }
     }
 
@@ -269,9 +282,7 @@ impl Raw {
     /// The same where the server may go at any moment: None if it did.
     pub fn try_request(&mut self, command: &str, fields: &[&[u8]]) -> Option<Answer> {
         let id = self.id();
-        let mut out = Vec::new();
-        put_packet(&mut out, id.as_bytes(), command.as_bytes(), fields);
-        self.send_bytes(&out).ok()?;
+        self.try_send(&id, command, fields).ok()?;
         loop {
             let line = self.read(PATIENCE).ok()??;
             if line.id == id {

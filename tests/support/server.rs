@@ -13,10 +13,14 @@ use std::time::Duration;
 use std::time::Instant;
 
 use rustix::process::kill_process;
+use rustix::process::waitid;
 use rustix::process::Pid;
 use rustix::process::Signal;
+use rustix::process::WaitId;
+use rustix::process::WaitIdOptions;
 use serde_json::Value;
 
+use super::command;
 use super::temp::TempDir;
 
 /// How long a start or a stop may take on a busy machine.
@@ -31,6 +35,10 @@ struct Log {
 
 /// A running server with a data directory of its own. Killed, and its directory removed, when dropped.
 pub struct Server {
+    /// What it is called where a test has several.
+    name: String,
+    /// The address that stands for 0.0.0.0: how it is reached.
+    host: String,
     child: Child,
     directory: TempDir,
     arguments: Vec<String>,
@@ -38,6 +46,8 @@ pub struct Server {
     places: Vec<String>,
     ready: Value,
     log: Arc<Log>,
+    /// The logs of its earlier starts.
+    earlier: Vec<String>,
     starts: u32,
 }
 
@@ -48,6 +58,11 @@ impl Server {
         let mut server = Server::begin(TempDir::new(), arguments);
         server.wait_until_ready();
         server
+    }
+
+    /// What it is called in messages, and how it is reached when it listens on 0.0.0.0.
+    pub fn set_name(&mut self, name: &str, host: &str) {
+        (self.name, self.host) = (name.to_owned(), host.to_owned());
     }
 
     /// A server on which anyone may register without a captcha.
@@ -64,7 +79,9 @@ impl Server {
     pub fn begin_at(directory: TempDir, places: Vec<String>, arguments: &[&str]) -> Server {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let (child, log) = spawn(&directory, &places, &arguments, 0);
-        Server { child, directory, arguments, places, ready: Value::Null, log, starts: 0 }
+        let (name, host) = ("the server".to_owned(), "127.0.0.1".to_owned());
+        let (ready, earlier) = (Value::Null, Vec::new());
+        Server { name, host, child, directory, arguments, places, ready, log, earlier, starts: 0 }
     }
 
     /// A main server that joins the network of `management` under this name, and is ready.
@@ -93,6 +110,7 @@ impl Server {
 
     /// The ready file appears whole, by a rename; std has no way to wait for a file, so this one wait looks again and
     /// again. It ends at once when the child dies.
+    #[track_caller]
     pub fn wait_until_ready(&mut self) {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -101,8 +119,9 @@ impl Server {
                 return;
             }
             let ended = self.wait_end(Duration::from_millis(5));
-            assert!(!ended, "the server ended before it was ready; its log:\n{}", self.log());
-            assert!(Instant::now() < until, "the server is not ready; its log:\n{}", self.log());
+            let name = &self.name;
+            assert!(!ended, "{name} ended before it was ready; its log:\n{}", self.log());
+            assert!(Instant::now() < until, "{name} is not ready after {PATIENCE:?}; its log:\n{}", self.log());
         }
     }
 
@@ -113,8 +132,16 @@ impl Server {
         state.1
     }
 
-    /// The address of a listener by its configuration key: `127.0.0.1:40001`.
+    /// The address of a listener by its configuration key, as clients reach it: `127.0.0.1:40001`.
+    #[track_caller]
     pub fn addr(&self, key: &str) -> String {
+        let bound = self.bound(key);
+        bound.strip_prefix("0.0.0.0:").map_or(bound.clone(), |port| format!("{}:{port}", self.host))
+    }
+
+    /// The same, as the ready file has it.
+    #[track_caller]
+    fn bound(&self, key: &str) -> String {
         let address = self.ready["listen"][key].as_str();
         address.unwrap_or_else(|| panic!("no listener {key} in {}", self.ready)).to_owned()
     }
@@ -157,11 +184,28 @@ impl Server {
         kill_process(pid, signal).expect("the child takes the signal");
     }
 
+    /// SIGSTOP, and waits until it stands still. SIGCONT lets it go on.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).expect("the child stands still");
+    }
+
     /// SIGTERM, and waits for the exit. Panics if it does not stop.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        assert!(self.wait_end(PATIENCE), "SIGTERM did not stop the server; its log:\n{}", self.log());
+        self.exit()
+    }
+
+    /// Waits for the exit of one that was told to stop. Panics if it does not.
+    pub fn exit(&mut self) -> ExitStatus {
+        assert!(self.wait_end(PATIENCE), "SIGTERM did not stop {}; its log:\n{}", self.name, self.log());
         self.child.wait().expect("the exit status")
+    }
+
+    /// Waits a moment, or until it ends: for what tells of itself only when it is asked.
+    pub fn moment(&self) {
+        self.wait_end(Duration::from_millis(10));
     }
 
     /// SIGKILL: the power cut. Waits until it is gone.
@@ -179,6 +223,7 @@ impl Server {
     /// The same, without waiting until it is ready.
     pub fn restart_waiting(&mut self) {
         self.kill();
+        self.earlier.push(self.log());
         self.starts += 1;
         let (child, log) = spawn(&self.directory, &self.places, &self.arguments, self.starts);
         (self.child, self.log) = (child, log);
@@ -194,8 +239,10 @@ impl Server {
 
     /// The same, on the ports that it had: its clients find it again.
     pub fn restart_in_place(&mut self) {
-        let set = |key: String| ["--set".to_owned(), format!("listen.{key}={}", self.addr(&key))];
-        self.places = self.listeners().into_iter().flat_map(set).collect();
+        let set = |key: String| ["--set".to_owned(), format!("listen.{key}={}", self.bound(&key))];
+        if self.places.iter().any(|place| place == "--any-port") {
+            self.places = self.listeners().into_iter().flat_map(set).collect();
+        }
         self.restart();
     }
 
@@ -242,7 +289,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- the server's log ---\n{}", self.log());
+            for log in &self.earlier {
+                eprintln!("--- log of {}, before it was started again ---\n{log}", self.name);
+            }
+            eprintln!("--- log of {} ---\n{}", self.name, self.log());
         }
     }
 }
@@ -255,7 +305,7 @@ pub fn public_key(directory: &TempDir) -> String {
 }
 
 fn spawn(directory: &TempDir, places: &[String], arguments: &[String], starts: u32) -> (Child, Arc<Log>) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_convergia"))
+    let mut child = Command::new(command::executable())
         .arg("--data-dir")
         .arg(directory.path())
         .args(places)

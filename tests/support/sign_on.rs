@@ -57,10 +57,22 @@ pub fn login(server: &Server, user: &str, password: &str) -> String {
 /// Asks management, on a link that is signed on, where to go.
 #[track_caller]
 pub fn ticket_on(link: &mut Raw) -> Ticket {
+    ticket_where(link, |_| true)
+}
+
+/// The same for a client that reaches only that server, so that management must choose it.
+#[track_caller]
+pub fn ticket_at(link: &mut Raw, server_id: &str) -> Ticket {
+    ticket_where(link, |id| id == server_id)
+}
+
+#[track_caller]
+fn ticket_where(link: &mut Raw, reaches: impl Fn(&str) -> bool) -> Ticket {
     let servers = link.ask("LISTSERVERS", &[]).text();
     let rows: Vec<Vec<&str>> = servers.lines().map(|line| line.split('|').collect()).collect();
     assert!(!rows.is_empty() && rows.iter().all(|row| row.len() == 5), "LISTSERVERS: {servers:?}");
-    let report: Vec<String> = rows.iter().map(|row| format!("{}|yes|1", row[0])).collect();
+    let line = |id: &str| format!("{id}|{}|1", if reaches(id) { "yes" } else { "no" });
+    let report: Vec<String> = rows.iter().map(|row| line(row[0])).collect();
     let choice = link.ask("REPORTSERVERS", &[&report.join("\n")]).text();
     let (id, ticket) = choice.split_once('\n').expect("server-id LF ticket");
     let row = rows.iter().find(|row| row[0] == id).expect("the server is one of the list");
@@ -88,13 +100,19 @@ pub fn connect_main(server: &Server, ticket: &Ticket) -> Raw {
     link
 }
 
-/// Registers the user if there is none, and signs on to the main server that management chooses.
+/// Registers the user with `PASSWORD` if there is none.
 #[track_caller]
-pub fn sign_on(server: &Server, user: &str) -> Raw {
+pub fn register_if_new(server: &Server, user: &str) {
     let mut public = Raw::connect(&server.addr("public_management"));
     if let Answer::Fail(code, text) = register_on(&mut public, user, PASSWORD) {
         assert_eq!(code, convergia::wire::Code::Exists, "{text}");
     }
+}
+
+/// Registers the user if there is none, and signs on to the main server that management chooses.
+#[track_caller]
+pub fn sign_on(server: &Server, user: &str) -> Raw {
+    register_if_new(server, user);
     sign_on_again(server, user)
 }
 
@@ -106,4 +124,17 @@ pub fn sign_on_again(server: &Server, user: &str) -> Raw {
     let session = link.ask("SIGNON", &[user, &ticket.ticket]).text();
     assert!(!session.is_empty());
     link
+}
+
+/// Registers the user if there is none, and signs on to that main server; or what SIGNON was answered.
+#[track_caller]
+pub fn sign_on_at(server: &Server, user: &str, server_id: &str) -> Result<Raw, Answer> {
+    register_if_new(server, user);
+    let ticket = ticket_at(&mut login_link(server, user, PASSWORD).0, server_id);
+    assert_eq!(ticket.server_id, server_id);
+    let mut link = connect_main(server, &ticket);
+    match link.ask("SIGNON", &[user, &ticket.ticket]) {
+        Answer::Ok(_) => Ok(link),
+        fail => Err(fail),
+    }
 }

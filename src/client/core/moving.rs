@@ -15,6 +15,7 @@
 use zeroize::Zeroizing;
 
 use super::spend;
+use super::standby::AT_ONCE;
 use super::told;
 use super::Core;
 use super::Event;
@@ -174,15 +175,15 @@ impl Core {
 
     /// The last request on the old link.
     fn leave(&mut self, ctx: &mut Ctx<Core>, old: LinkId) {
+        if self.moving.swap(old).is_none() {
+            return;
+        }
         ctx.request(old, "SIGNOFF", &[], move |core, ctx, answer| {
             let full = answer.as_ref().is_err_and(|fail| fail.code == Code::Busy) && ctx.is_open(old);
             let Some(swap) = core.moving.swap(old) else { return };
             swap.whole = answer.is_ok();
             if full {
-                ctx.after(FULL, move |core, ctx| match core.moving.swap(old) {
-                    Some(_) => core.leave(ctx, old),
-                    None => {}
-                });
+                ctx.after(FULL, move |core, ctx| core.leave(ctx, old));
             }
         });
     }
@@ -249,7 +250,7 @@ impl Core {
         if self.main == Some(new) {
             ctx.pause(new, self.full);
             self.tell(ctx, Event::Moved(server));
-            self.want_standby(ctx, 0);
+            self.want_standby(ctx, AT_ONCE);
         }
     }
 

@@ -28,10 +28,14 @@ use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
 
-/// When another is asked for while there is none; milliseconds.
-const AGAIN: u64 = 60_000;
-/// When another is asked for after one is gone, at most. Many clients lose theirs at once; milliseconds.
-const SOON: u64 = 2_000;
+/// When a standby is asked for, at a random time between two; milliseconds. For a fresh session: at once.
+pub(super) const AT_ONCE: (u64, u64) = (0, 0);
+/// While there is none.
+const AGAIN: (u64, u64) = (60_000, 75_000);
+/// After one is gone. Many clients lose theirs at the same time.
+const SOON: (u64, u64) = (500, 3_000);
+/// How many are tried one after another.
+const TRIES: u32 = 5;
 /// How long a server may take to become the standby, whatever the session's server allows; milliseconds.
 const REACH: u64 = 60_000;
 /// How long the answer to TAKEOVER is waited for; milliseconds.
@@ -53,6 +57,8 @@ pub(super) enum Standby {
         link: LinkId,
         /// Its server-id.
         server: String,
+        /// The session's server has said that it copies messages from here on.
+        on: bool,
     },
     /// TAKEOVER is sent.
     TakingOver {
@@ -92,6 +98,27 @@ pub(super) const STANDBY_GONE: Command<Core> = Command {
     run: standby_gone,
 };
 
+pub(super) const STANDBY_ON: Command<Core> = Command {
+    name: "STANDBYON",
+    ports: &[PortKey::ClientMain],
+    args: "request-id",
+    gate: told::signed_on,
+    run: standby_on,
+};
+
+/// From here on the session's server copies what it sends: TAKEOVER counts from here.
+fn standby_on(core: &mut Core, _: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let told = request.data().text()?;
+    match &mut core.standby {
+        // The answer to ATTACH comes on another link, and may be later.
+        Standby::Reaching(offer) if offer.id == told => core.standby_on = true,
+        Standby::Ready { id, on, .. } if **id == told => *on = true,
+        _ => return Ok(Answer::None),
+    }
+    core.count = 0;
+    Ok(Answer::None)
+}
+
 fn standby_gone(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
     let gone = request.data().text()?;
     let current = match &core.standby {
@@ -107,14 +134,14 @@ fn standby_gone(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> 
 }
 
 impl Core {
-    /// Asks for a standby, at a random time within `delay` milliseconds.
-    pub(super) fn want_standby(&mut self, ctx: &mut Ctx<Core>, delay: u64) {
+    /// Asks for a standby after a while.
+    pub(super) fn want_standby(&mut self, ctx: &mut Ctx<Core>, (first, last): (u64, u64)) {
         if !self.options.redundant {
             return;
         }
         self.standby_round += 1;
         let round = self.standby_round;
-        let delay = rand::RngExt::random_range(ctx.rng(), delay / 2..=delay);
+        let delay = rand::RngExt::random_range(ctx.rng(), first..=last);
         ctx.after(delay, move |core, ctx| {
             if core.standby_round == round {
                 core.ask_standby(ctx);
@@ -152,6 +179,7 @@ impl Core {
         let (timeout, secret) = (timeout.number()?.min(REACH), Zeroizing::new(secret.unescape().into_owned()));
         let target = Target::Net(address.text()?.into_owned(), Verify::Any);
         let link = ctx.connect(PortKey::ClientMain, target, Peer::Standby);
+        self.standby_on = false;
         self.standby = Standby::Reaching(Box::new(Offer { id, server, fingerprint, secret, link }));
         ctx.after(timeout, move |core, ctx| {
             if matches!(&core.standby, Standby::Reaching(offer) if offer.link == link) {
@@ -179,9 +207,10 @@ impl Core {
     }
 
     fn attached(&mut self, link: LinkId) {
+        self.standby_tries = 0;
         self.standby = match std::mem::take(&mut self.standby) {
             Standby::Reaching(offer) if offer.link == link => {
-                Standby::Ready { id: offer.id, link, server: offer.server }
+                Standby::Ready { id: offer.id, link, server: offer.server, on: self.standby_on }
             }
             other => other,
         };
@@ -198,6 +227,11 @@ impl Core {
         spend(ctx, link);
         match was {
             Standby::None => {}
+            // The next may be one that can be reached.
+            Standby::Reaching(_) if self.standby_tries < TRIES => {
+                self.standby_tries += 1;
+                self.want_standby(ctx, SOON);
+            }
             Standby::Reaching(_) => self.want_standby(ctx, AGAIN),
             Standby::Ready { .. } => self.want_standby(ctx, SOON),
             Standby::TakingOver { why, .. } => self.failed(ctx, Fail::new(Code::Unavailable, why)),
@@ -208,7 +242,7 @@ impl Core {
     pub(super) fn take_over(&mut self, ctx: &mut Ctx<Core>, why: &str) -> bool {
         self.standby_round += 1;
         let (link, server) = match std::mem::take(&mut self.standby) {
-            Standby::Ready { link, server, .. } if ctx.is_open(link) => (link, server),
+            Standby::Ready { link, server, on: true, .. } if ctx.is_open(link) => (link, server),
             other => {
                 self.standby = other;
                 return false;

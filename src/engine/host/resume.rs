@@ -17,6 +17,13 @@ impl<R: Role> Host<R> {
         }
     }
 
+    /// The peer has closed the link after it was told that nothing more comes: it has read everything. `gone` follows.
+    pub fn all_read(&mut self, link: LinkId) {
+        if let Some(entry) = self.ctx.slot_mut(link) {
+            entry.out.all_read();
+        }
+    }
+
     /// The peer will send nothing more: what is queued for it is still written. While the role has paused the link, and there are
     /// packets that it has not seen, this does nothing, and is to be called again when the link's task is woken.
     pub fn hang_up(&mut self, now: u64, link: LinkId) {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::engine::command::anyone;
 use crate::engine::command::Later;
+use crate::engine::ctx::Words;
 
 /// Answers nothing until it is told to, and remembers what it is told of links that are gone.
 #[derive(Default)]
@@ -52,7 +53,7 @@ fn link(host: &mut Host<Slow>) -> LinkId {
 
 fn push(host: &mut Host<Slow>, link: LinkId, bytes: usize) -> Result<(), Fail> {
     let body = vec![b'x'; bytes];
-    let result = host.with(0, |_, ctx| ctx.begin(link, b"X ").map(|out| out.extend_from_slice(&body)));
+    let result = host.with(0, |_, ctx| ctx.put(link, &Words::new(b"X ".to_vec()), &body));
     host.effects();
     result
 }
@@ -210,4 +211,13 @@ fn the_task_of_a_local_link_that_is_gone_is_told() {
     host.effects();
     host.gone(0, link, Vec::new(), "closed by the other role");
     assert_eq!(host.effects().wake.len(), 1);
+}
+
+#[test]
+fn a_paused_link_is_not_silent() {
+    let mut host = host(Limits::default());
+    let (paused, other) = (link(&mut host), link(&mut host));
+    host.with(0, |_, ctx| ctx.pause(paused, true));
+    host.timers(limits::SILENCE_GONE + limits::TICK);
+    assert!(!host.is_aborted(paused) && host.is_aborted(other));
 }

@@ -156,7 +156,17 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
             match Pin::new(&mut self.stream).poll_read(cx, buffer) {
                 Poll::Ready(Ok(n)) if n > 0 && *thrown < LINGER => *thrown += n,
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(_) => return Poll::Ready(()),
+                // An end in order, with or without TLS's own word for it. A peer that had not read everything resets the connection.
+                Poll::Ready(result) => {
+                    let in_order = match result {
+                        Ok(n) => n == 0,
+                        Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
+                    };
+                    if in_order {
+                        self.handle.enter(|host, _| host.all_read(self.link));
+                    }
+                    return Poll::Ready(());
+                }
             }
         })
     }
@@ -217,3 +227,6 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin + Send> Task for LinkTask<R, S> 
         self.run(cx).map(|()| None)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,13 +19,18 @@ pub struct UserRef {
 }
 
 /// A server in a `Table`. Given once, and for the table's whole life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerNo(u32);
 
 impl ServerNo {
     /// From 0, without gaps: for lists with a place for each server.
     pub fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// The server whose `index` that is.
+    pub fn from_index(index: usize) -> ServerNo {
+        ServerNo(index as u32)
     }
 }
 

@@ -1,0 +1,133 @@
+//! Moving all clients away: because the operator says so, or before this server stops. And some of them, when management balances.
+
+use super::mesh::links;
+use super::redirect;
+use super::Main;
+use crate::config::PortKey;
+use crate::engine::anyone;
+use crate::engine::Answer;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::Request;
+use crate::route::ServerNo;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+/// Moves under way at once.
+const AT_ONCE: usize = 256;
+/// How often it is looked whether more can go; milliseconds.
+const PACE: u64 = 20;
+/// A client that could not be moved so often stays.
+const TRIES: u32 = 4;
+
+pub const DRAIN: Command<Main> =
+    Command { name: "DRAIN", ports: &[PortKey::MainManagement], args: "", gate: anyone, run: drain };
+
+pub const MOVE_CLIENTS: Command<Main> = Command {
+    name: "MOVECLIENTS",
+    ports: &[PortKey::MainManagement],
+    args: "count LF server-id",
+    gate: anyone,
+    run: move_clients,
+};
+
+/// A drain that is under way.
+#[derive(Debug, Default)]
+pub struct Draining {
+    /// Told once when nobody is left who can be moved.
+    pub when_done: Option<std::sync::mpsc::Sender<()>>,
+}
+
+fn drain(main: &mut Main, ctx: &mut Ctx<Main>, _: &Request<'_>) -> Result<Answer, Fail> {
+    begin(main, ctx);
+    Ok(Answer::Ok)
+}
+
+/// From now on no client is taken, and those that are here are moved away.
+pub fn begin(main: &mut Main, ctx: &mut Ctx<Main>) {
+    if main.draining.is_some() {
+        return;
+    }
+    log::info!("moving {} clients to other main servers", main.by_link.len());
+    main.draining = Some(Draining::default());
+    if let Some(link) = main.management.link() {
+        ctx.request(link, "DRAINING", &[], |_, _, _| {});
+    }
+    step(main, ctx);
+}
+
+fn step(main: &mut Main, ctx: &mut Ctx<Main>) {
+    if main.draining.is_none() {
+        return;
+    }
+    let mut open = main.moves.len();
+    let mut left = open > 0;
+    let mut targets = targets(main, ctx);
+    for index in 0..main.sessions.len() {
+        let Some(Some(session)) = main.sessions.get(index) else { continue };
+        let tried = session.moves_failed;
+        if session.moving.is_some() || tried >= TRIES || targets.is_empty() {
+            continue;
+        }
+        left = true;
+        if open >= AT_ONCE {
+            break;
+        }
+        // Whom the best cannot reach, the next best perhaps can.
+        targets.sort_unstable();
+        let at = usize::try_from(tried).unwrap_or(0) % targets.len();
+        if redirect::start(main, ctx, index, targets[at].1) {
+            targets[at].0 += 1;
+            open += 1;
+        }
+    }
+    if !left {
+        if let Some(done) = main.draining.as_mut().and_then(|draining| draining.when_done.take()) {
+            let _ = done.send(());
+        }
+    }
+    ctx.after(PACE, step);
+}
+
+/// The servers that clients can be moved to: up, reached, and not draining; each with its clients, and those on their way.
+pub fn targets(main: &Main, ctx: &Ctx<Main>) -> Vec<(u64, ServerNo)> {
+    let mut going = std::collections::HashMap::new();
+    for moving in main.moves.values().filter_map(|index| main.session(*index)?.moving.as_ref()) {
+        *going.entry(moving.to).or_insert(0u64) += 1;
+    }
+    let fit = |server: ServerNo| {
+        let facts = &main.mesh.get(server)?.facts;
+        let fit = facts.up && !facts.draining && !facts.client.is_empty() && links::is_reached(main, ctx, server);
+        fit.then(|| (facts.clients.saturating_add(going.get(&server).copied().unwrap_or(0)), server))
+    };
+    let mut all: Vec<_> = main.mesh.numbers().filter_map(fit).collect();
+    all.sort_unstable();
+    all
+}
+
+fn move_clients(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [count, to] = request.data().take()?;
+    move_some(main, ctx, usize::try_from(count.number()?).unwrap_or(usize::MAX), &to.text()?)?;
+    Ok(Answer::Ok)
+}
+
+/// Moves up to `count` clients, within bounds.
+///
+/// # Errors
+/// NOTFOUND: that server is not reached.
+pub fn move_some(main: &mut Main, ctx: &mut Ctx<Main>, count: usize, to: &str) -> Result<(), Fail> {
+    let to = main.table.server_no(to).filter(|to| *to != main.own && links::is_reached(main, ctx, *to));
+    let to = to.ok_or_else(|| Fail::new(Code::NotFound, "that server is not reached"))?;
+    let mut left = count.min(AT_ONCE);
+    // The latest first: they have the least to lose.
+    for index in (0..main.sessions.len()).rev() {
+        if left == 0 {
+            break;
+        }
+        let fit = main.session(index).is_some_and(|session| session.moves_failed == 0);
+        if fit && redirect::start(main, ctx, index, to) {
+            left -= 1;
+        }
+    }
+    Ok(())
+}

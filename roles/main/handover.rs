@@ -1,0 +1,367 @@
+//! Moving a client to another main server (contract 9): the target's side, and the arrival of any session that is not to get
+//! messages yet.
+
+use std::collections::HashMap;
+
+use subtle::ConstantTimeEq;
+
+use super::kept;
+use super::management;
+use super::marks;
+use super::mesh::control;
+use super::sign_on;
+use super::Main;
+use super::Peer;
+use super::SESSIONS;
+use super::STATUS_BYTES;
+use crate::config::PortKey;
+use crate::engine::anyone;
+use crate::engine::Answer;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::LinkId;
+use crate::engine::Request;
+use crate::route::ServerNo;
+use crate::wire::name;
+use crate::wire::Code;
+use crate::wire::Fail;
+use crate::wire::Raw;
+
+/// Clients that are on their way here, at most.
+const MOST: usize = 20_000;
+/// How long a client may take at most, whatever the source says; milliseconds.
+const LONGEST: u64 = 30_000;
+
+pub const HANDOVER: Command<Main> = Command {
+    name: "HANDOVER",
+    ports: &[PortKey::ClientMain],
+    args: "request-id LF username LF secret",
+    gate: anyone,
+    run,
+};
+
+/// Messages that wait for their session to be ready.
+#[derive(Debug, Default)]
+pub struct Quiet {
+    /// DATA of RECEIVEMESSAGE, escaped.
+    pub messages: Vec<Vec<u8>>,
+    /// All together.
+    pub bytes: usize,
+}
+
+/// What another server says of a client that it wants to send, or to have a standby for.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// The request's id.
+    pub id: &'a str,
+    /// The user, as registered.
+    pub user: &'a str,
+    /// The account's number.
+    pub account: &'a str,
+    /// How many milliseconds the client has.
+    pub left: &'a str,
+    /// What the client will show.
+    pub secret: &'a str,
+    /// `w`: it wants changes of the map. `s`: it comes as a standby.
+    pub flags: &'a str,
+}
+
+/// A client that is on its way here, or has come and is not ready.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The server that has the session.
+    pub from: ServerNo,
+    /// The user, as registered.
+    pub user: String,
+    /// The account's number.
+    pub account: u64,
+    /// What the client will show.
+    pub secret: String,
+    until: u64,
+    status: String,
+    watching: bool,
+    /// It comes as a standby.
+    pub standby: bool,
+    /// Its session, once it is here. None again when its link has gone.
+    session: Option<(usize, LinkId)>,
+    came: bool,
+    flipped: bool,
+    done: bool,
+    /// What the source sends after it.
+    late: Vec<Vec<u8>>,
+}
+
+impl Arrival {
+    /// A session that this server has taken over: all that is missing is that the table says so.
+    pub fn settled(from: ServerNo, user: String, account: u64, at: (usize, LinkId), late: Vec<Vec<u8>>) -> Arrival {
+        Arrival {
+            from,
+            user,
+            account,
+            secret: String::new(),
+            until: 0,
+            status: String::new(),
+            watching: false,
+            standby: false,
+            session: Some(at),
+            came: true,
+            flipped: false,
+            done: true,
+            late,
+        }
+    }
+}
+
+/// All of them, by request id.
+pub type Arrivals = HashMap<String, Arrival>;
+
+/// Another server offers a client.
+///
+/// # Errors
+/// REFUSED, LIMIT, DENIED, BADARGS.
+pub fn offered(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    from: ServerNo,
+    offer: &Offer<'_>,
+    item: &[u8],
+) -> Result<(), Fail> {
+    name::check_user(offer.user)?;
+    name::check(offer.id)?;
+    let user = main.table.find(offer.user).and_then(|user| main.table.get(user));
+    if !user.is_some_and(|user| user.at.contains(&from)) {
+        log::warn!("{} offers {}, who is not signed on there", main.table.server_id(from), offer.user.escape_debug());
+        return Err(Fail::new(Code::Denied, "not signed on there"));
+    }
+    let standby = offer.flags.contains('s');
+    if main.draining.is_some() || ctx.is_stopping() || main.management.link().is_none() {
+        return Err(Fail::new(Code::Refused, "this server takes no clients at the moment"));
+    }
+    let full = user.is_some_and(|user| user.here.len() >= SESSIONS) && !standby;
+    if full || main.arrivals.len() >= MOST || main.arrivals.contains_key(offer.id) {
+        return Err(Fail::new(Code::Limit, "too many clients are on their way here"));
+    }
+    let number = |text: &str| Raw(text.as_bytes()).number();
+    let arrival = Arrival {
+        from,
+        user: offer.user.to_owned(),
+        account: number(offer.account)?,
+        secret: offer.secret.to_owned(),
+        until: ctx.now().saturating_add(number(offer.left)?.min(LONGEST)),
+        status: Raw(item).text()?.chars().take(STATUS_BYTES).collect(),
+        watching: offer.flags.contains('w'),
+        standby,
+        session: None,
+        came: false,
+        flipped: false,
+        done: false,
+        late: Vec::new(),
+    };
+    main.arrivals.insert(offer.id.to_owned(), arrival);
+    Ok(())
+}
+
+/// The arrival that a client means and may mean.
+///
+/// # Errors
+/// EXPIRED: there is none. WRONG: it is another's.
+pub fn meant<'a>(main: &'a Main, id: &str, user: &str, secret: &[u8], standby: bool) -> Result<&'a Arrival, Fail> {
+    let known = main.arrivals.get(id).filter(|arrival| !arrival.came && arrival.standby == standby);
+    let arrival = known.ok_or_else(|| Fail::new(Code::Expired, "this server expects no such client any more"))?;
+    let same = bool::from(arrival.secret.as_bytes().ct_eq(secret)) && name::fold(&arrival.user) == name::fold(user);
+    match same {
+        true => Ok(arrival),
+        false => Err(Fail::new(Code::Wrong, "the name or the secret is wrong")),
+    }
+}
+
+fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [id, user, secret] = request.data().take()?;
+    if !matches!(ctx.peer_ref(request.link), Some(Peer::Stranger)) {
+        return Err(Fail::new(Code::Exists, "this connection is signed on"));
+    }
+    let id = id.text()?.into_owned();
+    let arrival = meant(main, &id, &user.text()?, &secret.unescape(), false)?;
+    let (name, account, from, watching) = (arrival.user.clone(), arrival.account, arrival.from, arrival.watching);
+    let index = sign_on::begin(main, ctx, request.link, &name, account, Some(id.clone()));
+    if watching {
+        main.map.watchers.push(request.link);
+    }
+    if let Some(arrival) = main.arrivals.get_mut(&id) {
+        (arrival.came, arrival.session) = (true, Some((index, request.link)));
+        if !arrival.status.is_empty() {
+            main.statuses.insert(Box::from(&*name), arrival.status.clone());
+        }
+    }
+    // What it sends is read when the source has answered all that came before.
+    ctx.pause(request.link, true);
+    control::push(main, from, &["arrived", &id], b"");
+    Ok(Answer::Data(id.into_bytes()))
+}
+
+/// The source gives the move up.
+///
+/// # Errors
+/// None.
+pub fn cancelled(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -> Result<(), Fail> {
+    let Some(arrival) = main.arrivals.get(id).filter(|arrival| arrival.from == from) else { return Ok(()) };
+    if arrival.flipped {
+        return Ok(());
+    }
+    if let Some(arrival) = main.arrivals.remove(id) {
+        if let Some((index, link)) = arrival.session {
+            main.forget_session(index);
+            if let Some(peer) = ctx.peer(link) {
+                *peer = Peer::Stranger;
+            }
+            ctx.close(link, "the move was cancelled");
+        }
+    }
+    Ok(())
+}
+
+/// A message that the client may not have read on its old link.
+///
+/// # Errors
+/// OFFLINE: the session is gone.
+pub fn late(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, item: &[u8]) -> Result<(), Fail> {
+    if let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| arrival.from == from) {
+        arrival.late.push(item.to_vec());
+        return Ok(());
+    }
+    let session = main.sessions.iter().flatten().find(|session| session.known_as.iter().any(|known| known == id));
+    match session.map(|session| session.link) {
+        Some(link) if ctx.is_open(link) => ctx.push_kept(link, "RECEIVEMESSAGE", item),
+        _ => return Err(Fail::new(Code::Offline, "the session is gone")),
+    }
+    Ok(())
+}
+
+/// The source has answered all that came before. `how`: `alone` when management could not be asked.
+///
+/// # Errors
+/// EXPIRED.
+pub fn done(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, how: &str) -> Result<(), Fail> {
+    let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| arrival.from == from && arrival.came) else {
+        return Err(Fail::new(Code::Expired, "there is no such move"));
+    };
+    arrival.done = true;
+    if how == "alone" {
+        flipped(main, ctx, id);
+    }
+    finish(main, ctx, id);
+    Ok(())
+}
+
+/// The table says that the session is here: messages for it are taken, and wait.
+pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
+    let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| !arrival.flipped) else { return };
+    arrival.flipped = true;
+    let (name, session) = (arrival.user.clone(), arrival.session);
+    if let Some((index, link)) = session {
+        main.table.sign_on(&name, link);
+        let user = main.table.find(&name).unwrap_or_default();
+        if let Some(Some(session)) = main.sessions.get_mut(index) {
+            session.user = user;
+        }
+    }
+    marks::renew(main, &name);
+    management::presence(main, ctx, &name);
+    finish(main, ctx, id);
+}
+
+fn finish(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
+    if !main.arrivals.get(id).is_some_and(|arrival| arrival.flipped && arrival.done) {
+        return;
+    }
+    let Some(arrival) = main.arrivals.remove(id) else { return };
+    match arrival.session {
+        Some((index, link)) => {
+            for data in &arrival.late {
+                ctx.push_kept(link, "RECEIVEMESSAGE", data);
+            }
+            speak(main, ctx, index);
+            ctx.pause(link, false);
+        }
+        None => kept::store(main, ctx, &arrival.user, arrival.account, arrival.late),
+    }
+}
+
+/// The session is ready: what waited for it goes into its outbox, and what comes from now on.
+pub fn speak(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
+    let Some(Some(session)) = main.sessions.get_mut(index) else { return };
+    let (link, user) = (session.link, session.user);
+    for data in session.quiet.take().unwrap_or_default().messages {
+        ctx.push_kept(link, "RECEIVEMESSAGE", &data);
+    }
+    let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
+    marks::renew(main, &name);
+    kept::deliver(main, ctx, index);
+}
+
+/// The link of a session that is not ready is gone: what waited is kept.
+pub fn link_closed(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, waiting: Vec<Vec<u8>>) {
+    let Some(arrival) = main.arrivals.get_mut(id) else { return };
+    arrival.session = None;
+    arrival.late.extend(waiting);
+    let from = arrival.from;
+    if !arrival.flipped {
+        // Perhaps it goes on where it was.
+        control::push(main, from, &["left", id], b"");
+    }
+    let _ = ctx;
+}
+
+/// A server is gone: clients that came from there have nothing to wait for.
+pub fn source_lost(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo) {
+    let ids: Vec<String> =
+        main.arrivals.iter().filter(|(_, arrival)| arrival.from == server).map(|(id, _)| id.clone()).collect();
+    for id in ids {
+        let Some(arrival) = main.arrivals.get_mut(&id) else { continue };
+        if !arrival.came {
+            if !arrival.standby {
+                main.arrivals.remove(&id);
+            }
+            continue;
+        }
+        arrival.done = true;
+        if arrival.flipped {
+            finish(main, ctx, &id);
+        } else {
+            take_over(main, ctx, &id);
+        }
+    }
+}
+
+/// The source cannot tell management any more: the target does.
+pub fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
+    let Some(arrival) = main.arrivals.get(id) else { return };
+    let from = main.table.server_id(arrival.from).to_owned();
+    let (user, id) = (arrival.user.clone(), id.to_owned());
+    let Some(link) = main.management.link() else { return flipped(main, ctx, &id) };
+    let (name, again) = (user.clone(), id.clone());
+    let fields = [user.as_bytes(), from.as_bytes(), id.as_bytes(), b"taken"];
+    ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
+        if let Err(fail) = answer {
+            log::warn!("management does not note that {name} is here: {fail}");
+            flipped(main, ctx, &again);
+        }
+    });
+}
+
+/// Once a second: clients that did not come, and sources that do not come to an end.
+pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let now = ctx.now();
+    main.arrivals.retain(|_, arrival| arrival.came || now < arrival.until || arrival.standby);
+    let stuck = |arrival: &Arrival| arrival.came && !arrival.done && now >= arrival.until.saturating_add(LONGEST);
+    let stuck: Vec<String> =
+        main.arrivals.iter().filter(|(_, arrival)| stuck(arrival)).map(|(id, _)| id.clone()).collect();
+    for id in stuck {
+        let Some(arrival) = main.arrivals.get_mut(&id) else { continue };
+        arrival.done = true;
+        match arrival.flipped {
+            true => finish(main, ctx, &id),
+            false => take_over(main, ctx, &id),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Messages that wait before they are sent: while the table is loaded anew, while items to a server that a user has left
+//! are not acknowledged, and while management is asked about a name.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+
+use super::marks;
+use super::mesh::Who;
+use super::post;
+use super::Main;
+use crate::engine::Ctx;
+use crate::engine::LinkId;
+use crate::route::ServerNo;
+use crate::wire::name;
+use crate::wire::raw;
+use crate::wire::Code;
+use crate::wire::Fail;
+use crate::wire::Raw;
+
+/// Bytes of all messages that are held, at most: over it, senders get BUSY.
+const MOST: usize = 32 << 20;
+
+/// A message that waits.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// Index of the sender's session.
+    pub index: usize,
+    /// Its link.
+    pub link: LinkId,
+    /// The sender's packet ID; empty: no answer is wanted.
+    pub id: Vec<u8>,
+    /// As written by the sender.
+    pub recipient: Box<str>,
+    /// When it was accepted.
+    pub sent_at: u64,
+    /// Escaped.
+    pub body: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Hold {
+    /// Streams, with their numbers, and the items that have to be acknowledged.
+    until: Vec<(ServerNo, u64, u64)>,
+    /// Management is asked.
+    asked: bool,
+    letters: VecDeque<Letter>,
+}
+
+/// All that waits.
+#[derive(Debug, Default)]
+pub struct Holds {
+    users: HashMap<Box<str>, Hold>,
+    /// Everything waits, in the order it came.
+    suspended: Option<VecDeque<Letter>>,
+    bytes: usize,
+}
+
+impl Holds {
+    /// Whether everything waits.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended.is_some()
+    }
+
+    /// Whether messages to that user wait. `folded`: the name.
+    pub fn is_held(&self, folded: &str) -> bool {
+        self.users.contains_key(folded)
+    }
+}
+
+/// From now on everything waits.
+pub fn suspend(main: &mut Main) {
+    main.holds.suspended.get_or_insert_default();
+}
+
+/// Everything that waited goes on.
+pub fn resume(main: &mut Main, ctx: &mut Ctx<Main>) {
+    for letter in main.holds.suspended.take().unwrap_or_default() {
+        send(main, ctx, letter);
+    }
+    release(main, ctx);
+}
+
+/// A user has left `gone`: messages wait until what was sent there before is acknowledged.
+pub fn user_left(main: &mut Main, user: &str, gone: &[ServerNo]) {
+    let open = gone.iter().filter_map(|server| {
+        let out = &main.mesh.get(*server)?.out;
+        (!out.is_idle()).then(|| (*server, out.number(), out.last()))
+    });
+    let open: Vec<_> = open.collect();
+    if !open.is_empty() {
+        main.holds.users.entry(Box::from(&*name::fold(user))).or_default().until.extend(open);
+    }
+}
+
+/// Management is asked where the user is: messages wait for what it says.
+pub fn asked(main: &mut Main, user: &str) {
+    main.holds.users.entry(Box::from(&*name::fold(user))).or_default().asked = true;
+}
+
+/// Holds a message, if it has to wait. None: it does not.
+///
+/// # Errors
+/// BUSY: too much waits already.
+pub fn keep(main: &mut Main, letter: impl FnOnce() -> Letter, folded: &str) -> Result<Option<()>, Fail> {
+    let Holds { users, suspended, bytes } = &mut main.holds;
+    let queue = match (suspended, users.get_mut(folded)) {
+        (Some(all), _) => all,
+        (None, Some(hold)) => &mut hold.letters,
+        (None, None) => return Ok(None),
+    };
+    let letter = letter();
+    if *bytes + letter.body.len() > MOST {
+        return Err(Fail::new(Code::Busy, "too much waits for a way to the recipient; retry later"));
+    }
+    *bytes += letter.body.len();
+    if let Some(Some(session)) = main.sessions.get_mut(letter.index) {
+        session.relaying += 1;
+    }
+    queue.push_back(letter);
+    Ok(Some(()))
+}
+
+/// Management has answered: what waited for it goes on. `refused`: why it cannot.
+pub fn answered(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, refused: Option<&Fail>) {
+    let folded = name::fold(user);
+    let Some(hold) = main.holds.users.get_mut(&*folded) else { return };
+    hold.asked = false;
+    if let Some(fail) = refused {
+        for letter in std::mem::take(&mut hold.letters) {
+            take_back(main, &letter);
+            refuse(main, ctx, &letter, fail);
+        }
+    }
+    release(main, ctx);
+}
+
+/// Sends what does not have to wait any more.
+pub fn release(main: &mut Main, ctx: &mut Ctx<Main>) {
+    if main.holds.users.is_empty() || main.holds.is_suspended() {
+        return;
+    }
+    let mesh = &main.mesh;
+    let done = |hold: &Hold| {
+        let acked = |(server, stream, item): &(ServerNo, u64, u64)| {
+            mesh.get(*server).is_none_or(|entry| entry.out.number() != *stream || entry.out.acked() >= *item)
+        };
+        !hold.asked && hold.until.iter().all(acked)
+    };
+    let names: Vec<Box<str>> =
+        main.holds.users.iter().filter(|(_, hold)| done(hold)).map(|(name, _)| name.clone()).collect();
+    for name in names {
+        let Some(hold) = main.holds.users.remove(&name) else { continue };
+        marks::renew(main, &name);
+        for letter in hold.letters {
+            send(main, ctx, letter);
+        }
+    }
+}
+
+fn take_back(main: &mut Main, letter: &Letter) -> bool {
+    main.holds.bytes = main.holds.bytes.saturating_sub(letter.body.len());
+    match main.sessions.get_mut(letter.index) {
+        Some(Some(session)) if session.link == letter.link => {
+            session.relaying = session.relaying.saturating_sub(1);
+            true
+        }
+        // Who sent it is gone, and was not told OK.
+        _ => false,
+    }
+}
+
+fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: Letter) {
+    if !take_back(main, &letter) {
+        return;
+    }
+    let result = post::send(main, ctx, &letter);
+    match result {
+        Ok(post::Sent::Done) if letter.id.is_empty() => {}
+        Ok(post::Sent::Done) => ctx.answer_to(letter.link, &letter.id, b"SENDMESSAGE", Ok(b"")),
+        Ok(post::Sent::Waits) => {}
+        Err(fail) => refuse(main, ctx, &letter, &fail),
+    }
+    super::mesh::relayed::answered(main, ctx, letter.index, letter.link, 0);
+}
+
+fn refuse(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter, fail: &Fail) {
+    let id = if letter.id.is_empty() { b"0" } else { &*letter.id };
+    ctx.answer_to(letter.link, id, b"SENDMESSAGE", Err(fail));
+    super::mesh::relayed::answered(main, ctx, letter.index, letter.link, 0);
+}
+
+/// An item that came too late for a session that has moved goes after it, to that session alone.
+pub fn send_on(main: &mut Main, ctx: &mut Ctx<Main>, what: &[u8], item: &[u8], only: &str, server: &str, who: Who) {
+    let fail = |main: &mut Main, ctx: &mut Ctx<Main>| {
+        let Who::Joint(joint) = who else { return };
+        let gone = crate::relay::Outcome::Fail(Code::Offline, "not signed on".to_owned());
+        super::mesh::relayed::joined(main, ctx, joint, Some(gone));
+    };
+    let text = Raw(what).text().unwrap_or_default();
+    let columns: Vec<&str> = text.split('|').collect();
+    // As `post::what` writes it.
+    let (Some(server), ["m", sender, recipient, sent_at, _]) = (main.table.server_no(server), &*columns) else {
+        return fail(main, ctx);
+    };
+    let (sender, sent_at) = (sender.to_string(), sent_at.to_string());
+    let mut fresh = Vec::new();
+    raw::escape_into(&mut fresh, format!("m|{sender}|{recipient}|{sent_at}|{only}").as_bytes());
+    if *main.settings.server_id == *main.table.server_id(server) {
+        // It has moved to this server.
+        let outcome = super::deliver::to_move(main, ctx, only, &sender, &sent_at, item);
+        if let Who::Joint(joint) = who {
+            super::mesh::relayed::joined(main, ctx, joint, outcome);
+        }
+        return;
+    }
+    let version = main.version;
+    if let Some(entry) = main.mesh.get_mut(server) {
+        entry.out.push(version, &fresh, who, b"", item);
+        main.mesh.touch(server);
+    }
+}

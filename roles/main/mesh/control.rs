@@ -1,0 +1,94 @@
+//! Items of a stream that are no messages: the steps of redirects and standbys between two servers, and kept messages.
+//!
+//! `kind|id|…` says what an item is; docs/protocol.md has the list.
+
+use super::Who;
+use crate::engine::Ctx;
+use crate::relay::Incoming;
+use crate::relay::Outcome;
+use crate::roles::main::handover;
+use crate::roles::main::kept;
+use crate::roles::main::redirect;
+use crate::roles::main::standby;
+use crate::roles::main::Main;
+use crate::route::ServerNo;
+use crate::wire::raw;
+use crate::wire::Code;
+use crate::wire::Fail;
+use crate::wire::Raw;
+
+/// Adds an item for `server`. `item` is escaped already. It is sent however full the stream is: there are few of these.
+pub fn push(main: &mut Main, server: ServerNo, columns: &[&str], item: &[u8]) {
+    let version = main.version;
+    let mut what = Vec::new();
+    raw::escape_into(&mut what, columns.join("|").as_bytes());
+    if let Some(entry) = main.mesh.get_mut(server) {
+        entry.out.push(version, &what, Who::Control, b"", item);
+        main.mesh.touch(server);
+    }
+}
+
+/// Takes items of one kind from another server.
+///
+/// # Errors
+/// BADARGS: there is no such kind. Nothing was taken then.
+pub fn take<'a>(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    origin: ServerNo,
+    what: &str,
+    items: impl Iterator<Item = &'a [u8]>,
+    inc: &mut Incoming,
+) -> Result<(), Fail> {
+    let columns: Vec<&str> = what.split('|').collect();
+    for item in items {
+        let result = match *columns {
+            ["offer", id, user, account, left, secret, flags] => {
+                handover::offered(main, ctx, origin, &handover::Offer { id, user, account, left, secret, flags }, item)
+            }
+            ["cancel", id] => handover::cancelled(main, ctx, origin, id),
+            ["late", id] => handover::late(main, ctx, origin, id, item),
+            ["done", id, how] => handover::done(main, ctx, origin, id, how),
+            ["arrived", id] => redirect::arrived(main, ctx, origin, id),
+            ["left", id] => redirect::target_left(main, ctx, origin, id),
+            ["kept", user, account] => kept::from_server(main, ctx, user, account, item),
+            ["attached", id] => standby::attached(main, ctx, origin, id),
+            ["copy", id, number] => standby::copy(main, ctx, origin, id, number, item),
+            ["seen", id, number] => standby::seen(main, origin, id, number),
+            ["ended", id] => standby::ended(main, ctx, origin, id),
+            ["taken", id] => standby::taken(main, ctx, origin, id),
+            _ => Err(Fail::bad_args("there is no such kind of item")),
+        };
+        if let Err(fail) = &result {
+            log::debug!("{}: {what}: {fail}", main.table.server_id(origin));
+        }
+        inc.take(result.err().map(|fail| Outcome::Fail(fail.code, fail.text.into_owned())));
+    }
+    Ok(())
+}
+
+/// An item of this server's has a result.
+pub fn done(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    server: ServerNo,
+    what: &[u8],
+    item: &[u8],
+    outcome: Option<Outcome>,
+) {
+    let what = Raw(what).text().unwrap_or_default().into_owned();
+    let fail = match outcome {
+        None => None,
+        Some(Outcome::Fail(code, text)) => Some(Fail::new(code, text)),
+        Some(Outcome::Moved { .. }) => Some(Fail::new(Code::Internal, "moved")),
+    };
+    let columns: Vec<&str> = what.split('|').collect();
+    match *columns {
+        ["offer", id, .., flags] => match flags.contains('s') {
+            true => standby::offered(main, ctx, server, id, fail),
+            false => redirect::offered(main, ctx, server, id, fail),
+        },
+        ["kept", _, account] => kept::forwarded(main, ctx, account, item, fail),
+        _ => {}
+    }
+}

@@ -1,0 +1,81 @@
+//! What waits for several results: a message to sessions on several servers, or one that is copied to a standby.
+
+use std::collections::HashMap;
+
+use crate::engine::LinkId;
+use crate::relay::Outcome;
+use crate::route::ServerNo;
+use crate::wire::Code;
+
+/// Whom the result is for.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    /// A session of this server.
+    Session {
+        /// Index into `Main::sessions`.
+        index: usize,
+        /// Its link.
+        link: LinkId,
+        /// Its packet ID; empty: no answer is wanted.
+        id: Vec<u8>,
+    },
+    /// An item of another server's stream.
+    Item {
+        /// The stream's origin.
+        origin: ServerNo,
+        /// The stream.
+        stream: u64,
+        /// The item.
+        number: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Joint {
+    asker: Asker,
+    left: usize,
+    /// One is enough.
+    succeeded: bool,
+    failed: Option<Outcome>,
+}
+
+/// All that wait.
+#[derive(Debug, Default)]
+pub struct Joints {
+    open: HashMap<u64, Joint>,
+    next: u64,
+}
+
+impl Joints {
+    /// Waits for `left` results; `succeeded`: one has come already.
+    pub fn open(&mut self, asker: Asker, left: usize, succeeded: bool) -> u64 {
+        self.next += 1;
+        self.open.insert(self.next, Joint { asker, left, succeeded, failed: None });
+        self.next
+    }
+
+    /// More results are to be waited for.
+    pub fn more(&mut self, joint: u64, count: usize, succeeded: bool) {
+        if let Some(joint) = self.open.get_mut(&joint) {
+            joint.left += count;
+            joint.succeeded |= succeeded;
+        }
+    }
+
+    /// A result has come. When it was the last: who asked, and None if any succeeded.
+    pub fn close(&mut self, number: u64, outcome: Option<Outcome>) -> Option<(Asker, Option<Outcome>)> {
+        let joint = self.open.get_mut(&number)?;
+        joint.left = joint.left.saturating_sub(1);
+        match outcome {
+            None => joint.succeeded = true,
+            // BUSY says more than OFFLINE: it is worth another try.
+            Some(Outcome::Fail(Code::Offline, _)) if joint.failed.is_some() => {}
+            some => joint.failed = some,
+        }
+        if joint.left > 0 {
+            return None;
+        }
+        let joint = self.open.remove(&number)?;
+        Some((joint.asker, joint.failed.filter(|_| !joint.succeeded)))
+    }
+}

@@ -1,0 +1,198 @@
+//! The other main servers: what is known of them, the links to them (64477), and a stream each way to every one.
+
+pub mod control;
+pub mod joint;
+pub mod links;
+pub mod relay;
+pub mod relayed;
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+
+use super::Main;
+use crate::engine::Ctx;
+use crate::engine::LinkId;
+use crate::relay::Incoming;
+use crate::relay::Outgoing;
+use crate::route::ServerNo;
+
+/// Pairs of people that are counted between two reports.
+const TALKS: usize = 10_000;
+
+/// Who waits for the result of an item that was sent to another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// A session of this server, which sent a message.
+    Session {
+        /// Index into `Main::sessions`.
+        index: usize,
+        /// Its link: another session may have the index by now.
+        link: LinkId,
+    },
+    /// Something that waits for several items.
+    Joint(u64),
+    /// What the item itself says: a redirect's step.
+    Control,
+}
+
+/// What management says of a main server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// It is connected to management.
+    pub up: bool,
+    /// When it was started, Unix milliseconds.
+    pub boot: u64,
+    /// `host:port`, for main servers.
+    pub mesh: String,
+    /// `host:port`, for clients.
+    pub client: String,
+    /// Of its certificate, in hex.
+    pub fingerprint: String,
+    /// Sessions there, not long ago.
+    pub clients: u64,
+    /// It moves its clients away, and takes no others.
+    pub draining: bool,
+}
+
+/// A link to a main server, proven.
+#[derive(Clone, Copy, Debug)]
+pub struct Neighbour {
+    /// The link.
+    pub link: LinkId,
+    /// This side opened it.
+    pub opener: bool,
+    /// Microseconds, rounded to milliseconds.
+    pub round_trip: Option<u64>,
+    /// When the open probe was sent; None: it was answered.
+    pub probed: Option<u64>,
+}
+
+/// Another main server.
+#[derive(Debug)]
+pub struct Server {
+    /// Management's word.
+    pub facts: Facts,
+    /// The key that only it and this server can compute.
+    pub mac: Option<[u8; 32]>,
+    /// The link to it, if there is one.
+    pub neighbour: Option<Neighbour>,
+    /// A link that is being made.
+    pub dialing: Option<LinkId>,
+    /// Failed dials since the last success.
+    pub tries: u32,
+    /// A dial is due later.
+    pub waiting: bool,
+    /// What this server sends there.
+    pub out: Outgoing<Who>,
+    /// What comes from there.
+    pub inc: Incoming,
+    /// Packets that were sent under a later version of the table than this server's.
+    pub early: VecDeque<Vec<u8>>,
+    early_bytes: usize,
+    /// Since when something waits and there is no way to it.
+    pub lost_since: Option<u64>,
+    /// The stream it sends on is of another start of this server: it is told so.
+    pub unknown: Option<u64>,
+    dirty: bool,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Mesh {
+    /// When this server was started, Unix milliseconds.
+    pub boot: u64,
+    /// By `ServerNo::index`; this server's own place stays unused.
+    servers: Vec<Server>,
+    /// Servers whose streams have something to send or to report.
+    dirty: Vec<ServerNo>,
+    last_stream: u64,
+    /// Waiting for several results.
+    pub joints: joint::Joints,
+    report: bool,
+    reported: Option<String>,
+    /// Sender, recipient → messages that went to another server since the last report.
+    pub talks: HashMap<(Box<str>, Box<str>), u64>,
+}
+
+impl Mesh {
+    /// The server of that number.
+    pub fn get(&self, server: ServerNo) -> Option<&Server> {
+        self.servers.get(server.index())
+    }
+
+    /// The same, to change.
+    pub fn get_mut(&mut self, server: ServerNo) -> Option<&mut Server> {
+        self.servers.get_mut(server.index())
+    }
+
+    /// The server's place, made if needed.
+    pub fn place(&mut self, server: ServerNo, now: u64) -> &mut Server {
+        while self.servers.len() <= server.index() {
+            let number = self.stream_number(now);
+            self.servers.push(Server {
+                facts: Facts::default(),
+                mac: None,
+                neighbour: None,
+                dialing: None,
+                tries: 0,
+                waiting: false,
+                out: Outgoing::new(number),
+                inc: Incoming::default(),
+                early: VecDeque::new(),
+                early_bytes: 0,
+                lost_since: None,
+                unknown: None,
+                dirty: false,
+            });
+        }
+        &mut self.servers[server.index()]
+    }
+
+    /// A stream's number: greater than every earlier one, of earlier starts too.
+    pub fn stream_number(&mut self, now: u64) -> u64 {
+        self.last_stream = now.max(self.last_stream + 1);
+        self.last_stream
+    }
+
+    /// At the end of the event the server's stream is looked at.
+    #[inline]
+    pub fn touch(&mut self, server: ServerNo) {
+        if let Some(entry) = self.servers.get_mut(server.index()) {
+            if !std::mem::replace(&mut entry.dirty, true) {
+                self.dirty.push(server);
+            }
+        }
+    }
+
+    /// Somebody has written to somebody on another server.
+    pub fn talked(&mut self, sender: &str, recipient: &str) {
+        if self.talks.len() < TALKS {
+            *self.talks.entry((Box::from(sender), Box::from(recipient))).or_default() += 1;
+        }
+    }
+
+    fn take_dirty(&mut self) -> Vec<ServerNo> {
+        let dirty = std::mem::take(&mut self.dirty);
+        for server in &dirty {
+            if let Some(entry) = self.servers.get_mut(server.index()) {
+                entry.dirty = false;
+            }
+        }
+        dirty
+    }
+
+    /// Every server's number.
+    pub fn numbers(&self) -> impl Iterator<Item = ServerNo> + use<> {
+        (0..self.servers.len()).map(ServerNo::from_index)
+    }
+}
+
+/// The link that leads to a server: to the next hop, or, when no route is known, straight to it. And whether it is straight.
+pub fn way(main: &Main, ctx: &Ctx<Main>, to: ServerNo) -> Option<(LinkId, bool)> {
+    let link = |server: ServerNo| {
+        let link = main.mesh.get(server)?.neighbour?.link;
+        ctx.is_open(link).then_some(link)
+    };
+    let hop = main.table.next_hop(to).and_then(|hop| Some((link(hop)?, hop == to)));
+    hop.or_else(|| Some((link(to)?, true)))
+}

@@ -1,0 +1,285 @@
+//! RELAY: items of a stream, from another main server. What is for a third goes on to it as it stands.
+
+use super::control;
+use super::way;
+use crate::config::PortKey;
+use crate::engine::ctx::put_number;
+use crate::engine::handshake;
+use crate::engine::tag;
+use crate::engine::Answer;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::LinkId;
+use crate::engine::Request;
+use crate::relay::packet::Items;
+use crate::relay::packet::Routed;
+use crate::relay::packet::Signed;
+use crate::relay::Relay;
+use crate::relay::Taken;
+use crate::relay::HOPS;
+use crate::roles::main::deliver;
+use crate::roles::main::Main;
+use crate::roles::main::Peer;
+use crate::route::ServerNo;
+use crate::wire::raw;
+use crate::wire::Code;
+use crate::wire::Fail;
+use crate::wire::Raw;
+
+/// Packets of one server that wait for this server's table, in bytes.
+const EARLY: usize = 4 << 20;
+/// Without any way for this long, what waits is given up; milliseconds.
+const GIVE_UP: u64 = 5_000;
+
+pub const RELAY: Command<Main> = Command {
+    name: "RELAY",
+    ports: &[PortKey::MainMain],
+    args: "hops|server|… LF what LF items",
+    gate: handshake::proven_server::<Main>,
+    run,
+};
+
+fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let routed = Routed::parse(request.data())?;
+    if *routed.dest != *main.settings.server_id {
+        forward(main, ctx, request.link, b"RELAY ", &routed)?;
+        return Ok(Answer::None);
+    }
+    receive(main, ctx, request.link, request.data())?;
+    Ok(Answer::None)
+}
+
+/// The main server at the other end of a link.
+pub fn neighbour_of(ctx: &Ctx<Main>, link: LinkId) -> Result<ServerNo, Fail> {
+    match ctx.peer_ref(link) {
+        Some(Peer::Server(server)) => Ok(*server),
+        _ => Err(Fail::new(Code::Denied, "not a main server of this network")),
+    }
+}
+
+/// Passes a packet on. What finds no way is dropped: its origin sends it again.
+pub fn forward(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    from: LinkId,
+    command: &[u8],
+    routed: &Routed<'_>,
+) -> Result<(), Fail> {
+    let neighbour = neighbour_of(ctx, from)?;
+    let name = main.table.server_id(neighbour);
+    let Some(to) = main.table.server_no(&routed.dest) else {
+        log::warn!("{name} sends a packet for a server that is not known");
+        return Err(Fail::new(Code::NotFound, "no such server"));
+    };
+    let Some(ttl) = routed.ttl.checked_sub(1) else {
+        log::warn!("{name} sends a packet that has passed {HOPS} servers");
+        return Err(Fail::new(Code::Refused, "it has passed too many servers"));
+    };
+    let Some((link, _)) = way(main, ctx, to).filter(|(link, _)| *link != from) else { return Ok(()) };
+    let mut hops = Vec::with_capacity(4);
+    put_number(&mut hops, u64::from(ttl));
+    // Full: it is sent again by its origin.
+    let _ = ctx.put_parts(link, &[command, &hops, b"|", routed.rest]);
+    Ok(())
+}
+
+/// Whether a packet comes from whom it says: from the neighbour itself, or with a tag that only the two ends can make.
+pub fn authentic(main: &Main, link: ServerNo, from: ServerNo, kind: &str, signed: &Signed<'_>) -> Result<(), Fail> {
+    let own = from == link && signed.tag.is_empty();
+    let key = main.mesh.get(from).and_then(|server| server.mac.as_ref());
+    if own || key.is_some_and(|key| tag::is_good(key, &[kind.as_bytes(), signed.head, signed.body], signed.tag)) {
+        return Ok(());
+    }
+    let (link, from) = (main.table.server_id(link), main.table.server_id(from));
+    log::warn!("{link} sends a {kind} that is not {from}'s, as it says");
+    Err(Fail::new(Code::Denied, "the tag is wrong"))
+}
+
+fn receive(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, data: Raw<'_>) -> Result<(), Fail> {
+    let neighbour = neighbour_of(ctx, link)?;
+    let routed = Routed::parse(data)?;
+    let (relay, what, items, signed) = Relay::parse(&routed)?;
+    let origin = main.table.server_no(&relay.origin).filter(|origin| {
+        main.mesh.get(*origin).is_some_and(|server| !server.facts.mesh.is_empty() || server.neighbour.is_some())
+    });
+    let Some(origin) = origin.filter(|_| relay.origin != main.settings.server_id) else {
+        let name = main.table.server_id(neighbour);
+        log::warn!("{name} sends a packet of {}, which cannot be", relay.origin.escape_debug());
+        return Err(Fail::new(Code::Denied, "that server sends nothing here"));
+    };
+    authentic(main, neighbour, origin, "RELAY", &signed)?;
+    if relay.boot != main.mesh.boot {
+        // Of a stream to an earlier start of this server.
+        if let Some(entry) = main.mesh.get_mut(origin) {
+            entry.unknown = Some(relay.stream);
+            main.mesh.touch(origin);
+        }
+        return Ok(());
+    }
+    let version = main.version;
+    let Some(entry) = main.mesh.get_mut(origin) else { return Ok(()) };
+    if relay.version > version || !entry.early.is_empty() {
+        // Who may send what is not known here yet.
+        if entry.early_bytes + data.0.len() <= EARLY {
+            entry.early_bytes += data.0.len();
+            entry.early.push_back(data.0.to_vec());
+        }
+        return Ok(());
+    }
+    take(main, ctx, origin, &relay, what, items)
+}
+
+fn take(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    origin: ServerNo,
+    relay: &Relay,
+    what: Raw<'_>,
+    items: Raw<'_>,
+) -> Result<(), Fail> {
+    let mut count = 0;
+    // All of it is looked at before any of it is taken.
+    for item in Items(items.0) {
+        item?;
+        count += 1;
+    }
+    let Some(entry) = main.mesh.get_mut(origin) else { return Ok(()) };
+    let mut inc = std::mem::take(&mut entry.inc);
+    let taken = inc.offer(relay.stream, relay.first, count, relay.acked);
+    main.mesh.touch(origin);
+    let result = match taken {
+        Taken::Nothing => Ok(()),
+        Taken::Items { skip } => {
+            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+            let items = Items(items.0).skip(skip).flatten();
+            what.text().and_then(|what| match what.strip_prefix("m|") {
+                Some(columns) => deliver::from_server(main, ctx, origin, relay, columns, items, &mut inc),
+                None => control::take(main, ctx, origin, &what, items, &mut inc),
+            })
+        }
+    };
+    if let Some(entry) = main.mesh.get_mut(origin) {
+        entry.inc = inc;
+    }
+    result
+}
+
+/// This server's table has a later version: packets that waited for it are taken.
+pub fn table_changed(main: &mut Main, ctx: &mut Ctx<Main>) {
+    for server in main.mesh.numbers() {
+        loop {
+            let version = main.version;
+            let Some(entry) = main.mesh.get_mut(server) else { break };
+            let Some(first) = entry.early.front() else { break };
+            let parsed = Routed::parse(Raw(first)).and_then(|routed| Ok(Relay::parse(&routed)?.0));
+            if parsed.as_ref().is_ok_and(|relay| relay.version > version) {
+                break;
+            }
+            let Some(first) = entry.early.pop_front() else { break };
+            entry.early_bytes = entry.early_bytes.saturating_sub(first.len());
+            let result = Routed::parse(Raw(&first)).and_then(|routed| {
+                let (relay, what, items, _) = Relay::parse(&routed)?;
+                take(main, ctx, server, &relay, what, items)
+            });
+            if let Err(fail) = result {
+                log::warn!("a packet of {} is refused: {fail}", main.table.server_id(server));
+            }
+        }
+    }
+}
+
+/// At the end of an event: what is new in the streams is sent, and what was taken is reported.
+pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
+    for server in main.mesh.take_dirty() {
+        let way = way(main, ctx, server);
+        let boot = main.mesh.boot;
+        let dest = main.table.server_id(server);
+        let origin = &main.settings.server_id;
+        let Some(entry) = main.mesh.servers.get_mut(server.index()) else { continue };
+        let Some((link, straight)) = way else {
+            // Reported and sent when there is a way: the other end asks again.
+            if !entry.out.is_idle() {
+                entry.lost_since = entry.lost_since.or(Some(ctx.now()));
+            }
+            continue;
+        };
+        entry.lost_since = None;
+        let key = entry.mac.filter(|_| !straight);
+        let report = entry.inc.report(HOPS, dest, origin, boot);
+        let unknown = entry.unknown.take().map(|stream| crate::relay::Relayed {
+            ttl: HOPS,
+            dest: dest.to_owned(),
+            from: origin.clone(),
+            boot,
+            stream,
+            upto: 0,
+            unknown: true,
+            gap: false,
+        });
+        for (head, results) in report.into_iter().chain(unknown.map(|head| (head, Vec::new()))) {
+            let (mut bytes, mut lines, mut body) = (Vec::new(), String::new(), Vec::new());
+            head.put(&mut bytes);
+            for (number, outcome) in results {
+                crate::relay::packet::put_result(&mut lines, *number, outcome);
+            }
+            raw::escape_into(&mut body, lines.as_bytes());
+            write(ctx, link, "RELAYED", &bytes, &body, &[], key.as_ref());
+        }
+        let (number, acked, boot) = (entry.out.number(), entry.out.acked(), entry.facts.boot);
+        let now = ctx.now();
+        entry.out.send(now, |batch| {
+            let head = Relay {
+                ttl: HOPS,
+                dest: dest.to_owned(),
+                boot,
+                origin: origin.clone(),
+                stream: number,
+                first: batch.first,
+                acked,
+                version: batch.version,
+            };
+            let mut bytes = Vec::with_capacity(160);
+            head.put(&mut bytes);
+            write(ctx, link, "RELAY", &bytes, &batch.what, &batch.items, key.as_ref())
+        });
+    }
+}
+
+/// Queues a packet; the tag covers all behind the hops. False: there is no room.
+fn write(
+    ctx: &mut Ctx<Main>,
+    link: LinkId,
+    kind: &str,
+    head: &[u8],
+    what: &[u8],
+    items: &[u8],
+    key: Option<&[u8; 32]>,
+) -> bool {
+    let relay = kind == "RELAY";
+    let tag = key.map(|key| {
+        let covered = head.iter().position(|byte| *byte == b'|').map_or(head, |bar| &head[bar + 1..]);
+        let separator = if relay { raw::SEPARATOR } else { b"" };
+        tag::make(key, &[kind.as_bytes(), covered, what, separator, items])
+    });
+    let tag = tag.unwrap_or_default();
+    let end: [&[u8]; 2] = if relay { [raw::SEPARATOR, items] } else { [b"", b""] };
+    ctx.put_parts(link, &[kind.as_bytes(), b" ", head, b"|", tag.as_bytes(), raw::SEPARATOR, what, end[0], end[1]])
+        .is_ok()
+}
+
+/// Once a second: streams without progress send again, or are given up.
+pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let now = ctx.now();
+    for server in main.mesh.numbers() {
+        let Some(entry) = main.mesh.get_mut(server) else { continue };
+        if entry.out.is_idle() {
+            entry.lost_since = None;
+            continue;
+        }
+        if entry.lost_since.is_some_and(|since| now >= since.saturating_add(GIVE_UP)) {
+            super::relayed::give_up(main, ctx, server, "the recipient's server is not reached");
+        } else if entry.out.is_stuck(now) || entry.out.has_unsent() {
+            main.mesh.touch(server);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! RELAYED: how far the other end of a stream has come, and what failed. Here senders get their answers.
+
+use super::control;
+use super::joint::Asker;
+use super::relay;
+use super::Who;
+use crate::config::PortKey;
+use crate::engine::handshake;
+use crate::engine::Answer;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::Request;
+use crate::relay::packet::Routed;
+use crate::relay::Item;
+use crate::relay::Outcome;
+use crate::relay::Relayed;
+use crate::roles::main::hold;
+use crate::roles::main::redirect;
+use crate::roles::main::Main;
+use crate::route::ServerNo;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+pub const RELAYED: Command<Main> = Command {
+    name: "RELAYED",
+    ports: &[PortKey::MainMain],
+    args: "hops|server|… LF results",
+    gate: handshake::proven_server::<Main>,
+    run,
+};
+
+fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let neighbour = relay::neighbour_of(ctx, request.link)?;
+    let routed = Routed::parse(request.data())?;
+    if *routed.dest != *main.settings.server_id {
+        relay::forward(main, ctx, request.link, b"RELAYED ", &routed)?;
+        return Ok(Answer::None);
+    }
+    let (head, results, signed) = Relayed::parse(&routed)?;
+    let Some(server) = main.table.server_no(&head.from) else { return Ok(Answer::None) };
+    relay::authentic(main, neighbour, server, "RELAYED", &signed)?;
+    let now = ctx.now();
+    let Some(entry) = main.mesh.get_mut(server).filter(|entry| entry.out.number() == head.stream) else {
+        return Ok(Answer::None);
+    };
+    if head.unknown {
+        entry.facts.boot = head.boot;
+        give_up(main, ctx, server, "the recipient's server was started anew");
+        return Ok(Answer::None);
+    }
+    let mut settled = Settled::default();
+    entry.out.done(now, head.upto, &results, |item| settled.add(item));
+    if head.gap {
+        entry.out.gap(now);
+    }
+    main.mesh.touch(server);
+    carry_out(main, ctx, server, settled);
+    hold::release(main, ctx);
+    Ok(Answer::None)
+}
+
+/// What results ask for, gathered while the stream is borrowed: for the many plain successes in a row it costs nothing but counting.
+#[derive(Default)]
+struct Settled {
+    /// Runs of one asker, with the IDs of those that succeeded: a length before each.
+    runs: Vec<(Who, usize, Vec<u8>)>,
+    /// The others, one by one; `runs` before them first.
+    rest: Vec<(usize, Who, Vec<u8>, Vec<u8>, Vec<u8>, Option<Outcome>)>,
+}
+
+impl Settled {
+    fn add(&mut self, item: Item<'_, Who>) {
+        let plain = matches!(item.who, Who::Session { .. }) && item.outcome.is_none();
+        if !plain {
+            let (what, body) = (item.what.to_vec(), item.item.to_vec());
+            self.rest.push((self.runs.len(), *item.who, what, body, item.id.to_vec(), item.outcome.cloned()));
+            return;
+        }
+        let follows = self.rest.last().is_none_or(|(at, ..)| *at < self.runs.len());
+        match self.runs.last_mut().filter(|run| follows && run.0 == *item.who) {
+            Some(_) => {}
+            None => self.runs.push((*item.who, 0, Vec::new())),
+        }
+        if let Some((_, count, ids)) = self.runs.last_mut() {
+            *count += 1;
+            if !item.id.is_empty() {
+                ids.push(item.id.len() as u8);
+                ids.extend_from_slice(item.id);
+            }
+        }
+    }
+}
+
+fn carry_out(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, settled: Settled) {
+    let mut rest = settled.rest.into_iter().peekable();
+    let mut at = 0;
+    for (who, count, ids) in settled.runs {
+        while let Some((_, who, what, item, id, outcome)) = rest.next_if(|(before, ..)| *before <= at) {
+            one(main, ctx, server, who, &what, &item, &id, outcome);
+        }
+        at += 1;
+        let Who::Session { index, link } = who else { continue };
+        let mut ids = &*ids;
+        while let Some((length, more)) = ids.split_first() {
+            let (id, more) = more.split_at(usize::from(*length).min(more.len()));
+            ids = more;
+            ctx.answer_to(link, id, b"SENDMESSAGE", Ok(b""));
+        }
+        answered(main, ctx, index, link, count);
+    }
+    for (_, who, what, item, id, outcome) in rest {
+        one(main, ctx, server, who, &what, &item, &id, outcome);
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn one(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    server: ServerNo,
+    who: Who,
+    what: &[u8],
+    item: &[u8],
+    id: &[u8],
+    outcome: Option<Outcome>,
+) {
+    let moved = match outcome {
+        Some(Outcome::Moved { delivered, to }) => Some((delivered, to)),
+        other => return result(main, ctx, server, who, what, item, id, other),
+    };
+    // The sessions it was for went on: so does it, before anything that is sent to them later.
+    let Some((delivered, to)) = moved else { return };
+    let asker = match who {
+        Who::Session { index, link } => Asker::Session { index, link, id: id.to_vec() },
+        Who::Joint(joint) => {
+            // One of several results becomes as many as there are sessions.
+            main.mesh.joints.more(joint, to.len(), delivered);
+            for (only, server) in &to {
+                hold::send_on(main, ctx, what, item, only, server, Who::Joint(joint));
+            }
+            return joined(main, ctx, joint, if delivered { None } else { skip() });
+        }
+        Who::Control => return,
+    };
+    let joint = main.mesh.joints.open(asker, to.len(), delivered);
+    for (only, server) in &to {
+        hold::send_on(main, ctx, what, item, only, server, Who::Joint(joint));
+    }
+}
+
+fn skip() -> Option<Outcome> {
+    Some(Outcome::Fail(Code::Offline, "moved".to_owned()))
+}
+
+#[allow(clippy::too_many_arguments)]
+fn result(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    server: ServerNo,
+    who: Who,
+    what: &[u8],
+    item: &[u8],
+    id: &[u8],
+    outcome: Option<Outcome>,
+) {
+    match who {
+        Who::Session { index, link } => tell(main, ctx, index, link, id, outcome),
+        Who::Joint(joint) => joined(main, ctx, joint, outcome),
+        Who::Control => control::done(main, ctx, server, what, item, outcome),
+    }
+}
+
+/// One of several results.
+pub fn joined(main: &mut Main, ctx: &mut Ctx<Main>, joint: u64, outcome: Option<Outcome>) {
+    match main.mesh.joints.close(joint, outcome) {
+        Some((Asker::Session { index, link, id }, outcome)) => tell(main, ctx, index, link, &id, outcome),
+        Some((Asker::Item { origin, stream, number }, _)) => {
+            if let Some(entry) = main.mesh.get_mut(origin).filter(|entry| entry.inc.number() == stream) {
+                entry.inc.close(number);
+                main.mesh.touch(origin);
+            }
+        }
+        None => {}
+    }
+}
+
+/// Answers a SENDMESSAGE. `id` empty: only a FAIL is answered.
+fn tell(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    index: usize,
+    link: crate::engine::LinkId,
+    id: &[u8],
+    outcome: Option<Outcome>,
+) {
+    match outcome {
+        None if id.is_empty() => {}
+        None => ctx.answer_to(link, id, b"SENDMESSAGE", Ok(b"")),
+        Some(Outcome::Fail(code, text)) => {
+            let id = if id.is_empty() { b"0" } else { id };
+            ctx.answer_to(link, id, b"SENDMESSAGE", Err(&Fail::new(code, text)));
+        }
+        // Sent on before it comes here.
+        Some(Outcome::Moved { .. }) => {}
+    }
+    answered(main, ctx, index, link, 1);
+}
+
+/// So many messages of a session are not under way any more.
+pub fn answered(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, link: crate::engine::LinkId, count: usize) {
+    let Some(Some(session)) = main.sessions.get_mut(index).filter(|s| s.as_ref().is_some_and(|s| s.link == link))
+    else {
+        return;
+    };
+    session.relaying = session.relaying.saturating_sub(count);
+    if session.relaying == 0 && session.moving.is_some() {
+        redirect::try_finish(main, ctx, index);
+    }
+}
+
+/// The other end is gone, or not reached for too long: what is not acknowledged may have arrived or not.
+pub fn give_up(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, why: &str) {
+    let now = ctx.now();
+    let number = main.mesh.stream_number(now);
+    let Some(entry) = main.mesh.get_mut(server) else { return };
+    entry.lost_since = None;
+    let mut lost = Vec::new();
+    entry.out.give_up(number, |item| lost.push((*item.who, item.what.to_vec(), item.item.to_vec(), item.id.to_vec())));
+    if !lost.is_empty() {
+        log::warn!("{} items for main server {} are given up: {why}", lost.len(), main.table.server_id(server));
+    }
+    for (who, what, item, id) in lost {
+        let text = format!("{why}: the message may have arrived or not");
+        result(main, ctx, server, who, &what, &item, &id, Some(Outcome::Fail(Code::Unavailable, text)));
+    }
+    hold::release(main, ctx);
+}

@@ -1,0 +1,88 @@
+//! What is remembered for a while of those who have left this server or another: messages that were sent before that was known
+//! are still on the way.
+
+use std::collections::HashMap;
+
+use crate::route::ServerNo;
+use crate::wire::name;
+
+/// How long; milliseconds. Longer than a stream keeps trying.
+const KEPT: u64 = 60_000;
+/// How many, of each kind.
+const MOST: usize = 200_000;
+
+#[derive(Clone, Debug)]
+struct Departed {
+    id: String,
+    /// The ids of its earlier moves.
+    was: Vec<String>,
+    to: ServerNo,
+    /// The version of the table with which it had moved.
+    version: u64,
+    at: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// Sessions that moved away from here, by folded name.
+    away: HashMap<Box<str>, Vec<Departed>>,
+    /// Folded name and server → when the table said that the user was not there any more.
+    gone: HashMap<(Box<str>, ServerNo), u64>,
+}
+
+impl Moved {
+    /// A session has moved to another server. `version`: of the table that says so; `u64::MAX` while none does.
+    pub fn add(&mut self, user: &str, id: &str, was: &[String], to: ServerNo, version: u64, now: u64) {
+        if self.away.len() < MOST {
+            let departed = Departed { id: id.to_owned(), was: was.to_vec(), to, version, at: now };
+            self.away.entry(Box::from(&*name::fold(user))).or_default().push(departed);
+        }
+    }
+
+    /// The table says now, with `version`, that the user is signed on at `to`.
+    pub fn told(&mut self, user: &str, to: ServerNo, version: u64) {
+        for departed in self.away.get_mut(&*name::fold(user)).into_iter().flatten() {
+            if departed.to == to && departed.version == u64::MAX {
+                departed.version = version;
+            }
+        }
+    }
+
+    /// Sessions of the user that were still here for somebody with an older table than `version`: the ids of the moves, and where
+    /// to.
+    pub fn of(&self, user: &str, version: u64) -> Vec<(String, ServerNo)> {
+        if self.away.is_empty() {
+            return Vec::new();
+        }
+        let late = self.away.get(&*name::fold(user)).into_iter().flatten().filter(|one| version < one.version);
+        late.map(|one| (one.id.clone(), one.to)).collect()
+    }
+
+    /// Where a session is that came here by the move `id` and has gone on.
+    pub fn after(&self, id: &str) -> Option<(String, ServerNo)> {
+        let one = self.away.values().flatten().find(|one| one.was.iter().any(|was| was == id))?;
+        Some((one.id.clone(), one.to))
+    }
+
+    /// A user is not signed on at a server any more.
+    pub fn left(&mut self, user: &str, server: ServerNo, now: u64) {
+        if self.gone.len() < MOST {
+            self.gone.insert((Box::from(&*name::fold(user)), server), now);
+        }
+    }
+
+    /// Whether a user was signed on at a server not long ago: what was accepted there before may be sent after that.
+    pub fn had(&self, user: &str, server: ServerNo) -> bool {
+        self.gone.contains_key(&(Box::from(&*name::fold(user)), server))
+    }
+
+    /// Forgets what is over.
+    pub fn sweep(&mut self, now: u64) {
+        self.away.retain(|_, all| {
+            all.retain(|one| now < one.at.saturating_add(KEPT));
+            !all.is_empty()
+        });
+        self.gone.retain(|_, at| now < at.saturating_add(KEPT));
+    }
+}

@@ -1,0 +1,288 @@
+//! Moving a client to another main server (contract 9): the source's side.
+//!
+//! ```text
+//! offered ─► asked ─► arrived ─► (MOVE) ─► flipped, signed off, all answered ─► done
+//!    └─────────┴─ refused, timed out: cancelled, nothing has changed
+//! ```
+
+use rand::Rng;
+
+use super::management;
+use super::marks;
+use super::mesh::control;
+use super::sign_off;
+use super::Main;
+use super::Peer;
+use crate::engine::command::Later;
+use crate::engine::Ctx;
+use crate::engine::Request;
+use crate::route::ServerNo;
+use crate::wire::hex;
+use crate::wire::Code;
+use crate::wire::Fail;
+use crate::wire::Framer;
+use crate::wire::Packet;
+
+/// How long a client has to arrive at the target; milliseconds.
+pub const TIMEOUT: u64 = 8_000;
+
+/// A move that is under way.
+#[derive(Debug)]
+pub struct Moving {
+    /// The request's id.
+    pub id: String,
+    /// Where to.
+    pub to: ServerNo,
+    stage: Stage,
+    until: u64,
+    /// The client has said that it sends nothing more here. Answered when it has been sent everything.
+    signed_off: Option<Later>,
+    /// Its link is gone.
+    cut: bool,
+    /// The table says that the session is at the target.
+    flipped: bool,
+    /// Management could not be asked; the two servers have settled it alone.
+    alone: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Offered,
+    Asked,
+    Arrived,
+}
+
+impl Moving {
+    /// The client stands at the target: from here on there is no way back.
+    pub fn has_arrived(&self) -> bool {
+        self.stage == Stage::Arrived
+    }
+}
+
+/// Random bytes in hex.
+pub fn random_hex<const N: usize>(ctx: &mut Ctx<Main>) -> String {
+    let mut bytes = [0; N];
+    ctx.rng().fill_bytes(&mut bytes);
+    hex::encode(&bytes)
+}
+
+/// Begins to move a session. False: it cannot be moved now.
+pub fn start(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, to: ServerNo) -> bool {
+    let (id, secret) = (random_hex::<16>(ctx), random_hex::<32>(ctx));
+    let until = ctx.now().saturating_add(TIMEOUT);
+    let Some(Some(session)) = main.sessions.get_mut(index) else { return false };
+    if session.moving.is_some() || session.quiet.is_some() || !ctx.is_open(session.link) {
+        return false;
+    }
+    let Some(user) = main.table.get(session.user) else { return false };
+    let (name, account) = (user.name.to_string(), session.account.to_string());
+    let watching = main.map.watchers.contains(&session.link);
+    let flags = if watching { "w" } else { "" };
+    session.moving = Some(Moving {
+        id: id.clone(),
+        to,
+        stage: Stage::Offered,
+        until,
+        signed_off: None,
+        cut: false,
+        flipped: false,
+        alone: false,
+    });
+    session.secret = secret.clone();
+    main.moves.insert(id.clone(), index);
+    let status = main.statuses.get(&*name).cloned().unwrap_or_default();
+    let mut item = Vec::new();
+    crate::wire::raw::escape_into(&mut item, status.as_bytes());
+    let left = TIMEOUT.to_string();
+    control::push(main, to, &["offer", &id, &name, &account, &left, &secret, flags], &item);
+    true
+}
+
+fn find<'a>(main: &'a mut Main, id: &str) -> Option<(usize, &'a mut super::Session)> {
+    let index = *main.moves.get(id)?;
+    let session = main.sessions.get_mut(index)?.as_mut()?;
+    session.moving.as_ref().is_some_and(|moving| moving.id == id).then_some((index, session))
+}
+
+/// The target has taken the offer, or not: the client is asked.
+pub fn offered(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str, fail: Option<Fail>) {
+    if let Some(fail) = fail {
+        log::debug!("{} takes no client: {fail}", main.table.server_id(server));
+        return cancel(main, ctx, id);
+    }
+    let server_id = main.table.server_id(server).to_owned();
+    let Some(facts) = main.mesh.get(server).map(|entry| entry.facts.clone()) else { return cancel(main, ctx, id) };
+    let now = ctx.now();
+    let Some((_, session)) = find(main, id) else { return };
+    let Some(moving) = session.moving.as_mut().filter(|moving| moving.stage == Stage::Offered) else { return };
+    moving.stage = Stage::Asked;
+    let left = moving.until.saturating_sub(now).to_string();
+    let fields = [&*id, &server_id, &facts.client, &facts.fingerprint, &left, &session.secret].map(str::as_bytes);
+    let (link, id) = (session.link, id.to_owned());
+    ctx.request(link, "REDIRECT", &fields, move |main, ctx, answer| {
+        // Nothing is answered when it goes well; a link that breaks meanwhile is looked at in `link_closed`.
+        if answer.is_err_and(|fail| fail.code != Code::Unavailable) {
+            cancel(main, ctx, &id);
+        }
+    });
+}
+
+/// Nothing has changed: the session goes on here.
+fn cancel(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
+    let Some((index, session)) = find(main, id) else { return };
+    let Some(moving) = session.moving.take_if(|moving| moving.stage != Stage::Arrived) else { return };
+    session.moves_failed += 1;
+    let (link, signed_off) = (session.link, moving.signed_off);
+    main.moves.remove(id);
+    control::push(main, moving.to, &["cancel", id], b"");
+    if let Some(later) = signed_off {
+        // It was meant as it stands.
+        ctx.answer(&later, Ok(Vec::new()));
+        sign_off::finish(main, ctx, index, link);
+    }
+}
+
+/// The client stands at the target.
+///
+/// # Errors
+/// EXPIRED: the move was cancelled.
+pub fn arrived(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -> Result<(), Fail> {
+    let expired = || Fail::new(Code::Expired, "this move was cancelled");
+    let own = main.table.server_id(from).to_owned();
+    let Some((_, session)) = find(main, id) else {
+        control::push(main, from, &["cancel", id], b"");
+        return Err(expired());
+    };
+    let Some(moving) = session.moving.as_mut().filter(|m| m.to == from && m.stage == Stage::Asked) else {
+        return Err(expired());
+    };
+    moving.stage = Stage::Arrived;
+    let user = session.user;
+    let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
+    let id = id.to_owned();
+    let Some(link) = main.management.link() else {
+        alone(main, ctx, &id);
+        return Ok(());
+    };
+    let fields = [name.as_bytes(), own.as_bytes(), id.as_bytes()];
+    let again = id.clone();
+    ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
+        if let Err(fail) = answer {
+            log::warn!("management does not note a move: {fail}");
+            alone(main, ctx, &again);
+        }
+    });
+    Ok(())
+}
+
+/// Management is away: the target has the session all the same, and what comes here for it is sent on.
+fn alone(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
+    let Some((_, session)) = find(main, id) else { return };
+    let user = session.user;
+    let Some(moving) = session.moving.as_mut().filter(|moving| !moving.flipped) else { return };
+    moving.alone = true;
+    let to = moving.to;
+    let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
+    flipped(main, ctx, id, &name, to, u64::MAX);
+}
+
+/// The table says that the session is at the target: from here on nothing more is queued to it here.
+pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, name: &str, to: ServerNo, version: u64) {
+    let now = ctx.now();
+    let Some((index, session)) = find(main, id) else { return };
+    let Some(moving) = session.moving.as_mut().filter(|moving| !moving.flipped) else { return };
+    moving.flipped = true;
+    let (link, user, was) = (session.link, session.user, session.known_as.clone());
+    main.moved.add(name, id, &was, to, version, now);
+    main.table.sign_off(user, link);
+    marks::renew(main, name);
+    management::presence(main, ctx, name);
+    try_finish(main, ctx, index);
+}
+
+/// When everything that came before the client's SIGNOFF is answered, the target goes on.
+pub fn try_finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
+    let Some(Some(session)) = main.sessions.get(index) else { return };
+    let Some(moving) = session.moving.as_ref() else { return };
+    let link = session.link;
+    // Of what it has asked, only SIGNOFF is open.
+    let answered = moving.cut || (moving.signed_off.is_some() && session.relaying == 0 && ctx.unanswered(link) <= 1);
+    if !moving.flipped || !answered {
+        return;
+    }
+    let (id, to, alone) = (moving.id.clone(), moving.to, moving.alone);
+    if let Some(later) = moving.signed_off.clone() {
+        ctx.answer(&later, Ok(Vec::new()));
+    }
+    control::push(main, to, &["done", &id, if alone { "alone" } else { "" }], b"");
+    main.moves.remove(&id);
+    if let Some(peer) = ctx.peer(link) {
+        *peer = Peer::Moved(to, id.clone());
+    }
+    ctx.close(link, "moved to another server");
+    main.forget_session(index);
+}
+
+/// The link of a session that is being moved is gone. True: the target goes on with it; what the client may not have read is
+/// sent there.
+pub fn link_closed(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, undelivered: &[u8]) -> bool {
+    let Some(Some(session)) = main.sessions.get_mut(index) else { return false };
+    let Some(moving) = session.moving.as_mut() else { return false };
+    let (id, to) = (moving.id.clone(), moving.to);
+    if !moving.has_arrived() {
+        cancel(main, ctx, &id);
+        return false;
+    }
+    // What it asked last has nobody to answer to.
+    moving.cut = true;
+    send_late(main, to, &id, undelivered);
+    try_finish(main, ctx, index);
+    true
+}
+
+/// Messages that the client may not have read go after it.
+pub fn send_late(main: &mut Main, to: ServerNo, id: &str, undelivered: &[u8]) {
+    let (mut framer, mut at) = (Framer::default(), 0);
+    if !undelivered.is_empty() {
+        log::debug!("{id}: {} bytes may not have been read, and go after the client", undelivered.len());
+    }
+    while let Some(line) = framer.next(undelivered, &mut at) {
+        let Ok(packet) = Packet::parse(line) else { continue };
+        if packet.command == b"RECEIVEMESSAGE" {
+            control::push(main, to, &["late", id], packet.data.0);
+        }
+    }
+}
+
+/// The client's link to the target is gone before the move was settled.
+///
+/// # Errors
+/// None.
+pub fn target_left(main: &mut Main, ctx: &mut Ctx<Main>, _: ServerNo, id: &str) -> Result<(), Fail> {
+    cancel(main, ctx, id);
+    Ok(())
+}
+
+/// SIGNOFF of a session that is being moved. True: that is all for now.
+pub fn signed_off(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, request: &Request<'_>) -> bool {
+    let Some(Some(session)) = main.sessions.get_mut(index) else { return false };
+    let Some(moving) = session.moving.as_mut().filter(|moving| moving.stage != Stage::Offered) else { return false };
+    moving.signed_off = Some(request.later());
+    ctx.pause(request.link, true);
+    // When it counts among what is open.
+    ctx.after(0, move |main, ctx| try_finish(main, ctx, index));
+    true
+}
+
+/// Once a second: moves that take too long.
+pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let now = ctx.now();
+    let late = |session: &super::Session| {
+        let moving = session.moving.as_ref()?;
+        (!moving.has_arrived() && now >= moving.until).then(|| moving.id.clone())
+    };
+    let late: Vec<String> = main.sessions.iter().flatten().filter_map(late).collect();
+    for id in late {
+        cancel(main, ctx, &id);
+    }
+}

@@ -1,0 +1,182 @@
+//! A host's entry for one link: what it is, what waits to be written to it, what its peer owes.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::task::Waker;
+
+use super::command::Role;
+use super::ctx::Ctx;
+use super::effect::Fingerprint;
+use super::ids::Ids;
+use super::ids::Words;
+use super::limits;
+use super::limits::Limits;
+use super::outbox::Outbox;
+use super::outbox::Pool;
+use crate::config::PortKey;
+use crate::wire::Code;
+use crate::wire::Fail;
+use crate::wire::Framer;
+use crate::wire::Raw;
+
+/// A link of one role. Never reused: a new link in the same place has another generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// Facts about a link.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// The port, as a kind.
+    pub port: PortKey,
+    /// This side opened it.
+    pub opener: bool,
+    /// The peer's address; None for a local link.
+    pub remote: Option<IpAddr>,
+    /// This side's address; None for a local link.
+    pub local: Option<SocketAddr>,
+    /// Of the accepting side's certificate, on links with TLS: the peer's where this side opened it, else this side's own.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Connecting,
+    Open,
+    /// Writes what is queued, then closes; nothing more is read or queued.
+    Closing,
+    /// The driver shall drop it now.
+    Aborting,
+}
+
+pub(super) type ThenReply<R> = Box<dyn FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send>;
+
+pub(super) struct Link<R: Role> {
+    pub(super) info: Info,
+    pub(super) state: State,
+    pub(super) peer: R::Peer,
+    /// Signed on, or needs no sign-on to be trusted with large packets.
+    pub(super) trusted: bool,
+    /// Between roles or servers of one network: other bounds.
+    pub(super) internal: bool,
+    /// Has packets left unread, because its own outbox is over the bound or the role wants a pause.
+    pub(super) blocked: bool,
+    pub(super) paused: bool,
+    /// Its task was woken, or will ask again by itself.
+    pub(super) dirty: bool,
+    pub(super) was_open: bool,
+    pub(super) framer: Framer,
+    pub(super) tail: Vec<u8>,
+    pub(super) out: Outbox,
+    pub(super) ids: Ids,
+    pub(super) requests: HashMap<u64, ThenReply<R>>,
+    /// Requests of the peer whose handlers returned `Answer::Later`, and that are not answered yet.
+    pub(super) unanswered: usize,
+    pub(super) born: u64,
+    pub(super) heard: u64,
+    pub(super) pinged: bool,
+    pub(super) stalled: Option<u64>,
+    pub(super) closing_since: u64,
+    pub(super) why: String,
+    pub(super) waker: Option<Waker>,
+}
+
+impl<R: Role> Link<R> {
+    #[inline]
+    pub(super) fn room(&self, limits: &Limits, total: usize) -> Result<(), Fail> {
+        if self.state != State::Open {
+            return Err(Fail::new(Code::Offline, "not connected"));
+        }
+        let full = match self.internal {
+            true => self.out.waiting() > limits::INTERNAL_OUTBOX,
+            false => self.out.waiting() > limits.outbox || total > limits.outbox_total,
+        };
+        match full {
+            true => Err(Fail::new(Code::Busy, "the queue to the recipient is full; retry later")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether its requests have to wait: until its answers are read, until those before them are answered, or until the
+    /// role wants more.
+    #[inline]
+    pub(super) fn must_wait(&self, limits: &Limits, total: usize) -> bool {
+        if self.paused {
+            return true;
+        }
+        let waiting = self.out.waiting();
+        let full = waiting > limits.outbox || (waiting > 0 && total > limits.outbox_total);
+        !self.internal && (full || self.unanswered >= limits::UNANSWERED)
+    }
+
+    /// Brings `total` up to date; returns what this link holds of it.
+    pub(super) fn account(&mut self, total: &mut usize) -> usize {
+        self.out.account(self.tail.capacity(), total)
+    }
+
+    /// Queues a packet of this side: the ID, a space, `words`, `rest`, LF.
+    #[inline]
+    pub(super) fn put(&mut self, words: &Words, rest: &[u8], pool: &mut Pool) {
+        if self.out.is_chunk_full() {
+            self.next_chunk(pool);
+        }
+        self.ids.step();
+        let out = self.out.last();
+        out.reserve(Ids::ROOM + words.room() + rest.len() + 1);
+        self.ids.put(out);
+        words.put(out);
+        out.extend_from_slice(rest);
+        out.push(b'\n');
+    }
+
+    /// Starts a packet of this side: the ID, a space, then `command`.
+    pub(super) fn head(&mut self, command: &[u8], pool: &mut Pool) -> &mut Vec<u8> {
+        if self.out.is_chunk_full() {
+            self.next_chunk(pool);
+        }
+        self.put_head(command)
+    }
+
+    #[cold]
+    fn next_chunk(&mut self, pool: &mut Pool) {
+        if self.out.wants_mark_within() {
+            self.mark();
+        }
+        self.out.next_chunk(pool);
+    }
+
+    fn put_head(&mut self, command: &[u8]) -> &mut Vec<u8> {
+        self.ids.step();
+        let out = self.out.last();
+        self.ids.put(out);
+        out.extend_from_slice(command);
+        out
+    }
+
+    /// Queues a PING.
+    pub(super) fn ping(&mut self) {
+        self.put_head(b"PING\n");
+    }
+
+    /// Queues a PING that asks whether all before it was read.
+    pub(super) fn mark(&mut self) {
+        self.ping();
+        self.out.mark(self.ids.number());
+    }
+
+    /// What the link's task writes next. Where much is unproven, the last bytes of it are a PING that asks for proof.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        if self.state == State::Open && self.out.wants_mark() {
+            self.mark();
+        }
+        self.out.take()
+    }
+}
+
+pub(super) struct Slot<R: Role> {
+    pub(super) generation: u32,
+    pub(super) link: Option<Box<Link<R>>>,
+}

@@ -1,0 +1,262 @@
+//! Networks of many main servers in one thread, on a virtual clock, from a seed: links break, servers crash, clients
+//! move; what was answered OK arrives, once and in order.
+//! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test mesh_sim` runs that one alone.
+
+mod network;
+
+use std::collections::BTreeMap;
+
+use convergia::client::core::Core;
+use convergia::client::Event;
+use convergia::engine::rt::channel;
+use convergia::engine::sim::NodeId;
+use convergia::roles::main::Main;
+use convergia::wire::Code;
+use convergia::wire::Fail;
+use network::bodies;
+use network::seeds;
+use network::Log;
+use network::Network;
+use rand::RngExt;
+
+/// Signs a user on at that main server: the others cannot be reached meanwhile.
+fn client_at(net: &mut Network, name: &str, at: usize) -> (NodeId, Log) {
+    let log = Log::default();
+    let id = net.client_with(name, &log, |_| {});
+    let others: Vec<NodeId> = net.mains.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, id)| *id).collect();
+    others.iter().for_each(|other| net.sim.wall(id, *other, true));
+    net.until_on(&[id]);
+    others.iter().for_each(|other| net.sim.wall(id, *other, false));
+    (id, log)
+}
+
+/// Messages from one to another, and what became of them.
+struct Stream {
+    from: NodeId,
+    to: &'static str,
+    name: &'static str,
+    sent: Vec<channel::Receiver<Result<Vec<u8>, Fail>>>,
+}
+
+impl Stream {
+    fn new(from: NodeId, name: &'static str, to: &'static str) -> Stream {
+        Stream { from, to, name, sent: Vec::new() }
+    }
+
+    fn send(&mut self, net: &mut Network) {
+        let body = format!("{} {}", self.name, self.sent.len());
+        self.sent.push(net.send(self.from, self.to, &body));
+    }
+
+    /// What was answered OK is there, once, in order; `failed`: how many may have failed.
+    fn check(&self, told: &Log, failed: usize) {
+        let prefix = format!("{} ", self.name);
+        let got: Vec<usize> =
+            bodies(told).iter().filter_map(|body| body.strip_prefix(&prefix)).map(|n| n.parse().unwrap()).collect();
+        assert!(got.is_sorted_by(|a, b| a < b), "{} → {}: doubled or out of order: {got:?}", self.name, self.to);
+        let mut bad: BTreeMap<String, usize> = BTreeMap::new();
+        for (n, answer) in self.sent.iter().enumerate() {
+            match answer.try_recv().unwrap_or_else(|_| panic!("{} {n}: no answer", self.name)) {
+                Ok(_) => assert!(got.contains(&n), "{} → {}: {n} was answered OK and is lost", self.name, self.to),
+                Err(fail) => *bad.entry(fail.to_string()).or_default() += 1,
+            }
+        }
+        assert!(bad.values().sum::<usize>() <= failed, "{} → {}: failed: {bad:?}", self.name, self.to);
+    }
+}
+
+/// Whether the client came back by itself, or was told of a loss.
+fn is_undisturbed(log: &Log) -> bool {
+    let events = log.lock().unwrap();
+    let ons = events.iter().filter(|event| matches!(event, Event::SignedOn(_))).count();
+    let lost = events.iter().any(|event| matches!(event, Event::Lost(..) | Event::Failed(_) | Event::Disconnected(_)));
+    ons == 1 && !lost
+}
+
+#[test]
+fn two_people_on_two_servers_talk() {
+    seeds(30, |seed| {
+        let mut net = Network::of(seed, &["a", "b"], &["alice", "bob"]);
+        net.sim.run_for(3_000);
+        let (alice, heard) = client_at(&mut net, "alice", 0);
+        let (bob, told) = client_at(&mut net, "bob", 1);
+        let (mut there, mut back) = (Stream::new(alice, "alice", "BOB"), Stream::new(bob, "bob", "alice"));
+        for _ in 0..50 {
+            there.send(&mut net);
+            back.send(&mut net);
+            let pause = net.sim.rng().random_range(0..30);
+            net.sim.run_for(pause);
+        }
+        net.sim.run_for(3_000);
+        there.check(&told, 0);
+        back.check(&heard, 0);
+        let nobody = net.send(alice, "nobody", "x");
+        net.sim.run_for(1_000);
+        assert_eq!(nobody.try_recv().unwrap().unwrap_err().code, Code::NotFound);
+    });
+}
+
+#[test]
+fn a_chain_of_servers_relays_while_links_break() {
+    seeds(30, |seed| {
+        let mut net = Network::of(seed, &["a", "b", "c", "d", "e"], &["alice", "bob"]);
+        let mains = net.mains.clone();
+        for (n, one) in mains.iter().enumerate() {
+            for other in mains.iter().skip(n + 2) {
+                net.sim.wall(*one, *other, true);
+                net.sim.cut(*one, *other);
+            }
+        }
+        net.sim.run_for(8_000);
+        let (alice, heard) = client_at(&mut net, "alice", 0);
+        let (bob, told) = client_at(&mut net, "bob", 4);
+        let (mut there, mut back) = (Stream::new(alice, "alice", "bob"), Stream::new(bob, "bob", "alice"));
+        for _ in 0..100 {
+            there.send(&mut net);
+            back.send(&mut net);
+            let pause = net.sim.rng().random_range(0..60);
+            net.sim.run_for(pause);
+            if net.sim.rng().random_range(0..25) == 0 {
+                let at = net.sim.rng().random_range(0..4);
+                net.sim.cut(mains[at], mains[at + 1]);
+            }
+        }
+        net.sim.run_for(15_000);
+        there.check(&told, 0);
+        back.check(&heard, 0);
+        assert!(is_undisturbed(&heard) && is_undisturbed(&told));
+    });
+}
+
+#[test]
+fn clients_move_and_nobody_notices() {
+    seeds(60, |seed| {
+        let mut net = Network::of(seed, &["a", "b", "c"], &["alice", "bob", "carol"]);
+        net.sim.run_for(3_000);
+        let (alice, heard) = client_at(&mut net, "alice", 0);
+        let (bob, told) = client_at(&mut net, "bob", 1);
+        let (carol, known) = client_at(&mut net, "carol", 2);
+        let mut streams = [
+            Stream::new(alice, "alice", "bob"),
+            Stream::new(bob, "bob", "alice"),
+            Stream::new(carol, "carol", "bob"),
+            Stream::new(bob, "bob to carol", "carol"),
+        ];
+        for round in 0..200 {
+            for stream in &mut streams {
+                stream.send(&mut net);
+            }
+            let pause = net.sim.rng().random_range(0..20);
+            net.sim.run_for(pause);
+            if round % 40 == 20 {
+                // Everybody goes somewhere else.
+                let (from, to) = (net.sim.rng().random_range(0..3), net.sim.rng().random_range(0..3));
+                let ids = ["a", "b", "c"];
+                let main = net.mains[from];
+                net.sim.with(main, |main: &mut Main, ctx| main.move_clients(ctx, 10, ids[to])).unwrap();
+            }
+        }
+        net.sim.run_for(15_000);
+        for (stream, log) in streams.iter().zip([&told, &heard, &told, &known]) {
+            stream.check(log, 0);
+        }
+        for log in [&heard, &told, &known] {
+            assert!(
+                is_undisturbed(log),
+                "{:?}",
+                log.lock().unwrap().iter().filter(|e| !matches!(e, Event::Message { .. })).collect::<Vec<_>>()
+            );
+        }
+    });
+}
+
+#[test]
+fn a_drained_server_has_nobody_left() {
+    seeds(20, |seed| {
+        let mut net = Network::of(seed, &["a", "b", "c"], &["alice", "bob"]);
+        net.sim.run_for(3_000);
+        let (alice, heard) = client_at(&mut net, "alice", 0);
+        let (bob, told) = client_at(&mut net, "bob", 0);
+        let mut stream = Stream::new(alice, "alice", "bob");
+        let mut done = None;
+        for round in 0..100 {
+            stream.send(&mut net);
+            let pause = net.sim.rng().random_range(0..20);
+            net.sim.run_for(pause);
+            if round == 30 {
+                let main = net.mains[0];
+                done = net.sim.with(main, |main: &mut Main, ctx| main.drain(ctx));
+            }
+        }
+        net.sim.run_for(15_000);
+        assert!(done.unwrap().try_recv().is_ok());
+        stream.check(&told, 0);
+        assert!(is_undisturbed(&heard) && is_undisturbed(&told));
+        let main = net.mains[0];
+        assert_eq!(net.sim.with(main, |main: &mut Main, _| main.counts().0), Some(0));
+        let _ = bob;
+    });
+}
+
+#[test]
+fn a_killed_server_takes_nothing_with_it_when_its_clients_have_a_standby() {
+    seeds(60, |seed| {
+        let mut net = Network::of(seed, &["a", "b", "c"], &["alice", "bob"]);
+        net.sim.run_for(3_000);
+        let (alice, heard) = client_at(&mut net, "alice", 0);
+        let told = Log::default();
+        let bob = net.client_with("bob", &told, |options| options.redundant = true);
+        let (a, c) = (net.mains[0], net.mains[2]);
+        net.sim.wall(bob, a, true);
+        net.sim.wall(bob, c, true);
+        net.until_on(&[bob]);
+        net.sim.wall(bob, c, false);
+        net.sim.run_for(5_000);
+        let mut stream = Stream::new(alice, "alice", "bob");
+        for round in 0..200 {
+            stream.send(&mut net);
+            let pause = net.sim.rng().random_range(0..20);
+            net.sim.run_for(pause);
+            if round == 100 {
+                let b = net.mains[1];
+                net.sim.crash(b);
+            }
+        }
+        net.sim.run_for(15_000);
+        stream.check(&told, 60);
+        assert!(
+            is_undisturbed(&told),
+            "{:?}",
+            told.lock().unwrap().iter().filter(|e| !matches!(e, Event::Message { .. })).collect::<Vec<_>>()
+        );
+        assert!(is_undisturbed(&heard));
+        let _ = net.sim.with(bob, |core: &mut Core, _| core.is_on());
+    });
+}
+
+#[test]
+fn management_is_lost_and_comes_back_and_nobody_notices() {
+    seeds(20, |seed| {
+        let mut net = Network::of(seed, &["a", "b"], &["alice", "bob"]);
+        net.sim.run_for(3_000);
+        let (alice, heard) = client_at(&mut net, "alice", 0);
+        let (bob, told) = client_at(&mut net, "bob", 1);
+        let (mut there, mut back) = (Stream::new(alice, "alice", "bob"), Stream::new(bob, "bob", "alice"));
+        for round in 0..200 {
+            there.send(&mut net);
+            back.send(&mut net);
+            let pause = net.sim.rng().random_range(50..200);
+            net.sim.run_for(pause);
+            let management = net.management;
+            match round {
+                50 => net.sim.crash(management),
+                100 => net.sim.start(management),
+                _ => {}
+            }
+        }
+        net.sim.run_for(30_000);
+        there.check(&told, 0);
+        back.check(&heard, 0);
+        assert!(is_undisturbed(&heard) && is_undisturbed(&told));
+    });
+}
