@@ -6,6 +6,7 @@ mod support;
 
 mod around;
 mod chain;
+mod drain;
 mod servers;
 mod three_sites;
 
