@@ -133,7 +133,7 @@ pub fn offered(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str,
     let Some(moving) = session.moving.as_mut().filter(|moving| moving.stage == Stage::Offered) else { return };
     moving.stage = Stage::Asked;
     let left = moving.until.saturating_sub(now).to_string();
-    let fields = [&*id, &server_id, &facts.client, &facts.fingerprint, &left, &session.secret].map(str::as_bytes);
+    let fields = [id, &server_id, &facts.client, &facts.fingerprint, &left, &session.secret].map(str::as_bytes);
     let (link, id) = (session.link, id.to_owned());
     ctx.request(link, "REDIRECT", &fields, move |main, ctx, answer| {
         // Nothing is answered when it goes well; a link that breaks meanwhile is looked at in `link_closed`.

@@ -1,11 +1,12 @@
 //! Networks of many main servers in one thread, on a virtual clock, from a seed: links break, servers crash, clients
 //! move; what was answered OK arrives, once and in order.
-//! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test mesh_sim` runs that one alone.
-
-mod network;
 
 use std::collections::BTreeMap;
 
+use crate::network::bodies;
+use crate::network::seeds;
+use crate::network::Log;
+use crate::network::Network;
 use convergia::client::core::Core;
 use convergia::client::Event;
 use convergia::engine::rt::channel;
@@ -13,10 +14,6 @@ use convergia::engine::sim::NodeId;
 use convergia::roles::main::Main;
 use convergia::wire::Code;
 use convergia::wire::Fail;
-use network::bodies;
-use network::seeds;
-use network::Log;
-use network::Network;
 use rand::RngExt;
 
 /// Signs a user on at that main server: the others cannot be reached meanwhile.
