@@ -208,6 +208,7 @@ pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, name: &str, to: S
     let Some((index, session)) = find(main, id) else { return };
     let Some(moving) = session.moving.as_mut().filter(|moving| !moving.flipped) else { return };
     moving.flipped = true;
+    log::debug!("{id}: {name} is at another server since version {version}");
     let (link, user, was) = (session.link, session.user, session.known_as.clone());
     main.moved.add(name, id, &was, to, version, now);
     main.table.sign_off(user, link);

@@ -2,6 +2,7 @@
 
 use super::control;
 use super::way;
+use super::Who;
 use crate::config::PortKey;
 use crate::engine::ctx::put_number;
 use crate::engine::handshake;
@@ -14,6 +15,7 @@ use crate::engine::Request;
 use crate::relay::packet::Items;
 use crate::relay::packet::Routed;
 use crate::relay::packet::Signed;
+use crate::relay::Batch;
 use crate::relay::Relay;
 use crate::relay::Taken;
 use crate::relay::HOPS;
@@ -234,7 +236,8 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
         }
         let (number, acked, boot) = (entry.out.number(), entry.out.acked(), entry.facts.boot);
         let now = ctx.now();
-        entry.out.send(now, |batch| {
+        let ask = std::mem::take(&mut entry.ask);
+        let mut send = |batch: &Batch<Who>| {
             let head = Relay {
                 ttl: HOPS,
                 dest: dest.to_owned(),
@@ -248,7 +251,11 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
             let mut bytes = Vec::with_capacity(160);
             head.put(&mut bytes);
             write(ctx, link, "RELAY", &bytes, &batch.what, &batch.items, key.as_ref())
-        });
+        };
+        if let Some(first) = entry.out.first_sent().filter(|_| ask) {
+            send(first);
+        }
+        entry.out.send(now, send);
     }
 }
 
@@ -279,6 +286,10 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
     for server in main.mesh.numbers() {
         let Some(entry) = main.mesh.get_mut(server) else { continue };
+        if entry.inc.is_due() {
+            main.mesh.touch(server);
+        }
+        let Some(entry) = main.mesh.get_mut(server) else { continue };
         if entry.out.is_idle() {
             entry.lost_since = None;
             continue;
@@ -287,10 +298,16 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
             super::relayed::give_up(main, ctx, server, "the recipient's server is not reached");
             continue;
         }
-        // One link loses nothing while it stands, however slow it is: sending again would only fill it more.
+        // One link loses nothing while it stands, however slow it is: to send everything again would only fill it more. But what
+        // the other end says may be lost on another way.
         let straight = way(main, ctx, server).is_some_and(|(_, straight)| straight);
         let Some(entry) = main.mesh.get_mut(server) else { continue };
-        if (!straight && entry.out.is_stuck(now)) || entry.out.has_unsent() || entry.inc.is_due() {
+        let stuck = entry.out.is_stuck(now);
+        entry.ask = stuck && straight;
+        if stuck && !straight {
+            entry.out.rewind();
+        }
+        if stuck || entry.out.has_unsent() {
             main.mesh.touch(server);
         }
     }
