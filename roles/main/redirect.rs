@@ -296,15 +296,18 @@ pub fn signed_off(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, request: &
     true
 }
 
-/// Once a second: moves that take too long.
+/// Once a second: moves that take too long. A client that has arrived and does not sign off here sends nothing here any more.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
-    let late = |session: &super::Session| {
-        let moving = session.moving.as_ref()?;
-        (!moving.has_arrived() && now >= moving.until).then(|| moving.id.clone())
-    };
-    let late: Vec<String> = main.sessions.iter().flatten().filter_map(late).collect();
-    for id in late {
+    let mut late = Vec::new();
+    for (index, session) in main.sessions.iter_mut().enumerate() {
+        let moving = session.as_mut().and_then(|session| session.moving.as_mut());
+        let Some(moving) = moving.filter(|moving| now >= moving.until) else { continue };
+        moving.cut |= moving.has_arrived() && moving.signed_off.is_none();
+        late.push((index, moving.id.clone()));
+    }
+    for (index, id) in late {
         cancel(main, ctx, &id);
+        try_finish(main, ctx, index);
     }
 }

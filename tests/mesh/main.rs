@@ -5,6 +5,7 @@
 mod support;
 
 mod around;
+mod by_hand;
 mod chain;
 mod drain;
 mod servers;
