@@ -139,6 +139,10 @@ pub fn offered(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str,
         // Nothing is answered when it goes well; a link that breaks meanwhile is looked at in `link_closed`.
         if answer.is_err_and(|fail| fail.code != Code::Unavailable) {
             cancel(main, ctx, &id);
+            if find(main, &id).is_some() {
+                // It was at the target already, and does not know: it signs on anew.
+                ctx.close(link, "its session is at another server");
+            }
         }
     });
 }
