@@ -1,5 +1,7 @@
 //! RELAY: items of a stream, from another main server. What is for a third goes on to it as it stands.
 
+use rand::Rng;
+
 use super::control;
 use super::way;
 use super::Who;
@@ -271,9 +273,11 @@ fn write(
 ) -> bool {
     let relay = kind == "RELAY";
     let tag = key.map(|key| {
+        let mut salt = [0; tag::SALT];
+        ctx.rng().fill_bytes(&mut salt);
         let covered = head.iter().position(|byte| *byte == b'|').map_or(head, |bar| &head[bar + 1..]);
         let separator = if relay { raw::SEPARATOR } else { b"" };
-        tag::make(key, &[kind.as_bytes(), covered, what, separator, items])
+        tag::make(key, &salt, &[kind.as_bytes(), covered, what, separator, items])
     });
     let tag = tag.unwrap_or_default();
     let end: [&[u8]; 2] = if relay { [raw::SEPARATOR, items] } else { [b"", b""] };
