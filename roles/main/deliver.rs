@@ -2,8 +2,7 @@
 
 use super::marks;
 use super::mesh::joint::Asker;
-use super::mesh::Who;
-use super::post;
+use super::standby;
 use super::Main;
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Words;
@@ -34,11 +33,7 @@ impl Here {
         let mut data = Vec::new();
         message(&mut data, sender, sent_at, body);
         for (server, id, number) in &self.copies {
-            let mut what = Vec::new();
-            raw::escape_into(&mut what, format!("copy|{id}|{number}").as_bytes());
-            if post::push(main, *server, &what, Who::Joint(joint), b"", &data).is_err() {
-                let _ = main.mesh.joints.close(joint, None);
-            }
+            standby::send(main, *server, id, *number, joint, &data);
         }
     }
 }
