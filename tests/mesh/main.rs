@@ -6,6 +6,7 @@ mod support;
 
 mod around;
 mod chain;
+mod moving;
 mod servers;
 mod three_sites;
 
