@@ -17,6 +17,8 @@ use crate::wire::Fail;
 const AT_ONCE: usize = 256;
 /// How often it is looked whether more can go; milliseconds.
 const PACE: u64 = 20;
+/// The same, when nobody is left who can be moved; milliseconds.
+const IDLE: u64 = 1_000;
 /// A client that could not be moved so often stays.
 const TRIES: u32 = 4;
 
@@ -86,7 +88,10 @@ fn step(main: &mut Main, ctx: &mut Ctx<Main>) {
             let _ = done.send(());
         }
     }
-    ctx.after(PACE, step);
+    // Without clients there is nothing to do, and none are taken any more.
+    if !main.by_link.is_empty() || !main.arrivals.is_empty() {
+        ctx.after(if left { PACE } else { IDLE }, step);
+    }
 }
 
 /// The servers that clients can be moved to: up, reached, and not draining; each with its clients, and those on their way.

@@ -227,6 +227,14 @@ pub fn forwarded(main: &mut Main, ctx: &mut Ctx<Main>, account: &str, item: &[u8
     delete(ctx, vec![message.row]);
 }
 
+/// A message that went after a client and did not reach it.
+pub fn come_back(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: &str, item: &[u8]) {
+    let Ok(account) = account.parse::<u64>() else { return };
+    store(main, ctx, user, account, vec![item.to_vec()]);
+    let at = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
+    forward(main, user, &at.unwrap_or_default());
+}
+
 /// A message that another server has kept for a user who is signed on here.
 ///
 /// # Errors

@@ -253,9 +253,15 @@ pub fn presence_then(
     let status = main.statuses.get(name).map_or("", String::as_str);
     let fields = [name.as_bytes(), sessions.as_bytes(), status.as_bytes()];
     // When it is lost with the link, everything is reported again.
-    ctx.request(link, "PRESENCE", &fields, |main, ctx, answer| {
+    let name = name.to_owned();
+    ctx.request(link, "PRESENCE", &fields, move |main, ctx, answer| {
         if let Err(fail) = answer {
-            log::warn!("management does not take note of a user: {fail}");
+            log::warn!("management does not take note of {name}: {fail}");
+            if fail.code == Code::Denied {
+                // Nobody would ever find these sessions: their clients sign on again.
+                let here = main.table.find(&name).and_then(|user| main.table.get(user)).map(|user| user.here.to_vec());
+                here.unwrap_or_default().iter().for_each(|link| ctx.close(*link, "management does not know of it"));
+            }
         }
         then(main, ctx);
     });

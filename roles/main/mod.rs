@@ -98,8 +98,8 @@ pub enum Peer {
     Server(ServerNo),
     /// A client whose session is at another server; this one stands by. The request's id.
     Standby(String),
-    /// A client that went to another server; the request's id.
-    Moved(ServerNo, String),
+    /// A client that went to another server.
+    Moved(Box<redirect::Left>),
 }
 
 /// A signed-on client.
@@ -184,15 +184,18 @@ impl Head {
         head
     }
 
+    /// Returns whether the time has changed.
     #[inline]
-    fn renew(&mut self, now: u64) {
-        if now != self.time {
+    fn renew(&mut self, now: u64) -> bool {
+        let changed = now != self.time;
+        if changed {
             self.time = now;
             self.words.renew(self.time_at, |bytes| {
                 put_number(bytes, now);
                 bytes.extend_from_slice(raw::SEPARATOR);
             });
         }
+        changed
     }
 
     fn words(&self) -> &Words {
@@ -411,9 +414,9 @@ impl Role for Main {
             Peer::Validation => management::closed(self, ctx, link, PortKey::Validation, &gone.why),
             Peer::Dialed(server) | Peer::Server(server) => mesh::links::closed(self, ctx, link, server, &gone.why),
             Peer::Standby(id) => standby::link_closed(self, &id),
-            Peer::Moved(to, id) => {
-                log::debug!("{id}: the client has left: {}", gone.why);
-                redirect::send_late(self, to, &id, &gone.undelivered);
+            Peer::Moved(left) => {
+                log::debug!("{}: {} has left: {}", left.id, left.user, gone.why);
+                redirect::send_late(self, left.to, &left.id, (&left.user, left.account), &gone.undelivered);
             }
             Peer::Stranger | Peer::SigningOn => {}
         }

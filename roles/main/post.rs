@@ -5,11 +5,13 @@ use super::hold;
 use super::hold::Letter;
 use super::marks;
 use super::mesh::joint::Asker;
+use super::mesh::relayed;
 use super::mesh::Who;
 use super::Main;
 use crate::engine::Answer;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
+use crate::relay::Outcome;
 use crate::route::ServerNo;
 use crate::route::UserRef;
 use crate::wire::name;
@@ -67,8 +69,7 @@ pub fn quick(
         let Some(sender) = table.get(session.user) else { return Ok(None) };
         what(&mut session.what.0, &sender.name, &user.name, now, "");
         (session.what.1, session.what.2) = (now, session.last.1);
-        // A sample of one a millisecond is enough to tell who writes to whom.
-        mesh.talked(&sender.name, &user.name);
+        mesh.talked(table, session.user, &user.name, now);
     }
     let entry = mesh.get_mut(*server).filter(|entry| !entry.out.is_full());
     let entry =
@@ -111,13 +112,16 @@ pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter) -> Result<Sen
     let joint = main.mesh.joints.open(asker(), count, here.queued);
     let mut kind = Vec::new();
     what(&mut kind, &sender, &letter.recipient, letter.sent_at, "");
-    for server in &at {
-        push(main, *server, &kind, Who::Joint(joint), b"", &letter.body)?;
-    }
-    here.copy(main, &sender, letter.sent_at, &letter.body, joint);
     if let Some(Some(session)) = main.sessions.get_mut(letter.index) {
         session.relaying += 1;
     }
+    for server in &at {
+        // Some sessions may have it already: a failure is one of several results.
+        if let Err(fail) = push(main, *server, &kind, Who::Joint(joint), b"", &letter.body) {
+            relayed::joined(main, ctx, joint, Some(Outcome::Fail(fail.code, fail.text.into_owned())));
+        }
+    }
+    here.copy(main, &sender, letter.sent_at, &letter.body, joint);
     Ok(Sent::Waits)
 }
 

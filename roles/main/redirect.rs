@@ -33,6 +33,8 @@ pub struct Moving {
     pub id: String,
     /// Where to.
     pub to: ServerNo,
+    /// The user, as registered.
+    user: String,
     stage: Stage,
     until: u64,
     /// The client has said that it sends nothing more here. Answered when it has been sent everything.
@@ -59,6 +61,19 @@ impl Moving {
     }
 }
 
+/// A client that has left for another server, and may not have read all that it was sent here.
+#[derive(Debug)]
+pub struct Left {
+    /// Where to.
+    pub to: ServerNo,
+    /// The request's id.
+    pub id: String,
+    /// The user, as registered.
+    pub user: String,
+    /// The account's number.
+    pub account: u64,
+}
+
 /// Random bytes in hex.
 pub fn random_hex<const N: usize>(ctx: &mut Ctx<Main>) -> String {
     let mut bytes = [0; N];
@@ -81,6 +96,7 @@ pub fn start(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, to: ServerNo) -
     session.moving = Some(Moving {
         id: id.clone(),
         to,
+        user: name.clone(),
         stage: Stage::Offered,
         until,
         signed_off: None,
@@ -117,7 +133,7 @@ pub fn offered(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str,
     let Some(moving) = session.moving.as_mut().filter(|moving| moving.stage == Stage::Offered) else { return };
     moving.stage = Stage::Asked;
     let left = moving.until.saturating_sub(now).to_string();
-    let fields = [&*id, &server_id, &facts.client, &facts.fingerprint, &left, &session.secret].map(str::as_bytes);
+    let fields = [id, &server_id, &facts.client, &facts.fingerprint, &left, &session.secret].map(str::as_bytes);
     let (link, id) = (session.link, id.to_owned());
     ctx.request(link, "REDIRECT", &fields, move |main, ctx, answer| {
         // Nothing is answered when it goes well; a link that breaks meanwhile is looked at in `link_closed`.
@@ -211,13 +227,14 @@ pub fn try_finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
         return;
     }
     let (id, to, alone) = (moving.id.clone(), moving.to, moving.alone);
+    let (user, account) = (moving.user.clone(), session.account);
     if let Some(later) = moving.signed_off.clone() {
         ctx.answer(&later, Ok(Vec::new()));
     }
     control::push(main, to, &["done", &id, if alone { "alone" } else { "" }], b"");
     main.moves.remove(&id);
     if let Some(peer) = ctx.peer(link) {
-        *peer = Peer::Moved(to, id.clone());
+        *peer = Peer::Moved(Box::new(Left { to, id: id.clone(), user, account }));
     }
     ctx.close(link, "moved to another server");
     main.forget_session(index);
@@ -235,13 +252,14 @@ pub fn link_closed(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, undeliver
     }
     // What it asked last has nobody to answer to.
     moving.cut = true;
-    send_late(main, to, &id, undelivered);
+    let (user, account) = (moving.user.clone(), session.account);
+    send_late(main, to, &id, (&user, account), undelivered);
     try_finish(main, ctx, index);
     true
 }
 
 /// Messages that the client may not have read go after it.
-pub fn send_late(main: &mut Main, to: ServerNo, id: &str, undelivered: &[u8]) {
+pub fn send_late(main: &mut Main, to: ServerNo, id: &str, (user, account): (&str, u64), undelivered: &[u8]) {
     let (mut framer, mut at) = (Framer::default(), 0);
     if !undelivered.is_empty() {
         log::debug!("{id}: {} bytes may not have been read, and go after the client", undelivered.len());
@@ -249,7 +267,7 @@ pub fn send_late(main: &mut Main, to: ServerNo, id: &str, undelivered: &[u8]) {
     while let Some(line) = framer.next(undelivered, &mut at) {
         let Ok(packet) = Packet::parse(line) else { continue };
         if packet.command == b"RECEIVEMESSAGE" {
-            control::push(main, to, &["late", id], packet.data.0);
+            control::push(main, to, &["late", id, user, &account.to_string()], packet.data.0);
         }
     }
 }
@@ -274,15 +292,18 @@ pub fn signed_off(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, request: &
     true
 }
 
-/// Once a second: moves that take too long.
+/// Once a second: moves that take too long. A client that has arrived and does not sign off here sends nothing here any more.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
-    let late = |session: &super::Session| {
-        let moving = session.moving.as_ref()?;
-        (!moving.has_arrived() && now >= moving.until).then(|| moving.id.clone())
-    };
-    let late: Vec<String> = main.sessions.iter().flatten().filter_map(late).collect();
-    for id in late {
+    let mut late = Vec::new();
+    for (index, session) in main.sessions.iter_mut().enumerate() {
+        let moving = session.as_mut().and_then(|session| session.moving.as_mut());
+        let Some(moving) = moving.filter(|moving| now >= moving.until) else { continue };
+        moving.cut |= moving.has_arrived() && moving.signed_off.is_none();
+        late.push((index, moving.id.clone()));
+    }
+    for (index, id) in late {
         cancel(main, ctx, &id);
+        try_finish(main, ctx, index);
     }
 }

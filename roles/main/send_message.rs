@@ -23,7 +23,7 @@ pub const SEND_MESSAGE: Command<Main> =
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let (to, body) = request.split()?;
     let index = session_of(ctx, request.link)?;
-    let Main { sessions, table, delivered, holds, .. } = main;
+    let Main { sessions, table, delivered, holds, mesh, .. } = main;
     let Some(Some(session)) = sessions.get_mut(index) else {
         return Err(Fail::internal("a link names a session that is not there"));
     };
@@ -57,7 +57,9 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
             ctx.room(*link).or_else(unless_busy)?;
         }
     }
-    session.head.renew(ctx.now());
+    if session.head.renew(ctx.now()) {
+        mesh.talked(table, session.user, &user.name, ctx.now());
+    }
     let mut queued = false;
     for link in &user.here {
         match ctx.put(*link, session.head.words(), body.0) {

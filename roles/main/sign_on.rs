@@ -31,7 +31,8 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
         Some(peer @ Peer::Stranger) => *peer = Peer::SigningOn,
         _ => return Err(Fail::new(Code::BadCommand, "this connection has signed on already")),
     }
-    let Some(validation) = main.management.validation() else {
+    // Without the other link nobody would be told that the user is here.
+    let Some(validation) = main.management.validation().filter(|_| main.management.link().is_some()) else {
         forget(ctx, request.link);
         return Err(Fail::new(Code::Unavailable, "the management server is not reachable; retry later"));
     };

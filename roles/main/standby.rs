@@ -390,7 +390,7 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let with = |(index, session): (usize, &Option<super::Session>)| {
         let session = session.as_ref()?;
         let link = session.standby.as_ref()?;
-        (session.delivered > link.seen).then(|| (index, session.link, session.delivered))
+        (session.delivered > link.seen).then_some((index, session.link, session.delivered))
     };
     let with: Vec<_> = main.sessions.iter().enumerate().filter_map(with).collect();
     for (index, link, number) in with {

@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(links.of("b").count() + links.all().count(), 0);
         assert_eq!(report(&mut links, "a", &[("b", 700)]), ["b"]);
         assert_eq!(report(&mut links, "c", &[("b", 10)]), ["b"]);
-        assert_eq!(links.all().collect::<Vec<_>>(), [("a", "b", 700), ("b", "c", 10)]);
+        assert_eq!(links.all().collect::<Vec<_>>(), [("a", "b", 700), ("b", "c", 5)]);
         assert_eq!(report(&mut links, "b", &[("c", 6)]), ["a"]);
         assert_eq!(links.forget("c"), ["b"]);
         assert_eq!(links.all().count(), 0);

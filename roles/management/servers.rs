@@ -28,7 +28,7 @@ pub const REPORT_SERVERS: Command<Management> = Command {
 };
 
 /// Lines of one REPORTSERVERS; more is no client of ours.
-const LINES: usize = 1_024;
+const LINES: usize = 4_096;
 
 fn list(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let line = |(id, server): (&String, &MainServer)| {
@@ -57,7 +57,7 @@ fn report(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
     let now = ctx.now();
     let text = request.data().text()?;
     if text.lines().count() > LINES {
-        return Err(Fail::bad_args("at most 1024 lines"));
+        return Err(Fail::bad_args("at most 4096 lines"));
     }
     let mut candidates: Vec<Candidate<'_>> = Vec::new();
     for line in text.lines() {

@@ -81,6 +81,16 @@ impl Incoming {
         was
     }
 
+    /// What `report` gave could not be sent.
+    pub fn report_again(&mut self) {
+        self.due = true;
+    }
+
+    /// Whether there is something to report.
+    pub fn is_due(&self) -> bool {
+        self.due
+    }
+
     /// The stream's number.
     pub fn number(&self) -> u64 {
         self.number

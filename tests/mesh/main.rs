@@ -5,7 +5,9 @@
 mod support;
 
 mod around;
+mod by_hand;
 mod chain;
+mod drain;
 mod moving;
 mod servers;
 mod three_sites;

@@ -151,9 +151,8 @@ impl Trace {
     pub fn pauses(&self) -> Vec<Duration> {
         let seen = self.seen();
         let near = |moved: &Instant| {
-            let is_near = |(end, silence): &&(Instant, Duration)| {
-                *end + AROUND > *moved && *end < *moved + AROUND + *silence
-            };
+            let is_near =
+                |(end, silence): &&(Instant, Duration)| *end + AROUND > *moved && *end < *moved + AROUND + *silence;
             seen.silences.iter().filter(is_near).map(|(_, silence)| *silence).max().unwrap_or_default()
         };
         seen.moves.iter().map(near).collect()

@@ -47,7 +47,7 @@ pub fn take<'a>(
                 handover::offered(main, ctx, origin, &handover::Offer { id, user, account, left, secret, flags }, item)
             }
             ["cancel", id] => handover::cancelled(main, ctx, origin, id),
-            ["late", id] => handover::late(main, ctx, origin, id, item),
+            ["late", id, _, _] => handover::late(main, ctx, origin, id, item),
             ["done", id, how] => handover::done(main, ctx, origin, id, how),
             ["arrived", id] => redirect::arrived(main, ctx, origin, id),
             ["left", id] => redirect::target_left(main, ctx, origin, id),
@@ -90,6 +90,8 @@ pub fn done(
             false => redirect::offered(main, ctx, server, id, fail),
         },
         ["copy", id, number] => standby::sent(main, ctx, server, id, number, fail.as_ref()),
+        // Nobody there who could be given it: it is kept for the user.
+        ["late", _, user, account] if fail.is_some() => kept::come_back(main, ctx, user, account, item),
         ["kept", _, account] => kept::forwarded(main, ctx, account, item, fail),
         _ => {}
     }

@@ -15,9 +15,14 @@ use crate::engine::LinkId;
 use crate::relay::Incoming;
 use crate::relay::Outgoing;
 use crate::route::ServerNo;
+use crate::route::Table;
+use crate::route::UserRef;
 
 /// Pairs of people that are counted between two reports.
 const TALKS: usize = 10_000;
+
+/// Of so many milliseconds, one is looked at.
+const SAMPLE: u64 = 4;
 
 /// Who waits for the result of an item that was sent to another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +115,7 @@ pub struct Mesh {
     pub joints: joint::Joints,
     report: bool,
     reported: Option<String>,
-    /// Sender, recipient → messages that went to another server since the last report.
+    /// Sender, recipient → milliseconds in which there was a message, about, since the last report.
     pub talks: HashMap<(Box<str>, Box<str>), u64>,
 }
 
@@ -164,11 +169,19 @@ impl Mesh {
         }
     }
 
-    /// Somebody has written to somebody on another server.
-    pub fn talked(&mut self, sender: &str, recipient: &str) {
-        if self.talks.len() < TALKS {
-            *self.talks.entry((Box::from(sender), Box::from(recipient))).or_default() += 1;
+    /// Somebody has written to somebody, in a millisecond of which this is the first message. A sample of these is counted: enough to
+    /// tell who writes to whom.
+    #[inline]
+    pub fn talked(&mut self, table: &Table<LinkId>, sender: UserRef, recipient: &str, now: u64) {
+        if now.is_multiple_of(SAMPLE) {
+            self.count_talk(table, sender, recipient);
         }
+    }
+
+    #[cold]
+    fn count_talk(&mut self, table: &Table<LinkId>, sender: UserRef, recipient: &str) {
+        let Some(sender) = table.get(sender).filter(|_| self.talks.len() < TALKS) else { return };
+        *self.talks.entry((sender.name.clone(), Box::from(recipient))).or_default() += SAMPLE;
     }
 
     fn take_dirty(&mut self) -> Vec<ServerNo> {

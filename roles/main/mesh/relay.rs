@@ -148,7 +148,7 @@ fn take(
     let taken = inc.offer(relay.stream, relay.first, count, relay.acked);
     main.mesh.touch(origin);
     let result = match taken {
-        Taken::Nothing => Ok(()),
+        Taken::Nothing => Ok(Vec::new()),
         Taken::Items { skip } => {
             let skip = usize::try_from(skip).unwrap_or(usize::MAX);
             let items = Items(items.0).skip(skip).flatten();
@@ -216,6 +216,7 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
             unknown: true,
             gap: false,
         });
+        let mut told = true;
         for (head, results) in report.into_iter().chain(unknown.map(|head| (head, Vec::new()))) {
             let (mut bytes, mut lines, mut body) = (Vec::new(), String::new(), Vec::new());
             head.put(&mut bytes);
@@ -223,7 +224,10 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
                 crate::relay::packet::put_result(&mut lines, *number, outcome);
             }
             raw::escape_into(&mut body, lines.as_bytes());
-            write(ctx, link, "RELAYED", &bytes, &body, &[], key.as_ref());
+            told &= write(ctx, link, "RELAYED", &bytes, &body, &[], key.as_ref());
+        }
+        if !told {
+            entry.inc.report_again();
         }
         let (number, acked, boot) = (entry.out.number(), entry.out.acked(), entry.facts.boot);
         let now = ctx.now();
@@ -278,7 +282,12 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
         }
         if entry.lost_since.is_some_and(|since| now >= since.saturating_add(GIVE_UP)) {
             super::relayed::give_up(main, ctx, server, "the recipient's server is not reached");
-        } else if entry.out.is_stuck(now) || entry.out.has_unsent() {
+            continue;
+        }
+        // One link loses nothing while it stands, however slow it is: sending again would only fill it more.
+        let straight = way(main, ctx, server).is_some_and(|(_, straight)| straight);
+        let Some(entry) = main.mesh.get_mut(server) else { continue };
+        if (!straight && entry.out.is_stuck(now)) || entry.out.has_unsent() || entry.inc.is_due() {
             main.mesh.touch(server);
         }
     }

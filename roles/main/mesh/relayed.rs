@@ -59,13 +59,16 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     Ok(Answer::None)
 }
 
+/// How many runs come before it; who asked, what it is, the item, the asker's packet ID, and what became of it.
+type Odd = (usize, Who, Vec<u8>, Vec<u8>, Vec<u8>, Option<Outcome>);
+
 /// What results ask for, gathered while the stream is borrowed: for the many plain successes in a row it costs nothing but counting.
 #[derive(Default)]
 struct Settled {
     /// Runs of one asker, with the IDs of those that succeeded: a length before each.
     runs: Vec<(Who, usize, Vec<u8>)>,
     /// The others, one by one; `runs` before them first.
-    rest: Vec<(usize, Who, Vec<u8>, Vec<u8>, Vec<u8>, Option<Outcome>)>,
+    rest: Vec<Odd>,
 }
 
 impl Settled {
@@ -93,12 +96,10 @@ impl Settled {
 
 fn carry_out(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, settled: Settled) {
     let mut rest = settled.rest.into_iter().peekable();
-    let mut at = 0;
-    for (who, count, ids) in settled.runs {
+    for (at, (who, count, ids)) in settled.runs.into_iter().enumerate() {
         while let Some((_, who, what, item, id, outcome)) = rest.next_if(|(before, ..)| *before <= at) {
             one(main, ctx, server, who, &what, &item, &id, outcome);
         }
-        at += 1;
         let Who::Session { index, link } = who else { continue };
         let mut ids = &*ids;
         while let Some((length, more)) = ids.split_first() {

@@ -1,11 +1,12 @@
 //! Networks of many main servers in one thread, on a virtual clock, from a seed: links break, servers crash, clients
 //! move; what was answered OK arrives, once and in order.
-//! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test mesh_sim` runs that one alone.
-
-mod network;
 
 use std::collections::BTreeMap;
 
+use crate::network::bodies;
+use crate::network::seeds;
+use crate::network::Log;
+use crate::network::Network;
 use convergia::client::core::Core;
 use convergia::client::Event;
 use convergia::engine::rt::channel;
@@ -13,10 +14,6 @@ use convergia::engine::sim::NodeId;
 use convergia::roles::main::Main;
 use convergia::wire::Code;
 use convergia::wire::Fail;
-use network::bodies;
-use network::seeds;
-use network::Log;
-use network::Network;
 use rand::RngExt;
 
 /// Signs a user on at that main server: the others cannot be reached meanwhile.
@@ -258,5 +255,37 @@ fn management_is_lost_and_comes_back_and_nobody_notices() {
         there.check(&told, 0);
         back.check(&heard, 0);
         assert!(is_undisturbed(&heard) && is_undisturbed(&told));
+    });
+}
+
+#[test]
+fn a_server_that_comes_gets_its_share_of_the_clients() {
+    const NAMES: [&str; 40] = [
+        "u00", "u01", "u02", "u03", "u04", "u05", "u06", "u07", "u08", "u09", "u10", "u11", "u12", "u13", "u14", "u15",
+        "u16", "u17", "u18", "u19", "u20", "u21", "u22", "u23", "u24", "u25", "u26", "u27", "u28", "u29", "u30", "u31",
+        "u32", "u33", "u34", "u35", "u36", "u37", "u38", "u39",
+    ];
+    seeds(5, |seed| {
+        let mut net = Network::of(seed, &["a", "b"], &NAMES);
+        let (a, b) = (net.mains[0], net.mains[1]);
+        net.sim.crash(b);
+        net.sim.run_for(3_000);
+        let clients: Vec<(NodeId, Log)> = NAMES.iter().map(|name| client_at(&mut net, name, 0)).collect();
+        net.sim.start(b);
+        let mut streams: Vec<Stream> =
+            (0..40).map(|n| Stream::new(clients[n].0, NAMES[n], NAMES[(n + 1) % 40])).collect();
+        for _ in 0..100 {
+            streams.iter_mut().for_each(|stream| stream.send(&mut net));
+            let pause = net.sim.rng().random_range(0..1_000);
+            net.sim.run_for(pause);
+        }
+        net.sim.run_for(30_000);
+        let counts = [a, b].map(|id| net.sim.with(id, |main: &mut Main, _| main.counts().0).unwrap());
+        assert_eq!(counts.iter().sum::<usize>(), 40);
+        assert!(counts[1] >= 8, "{counts:?}");
+        for (n, stream) in streams.iter().enumerate() {
+            stream.check(&clients[(n + 1) % 40].1, 0);
+        }
+        assert!(clients.iter().all(|(_, log)| is_undisturbed(log)));
     });
 }
