@@ -148,7 +148,7 @@ fn take(
     let taken = inc.offer(relay.stream, relay.first, count, relay.acked);
     main.mesh.touch(origin);
     let result = match taken {
-        Taken::Nothing => Ok(Vec::new()),
+        Taken::Nothing => Ok(()),
         Taken::Items { skip } => {
             let skip = usize::try_from(skip).unwrap_or(usize::MAX);
             let items = Items(items.0).skip(skip).flatten();
