@@ -83,6 +83,7 @@ fn server(main: &mut Main, ctx: &mut Ctx<Main>, line: &str) -> Result<(), Fail> 
         if had {
             handover::source_lost(main, ctx, number);
             standby::server_lost(main, ctx, number);
+            relay::server_down(ctx);
         }
         return Ok(());
     }

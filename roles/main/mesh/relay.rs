@@ -30,6 +30,8 @@ use crate::wire::Raw;
 const EARLY: usize = 4 << 20;
 /// Without any way for this long, what waits is given up; milliseconds.
 const GIVE_UP: u64 = 5_000;
+/// The same for a server that management does not reach either: enough for one whose links all broke to come back.
+const GIVE_UP_DOWN: u64 = 400;
 
 pub const RELAY: Command<Main> = Command {
     name: "RELAY",
@@ -271,6 +273,11 @@ fn write(
         .is_ok()
 }
 
+/// Management does not reach a server any more: whoever waits for it shall not wait for long.
+pub fn server_down(ctx: &mut Ctx<Main>) {
+    ctx.after(GIVE_UP_DOWN + GIVE_UP_DOWN / 8, tick);
+}
+
 /// Once a second: streams without progress send again, or are given up.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
@@ -280,7 +287,8 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
             entry.lost_since = None;
             continue;
         }
-        if entry.lost_since.is_some_and(|since| now >= since.saturating_add(GIVE_UP)) {
+        let patience = if entry.facts.up { GIVE_UP } else { GIVE_UP_DOWN };
+        if entry.lost_since.is_some_and(|since| now >= since.saturating_add(patience)) {
             super::relayed::give_up(main, ctx, server, "the recipient's server is not reached");
             continue;
         }
