@@ -384,6 +384,7 @@ impl Role for Main {
     }
 
     fn settled(&mut self, ctx: &mut Ctx<Main>) {
+        standby::settled(self, ctx);
         mesh::relay::flush(self, ctx);
     }
 

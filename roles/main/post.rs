@@ -121,7 +121,7 @@ pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter) -> Result<Sen
             relayed::joined(main, ctx, joint, Some(Outcome::Fail(fail.code, fail.text.into_owned())));
         }
     }
-    here.copy(main, ctx, &sender, letter.sent_at, &letter.body, joint);
+    here.copy(main, &sender, letter.sent_at, &letter.body, joint);
     Ok(Sent::Waits)
 }
 

@@ -92,6 +92,7 @@ fn server(main: &mut Main, ctx: &mut Ctx<Main>, line: &str) -> Result<(), Fail> 
                     standby::server_lost(main, ctx, number);
                 }
             });
+            relay::server_down(ctx);
         }
         return Ok(());
     }

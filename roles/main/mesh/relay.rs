@@ -34,6 +34,8 @@ use crate::wire::Raw;
 const EARLY: usize = 4 << 20;
 /// Without any way for this long, what waits is given up; milliseconds.
 const GIVE_UP: u64 = 5_000;
+/// The same for a server that management does not reach either: enough for one whose links all broke to come back.
+const GIVE_UP_DOWN: u64 = 400;
 
 pub const RELAY: Command<Main> = Command {
     name: "RELAY",
@@ -152,23 +154,20 @@ fn take(
     let taken = inc.offer(relay.stream, relay.first, count, relay.acked);
     main.mesh.touch(origin);
     let result = match taken {
-        Taken::Nothing => Ok(Vec::new()),
+        Taken::Nothing => Ok(()),
         Taken::Items { skip } => {
             let skip = usize::try_from(skip).unwrap_or(usize::MAX);
             let items = Items(items.0).skip(skip).flatten();
             what.text().and_then(|what| match what.strip_prefix("m|") {
                 Some(columns) => deliver::from_server(main, ctx, origin, relay, columns, items, &mut inc),
-                None => control::take(main, ctx, origin, &what, items, &mut inc).map(|()| Vec::new()),
+                None => control::take(main, ctx, origin, &what, items, &mut inc),
             })
         }
     };
     if let Some(entry) = main.mesh.get_mut(origin) {
         entry.inc = inc;
     }
-    for copies in result? {
-        copies.send(main, ctx);
-    }
-    Ok(())
+    result
 }
 
 /// This server's table has a later version: packets that waited for it are taken.
@@ -285,6 +284,11 @@ fn write(
         .is_ok()
 }
 
+/// Management does not reach a server any more: whoever waits for it shall not wait for long.
+pub fn server_down(ctx: &mut Ctx<Main>) {
+    ctx.after(GIVE_UP_DOWN + GIVE_UP_DOWN / 8, tick);
+}
+
 /// Once a second: streams without progress send again, or are given up.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
@@ -298,7 +302,8 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
             entry.lost_since = None;
             continue;
         }
-        if entry.lost_since.is_some_and(|since| now >= since.saturating_add(GIVE_UP)) {
+        let patience = if entry.facts.up { GIVE_UP } else { GIVE_UP_DOWN };
+        if entry.lost_since.is_some_and(|since| now >= since.saturating_add(patience)) {
             super::relayed::give_up(main, ctx, server, "the recipient's server is not reached");
             continue;
         }
