@@ -349,8 +349,9 @@ pub fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
         if let Err(fail) = answer {
             log::warn!("management does not note that {name} is here: {fail}");
-            flipped(main, ctx, &again, u64::MAX);
         }
+        // The line that says so comes before the answer; but not to one that waits for its portion.
+        flipped(main, ctx, &again, u64::MAX);
     });
 }
 

@@ -43,7 +43,7 @@ pub struct Moving {
     cut: bool,
     /// The table says that the session is at the target.
     flipped: bool,
-    /// Management could not be asked; the two servers have settled it alone.
+    /// The table has not said it; the two servers have settled it alone.
     alone: bool,
 }
 
@@ -189,13 +189,14 @@ pub fn arrived(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -
     ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
         if let Err(fail) = answer {
             log::warn!("management does not note a move: {fail}");
-            alone(main, ctx, &again);
         }
+        // The line that says so comes before the answer; but not to one that waits for its portion.
+        alone(main, ctx, &again);
     });
     Ok(())
 }
 
-/// Management is away: the target has the session all the same, and what comes here for it is sent on.
+/// The table has not said it, and will not: the target has the session all the same, and what comes here for it is sent on.
 fn alone(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let Some((_, session)) = find(main, id) else { return };
     let user = session.user;
