@@ -2,9 +2,7 @@
 
 use super::marks;
 use super::mesh::joint::Asker;
-use super::mesh::relayed;
-use super::mesh::Who;
-use super::post;
+use super::standby;
 use super::Main;
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Words;
@@ -31,16 +29,11 @@ pub struct Here {
 
 impl Here {
     /// Sends the copies; each has a result that `joint` waits for.
-    pub fn copy(&self, main: &mut Main, ctx: &mut Ctx<Main>, sender: &str, sent_at: u64, body: &[u8], joint: u64) {
+    pub fn copy(&self, main: &mut Main, sender: &str, sent_at: u64, body: &[u8], joint: u64) {
         let mut data = Vec::new();
         message(&mut data, sender, sent_at, body);
         for (server, id, number) in &self.copies {
-            let mut what = Vec::new();
-            raw::escape_into(&mut what, format!("copy|{id}|{number}").as_bytes());
-            if post::push(main, *server, &what, Who::Joint(joint), b"", &data).is_err() {
-                // The session itself has it; its standby is too far behind.
-                relayed::joined(main, ctx, joint, None);
-            }
+            standby::send(main, *server, id, *number, joint, &data);
         }
     }
 }
@@ -54,7 +47,8 @@ pub fn message(out: &mut Vec<u8>, sender: &str, sent_at: u64, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// Queues a message to all sessions of a user here, or to none.
+/// Queues a message to all sessions of a user here, or to none. `version`: of the table that it was sent under. A session
+/// that came here later than that gets it by way of the server where it was then.
 ///
 /// # Errors
 /// BUSY.
@@ -62,12 +56,14 @@ pub fn here(
     main: &mut Main,
     ctx: &mut Ctx<Main>,
     user: UserRef,
+    version: u64,
     sender: &str,
     sent_at: u64,
     body: &[u8],
 ) -> Result<Here, Fail> {
     let Some(entry) = main.table.get(user) else { return Ok(Here::default()) };
-    let links: Vec<LinkId> = entry.here.to_vec();
+    let knows = |link: &&LinkId| main.session_at(**link).is_none_or(|session| session.arrived <= version);
+    let links: Vec<LinkId> = entry.here.iter().filter(knows).copied().collect();
     for link in &links {
         room(main, ctx, *link)?;
     }
@@ -160,7 +156,7 @@ pub fn from_server<'a>(
     columns: &str,
     items: impl Iterator<Item = &'a [u8]>,
     inc: &mut Incoming,
-) -> Result<Vec<Copies>, Fail> {
+) -> Result<(), Fail> {
     let columns: Vec<&str> = columns.split('|').collect();
     let [sender, recipient, sent_at, only] = *columns else {
         return Err(Fail::bad_args("messages are m|sender|recipient|sent-at|only"));
@@ -176,22 +172,21 @@ pub fn from_server<'a>(
         for _ in items {
             inc.take(Some(Outcome::Fail(Code::Denied, "the sender is not signed on there".to_owned())));
         }
-        return Ok(Vec::new());
+        return Ok(());
     }
     let user = main.table.find(recipient);
     let mark = user.and_then(|user| main.table.get(user)).map_or(0, |user| user.mark);
     let late = main.moved.of(recipient, relay.version);
     if only.is_empty() && mark & marks::SPECIAL == 0 && late.is_empty() {
         plain(main, ctx, user, sender, time, items, inc);
-        return Ok(Vec::new());
+        return Ok(());
     }
     let late: Vec<(String, String)> =
         late.into_iter().map(|(id, server)| (id, main.table.server_id(server).to_owned())).collect();
-    let mut later = Vec::new();
     for item in items {
         let (mut outcome, mut copies) = (None, Here::default());
         if only.is_empty() {
-            match user.map_or(Ok(Here::default()), |user| here(main, ctx, user, sender, time, item)) {
+            match user.map_or(Ok(Here::default()), |user| here(main, ctx, user, relay.version, sender, time, item)) {
                 Ok(done) if !late.is_empty() => {
                     outcome = Some(Outcome::Moved { delivered: done.queued, to: late.clone() });
                     copies = done;
@@ -211,27 +206,10 @@ pub fn from_server<'a>(
             inc.open(number);
             let asker = Asker::Item { origin, stream: inc.number(), number };
             let joint = main.mesh.joints.open(asker, copies.copies.len(), true);
-            later.push(Copies { here: copies, sender: sender.to_owned(), time, body: item.to_vec(), joint });
+            copies.copy(main, sender, time, item, joint);
         }
     }
-    Ok(later)
-}
-
-/// Copies for standbys that are to be sent when the stream a message came on is at rest: their results close its items.
-#[derive(Debug)]
-pub struct Copies {
-    here: Here,
-    sender: String,
-    time: u64,
-    body: Vec<u8>,
-    joint: u64,
-}
-
-impl Copies {
-    /// Sends them.
-    pub fn send(&self, main: &mut Main, ctx: &mut Ctx<Main>) {
-        self.here.copy(main, ctx, &self.sender, self.time, &self.body, self.joint);
-    }
+    Ok(())
 }
 
 /// The common case: sessions that take their messages into their outboxes.

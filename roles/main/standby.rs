@@ -10,6 +10,7 @@ use super::handover;
 use super::management;
 use super::marks;
 use super::mesh::control;
+use super::mesh::relayed;
 use super::redirect;
 use super::session_of;
 use super::sign_on;
@@ -79,6 +80,25 @@ pub struct Standbys {
     asked: HashMap<String, (usize, LinkId, Later, String)>,
     /// Sessions of this server that have one: by request id.
     sessions: HashMap<String, (usize, LinkId)>,
+    /// Copies that the other server has not said to have: by request id, their numbers, and what waits for that.
+    waiting: HashMap<String, VecDeque<(u64, u64)>>,
+    /// Joints that wait for a copy no more.
+    over: Vec<u64>,
+    /// Request ids of copies that came in this event, and the last number of each.
+    came: Vec<(String, u64)>,
+}
+
+impl Standbys {
+    /// The other server has all copies up to `number`, or it does not matter any more.
+    fn have(&mut self, id: &str, number: u64) {
+        let Some(waiting) = self.waiting.get_mut(id) else { return };
+        while let Some((_, joint)) = waiting.pop_front_if(|(of, _)| *of <= number) {
+            self.over.push(joint);
+        }
+        if waiting.is_empty() {
+            self.waiting.remove(id);
+        }
+    }
 }
 
 fn is_standby(_: &Main, ctx: &Ctx<Main>, link: LinkId) -> Result<(), Fail> {
@@ -172,8 +192,51 @@ pub fn attached(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str
     // The client counts from here too.
     ctx.push_kept(link, "STANDBYON", id.as_bytes());
     let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
+    log::debug!("{name} has a standby at {}", main.table.server_id(server));
     marks::renew(main, &name);
     Ok(())
+}
+
+/// Sends a copy to a standby; `joint` waits until it is there.
+pub fn send(main: &mut Main, server: ServerNo, id: &str, number: u64, joint: u64, data: &[u8]) {
+    main.standbys.waiting.entry(id.to_owned()).or_default().push_back((number, joint));
+    control::push(main, server, &["copy", id, &number.to_string()], data);
+}
+
+/// The standby has all copies up to `number`. It says so in its own stream, which is read however far this server's has come: were the
+/// acknowledgements of items waited for, which wait for copies in their turn, two servers could wait for each other.
+///
+/// # Errors
+/// BADARGS.
+pub fn copied(main: &mut Main, from: ServerNo, id: &str, number: &str) -> Result<(), Fail> {
+    let number = Raw(number.as_bytes()).number()?;
+    let session = main.standbys.sessions.get(id).and_then(|(index, _)| main.session(*index));
+    if session.and_then(|session| session.standby.as_ref()).is_some_and(|link| link.server == from) {
+        main.standbys.have(id, number);
+    }
+    Ok(())
+}
+
+/// A copy is acknowledged, or came to nothing.
+pub fn sent(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str, number: &str, fail: Option<&Fail>) {
+    if fail.is_some() && main.standbys.sessions.contains_key(id) {
+        // With a gap it is of no use.
+        let _ = ended(main, ctx, server, id);
+        control::push(main, server, &["ended", id], b"");
+    }
+    main.standbys.have(id, number.parse().unwrap_or_default());
+}
+
+/// At the end of an event: who waited for copies is answered, and copies that came are confirmed.
+pub fn settled(main: &mut Main, ctx: &mut Ctx<Main>) {
+    while let Some(joint) = main.standbys.over.pop() {
+        relayed::joined(main, ctx, joint, None);
+    }
+    for (id, number) in std::mem::take(&mut main.standbys.came) {
+        if let Some(from) = main.standbys.held.get(&id).map(|held| held.from) {
+            control::push(main, from, &["copied", &id, &number.to_string()], b"");
+        }
+    }
 }
 
 /// A copy of a message.
@@ -191,10 +254,15 @@ pub fn copy(
     let number = Raw(number.as_bytes()).number()?;
     if let Some(held) = main.standbys.held.get_mut(id).filter(|held| held.from == from) {
         if held.bytes + item.len() > COPIES {
+            let _ = ended(main, ctx, from, id);
             return Err(Fail::new(Code::Busy, "too much waits for this session"));
         }
         held.bytes += item.len();
         held.copies.push_back((number, item.to_vec()));
+        match main.standbys.came.last_mut().filter(|(last, _)| last == id) {
+            Some((_, last)) => *last = number,
+            None => main.standbys.came.push((id.to_owned(), number)),
+        }
         return Ok(());
     }
     // It has taken over already.
@@ -234,6 +302,7 @@ pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -> 
         main.arrivals.remove(id);
     }
     if let Some((index, link)) = main.standbys.sessions.remove(id) {
+        main.standbys.have(id, u64::MAX);
         let session = main.sessions.get_mut(index).and_then(Option::as_mut).filter(|session| session.link == link);
         let Some(session) = session else { return Ok(()) };
         session.standby = None;
@@ -252,6 +321,7 @@ pub fn drop_link(main: &mut Main, index: usize) {
         return;
     };
     main.standbys.sessions.remove(&link.id);
+    main.standbys.have(&link.id, u64::MAX);
     control::push(main, link.server, &["ended", &link.id], b"");
 }
 
@@ -288,6 +358,8 @@ fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Res
 pub fn taken(main: &mut Main, ctx: &mut Ctx<Main>, by: ServerNo, id: &str) -> Result<(), Fail> {
     let gone = || Fail::new(Code::NotFound, "the session has ended");
     let (index, link) = main.standbys.sessions.remove(id).ok_or_else(gone)?;
+    // They are on the way there, and are given to the session when they come.
+    main.standbys.have(id, u64::MAX);
     let session = main.session(index).filter(|session| session.link == link).ok_or_else(gone)?;
     let (user, was) = (session.user, session.known_as.clone());
     let name = main.table.get(user).map(|user| user.name.to_string()).ok_or_else(gone)?;

@@ -45,6 +45,7 @@ fn sum(key: &[u8; 32], salt: &[u8; SALT], parts: &[&[u8]]) -> Option<[u8; BYTES]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::identity::ServerKey;
 
     #[test]
     fn a_tag_is_good_for_its_key_and_its_bytes_only() {
@@ -60,5 +61,24 @@ mod tests {
             assert!(!is_good(&[7; 32], &[b"abc"], &tag.as_bytes()[..at]), "{at}");
         }
         assert_ne!(tag, make(&[7; 32], &[2; SALT], &[b"abc"]));
+    }
+
+    #[test]
+    fn the_tags_in_the_protocol_are_good() {
+        let page = include_str!("../../docs/protocol.md");
+        let bytes = |from: u8| std::array::from_fn(|n| from + n as u8);
+        let (second, main) = (ServerKey::from_bytes(&bytes(0)), ServerKey::from_bytes(&bytes(32)));
+        let bytes16 = std::array::from_fn(|n| n as u8);
+        let key = second.mac_key(&main.public(), "relay").unwrap();
+        assert!(page.contains(&hex::encode(&*key)));
+        let relay = "main|1795267801250|second|1795267830120|1|0|1795267801000007";
+        let relayed = "second|main|1795267801250|1795267830120|2|";
+        for (kind, head, body) in
+            [("RELAY", relay, "m|alice|bob|1795267839749|~\n5 hello6 a ~~ b"), ("RELAYED", relayed, "")]
+        {
+            let tag = make(&key, &bytes16, &[kind.as_bytes(), head.as_bytes(), body.as_bytes()]);
+            let packet = format!("{kind} 16|{head}|{tag}~\n{body}\n");
+            assert!(page.contains(&packet.replace('\n', "⏎")), "{packet}");
+        }
     }
 }

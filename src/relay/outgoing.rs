@@ -169,15 +169,19 @@ impl<W: PartialEq> Outgoing<W> {
         }
     }
 
-    /// Whether there was no progress for too long; then all is to be sent again.
+    /// Whether there was no progress for too long, since the last time that this was asked and true.
     pub fn is_stuck(&mut self, now: u64) -> bool {
         let stuck = self.sent > 0 && now >= self.progress.saturating_add(self.patience);
         if stuck {
             self.progress = now;
             self.patience = (self.patience * 2).min(SLOWEST);
-            self.rewind();
         }
         stuck
+    }
+
+    /// The first batch, if it was sent: sent once more it makes the other end say how far it has come.
+    pub fn first_sent(&self) -> Option<&Batch<W>> {
+        self.batches.front().filter(|_| self.sent > 0)
     }
 
     /// Everything up to `upto` is done with; `results` tells what failed, in the order of numbers. `done` hears of each item, in order.
