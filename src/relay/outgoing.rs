@@ -6,6 +6,8 @@ use super::packet::put_item;
 use super::packet::Items;
 use super::Outcome;
 use super::BATCH;
+use super::HOPELESS;
+use super::OVERHEAD;
 use super::PATIENCE;
 use super::SLOWEST;
 use super::WINDOW;
@@ -57,6 +59,8 @@ pub struct Outgoing<W> {
     bytes: usize,
     /// When there was progress last, or the first item was sent.
     progress: u64,
+    /// The same, but that it was sent again is none. None: nothing waits.
+    since: Option<u64>,
     patience: u64,
     resent: u64,
     spare: Vec<[Vec<u8>; 3]>,
@@ -73,6 +77,7 @@ impl<W: PartialEq> Outgoing<W> {
             sent: 0,
             bytes: 0,
             progress: 0,
+            since: None,
             patience: PATIENCE,
             resent: 0,
             spare: Vec::new(),
@@ -122,16 +127,16 @@ impl<W: PartialEq> Outgoing<W> {
         if !joins {
             let [mut kind, items, ids] = self.spare.pop().unwrap_or_default();
             kind.extend_from_slice(what);
-            self.bytes += kind.len();
+            self.bytes += kind.len() + OVERHEAD;
             self.batches.push_back(Batch { first: number, count: 0, what: kind, items, ids, who, version });
         }
         if let Some(batch) = self.batches.back_mut() {
-            let before = batch.items.len();
+            let before = batch.items.len() + batch.ids.len();
             batch.count += 1;
             batch.ids.push(id.len() as u8);
             batch.ids.extend_from_slice(id);
             put_item(&mut batch.items, item);
-            self.bytes += batch.items.len() - before;
+            self.bytes += batch.items.len() + batch.ids.len() - before;
         }
         number
     }
@@ -145,6 +150,7 @@ impl<W: PartialEq> Outgoing<W> {
             if self.sent == 0 {
                 self.progress = now;
             }
+            self.since = self.since.or(Some(now));
             self.sent += 1;
         }
     }
@@ -171,6 +177,11 @@ impl<W: PartialEq> Outgoing<W> {
             self.rewind();
         }
         stuck
+    }
+
+    /// Whether there was no progress for so long that there will be none.
+    pub fn is_hopeless(&self, now: u64) -> bool {
+        self.since.is_some_and(|since| now >= since.saturating_add(HOPELESS))
     }
 
     /// Everything up to `upto` is done with; `results` tells what failed, in the order of numbers. `done` hears of each item, in order.
@@ -204,6 +215,7 @@ impl<W: PartialEq> Outgoing<W> {
             self.forget_first();
         }
         self.base = upto + 1;
+        self.since = (!self.batches.is_empty()).then_some(now);
     }
 
     /// Nothing more is known of what is not acknowledged: `lost` hears of each item, in order, and the stream begins anew as
@@ -228,7 +240,7 @@ impl<W: PartialEq> Outgoing<W> {
     fn forget_first(&mut self) {
         let Some(batch) = self.batches.pop_front() else { return };
         self.sent = self.sent.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(batch.what.len() + batch.items.len());
+        self.bytes = self.bytes.saturating_sub(batch.what.len() + batch.items.len() + batch.ids.len() + OVERHEAD);
         let mut buffers = [batch.what, batch.items, batch.ids];
         // A few are kept, so that a busy stream allocates nothing.
         if self.spare.len() < 16 {
