@@ -28,6 +28,14 @@ pub fn push(main: &mut Main, server: ServerNo, columns: &[&str], item: &[u8]) {
     }
 }
 
+/// The same, for what is of no use if the other end has not even read what came before: without a bound, it could make this
+/// server hold as many answers as it likes.
+pub fn reply(main: &mut Main, server: ServerNo, columns: &[&str]) {
+    if main.mesh.get(server).is_some_and(|entry| !entry.out.is_full()) {
+        push(main, server, columns, b"");
+    }
+}
+
 /// Takes items of one kind from another server.
 ///
 /// # Errors
@@ -60,7 +68,7 @@ pub fn take<'a>(
             _ => Err(Fail::bad_args("there is no such kind of item")),
         };
         if let Err(fail) = &result {
-            log::debug!("{}: {what}: {fail}", main.table.server_id(origin));
+            log::debug!("{}: {}: {fail}", main.table.server_id(origin), what.escape_debug());
         }
         inc.take(result.err().map(|fail| Outcome::Fail(fail.code, fail.text.into_owned())));
     }
@@ -90,6 +98,7 @@ pub fn done(
         },
         // Nobody there who could be given it: it is kept for the user.
         ["late", _, user, account] if fail.is_some() => kept::come_back(main, ctx, user, account, item),
+        ["copy", ..] if fail.is_some() => standby::not_copied(main, ctx, server, what.as_bytes()),
         ["kept", _, account] => kept::forwarded(main, ctx, account, item, fail),
         _ => {}
     }
