@@ -217,7 +217,10 @@ pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, name: &str, to: S
     main.moved.add(name, id, was.as_ref(), to, version, now);
     main.table.sign_off(user, link);
     marks::renew(main, name);
-    management::presence(main, ctx, name);
+    if version == u64::MAX {
+        // Else management knows; and what it was told now could cross another session that comes here.
+        management::presence(main, ctx, name);
+    }
     try_finish(main, ctx, index);
 }
 

@@ -162,6 +162,9 @@ fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, vers
         match change {
             Change::Route(server) => links::reroute(main, server),
             Change::Moved { id, name, from, to } => {
+                // Other sessions may stay: then the user has not left that server, and still this one must not be overtaken.
+                hold::user_left(main, &name, &[from]);
+                marks::renew(main, &name);
                 if from == main.own {
                     redirect::flipped(main, ctx, &id, &name, to, version);
                 }

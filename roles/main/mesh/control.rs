@@ -2,6 +2,7 @@
 //!
 //! `kind|id|…` says what an item is; docs/protocol.md has the list.
 
+use super::complain;
 use super::Who;
 use crate::engine::Ctx;
 use crate::relay::Incoming;
@@ -68,7 +69,12 @@ pub fn take<'a>(
             _ => Err(Fail::bad_args("there is no such kind of item")),
         };
         if let Err(fail) = &result {
-            log::debug!("{}: {}: {fail}", main.table.server_id(origin), what.escape_debug());
+            let what = what.escape_debug();
+            match fail.code {
+                // What else may be refused happens when two servers do not know the same at the same time.
+                Code::BadArgs => complain(main, origin, format_args!("sends an item that is refused: {fail}: {what}")),
+                _ => log::debug!("{}: {what}: {fail}", main.table.server_id(origin)),
+            }
         }
         inc.take(result.err().map(|fail| Outcome::Fail(fail.code, fail.text.into_owned())));
     }
