@@ -244,6 +244,7 @@ impl<W: PartialEq> Outgoing<W> {
             self.base = batch.first + batch.count;
             (self.progress, self.patience) = (now, PATIENCE);
             self.forget_first();
+            self.since = (!self.batches.is_empty()).then_some(now);
         }
     }
 
