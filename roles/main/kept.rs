@@ -109,11 +109,9 @@ impl Other {
 pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, undelivered: &[u8]) {
     let links =
         main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.here.clone()).unwrap_or_default();
-    let others: Vec<Other> = main
-        .sessions
+    let others: Vec<Other> = links
         .iter()
-        .flatten()
-        .filter(|session| links.contains(&session.link))
+        .filter_map(|link| main.session_at(*link))
         .map(|session| Other { link: session.link, since: session.since, until: ctx.closing_since(session.link) })
         .collect();
     let (mut framer, mut at) = (Framer::default(), 0);
@@ -136,7 +134,7 @@ pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, unde
     for other in others.iter().filter(|other| other.until.is_none()) {
         // It came after these messages: it gets them now.
         for data in &messages {
-            deliver::to_session(main, ctx, other.link, data, &mut Vec::new());
+            deliver::to_one(main, ctx, other.link, data);
         }
         given = true;
     }
@@ -223,6 +221,9 @@ pub fn forwarded(main: &mut Main, ctx: &mut Ctx<Main>, account: &str, item: &[u8
         return;
     }
     let message = held.remove(at);
+    if held.is_empty() {
+        main.kept.accounts.remove(&account);
+    }
     main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
     delete(ctx, vec![message.row]);
 }
@@ -244,12 +245,20 @@ pub fn from_server(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: &s
     name::check_user(&sender.text()?)?;
     sent_at.number()?;
     let account = Raw(account.as_bytes()).number()?;
+    let quiet = |link: &LinkId| {
+        main.session_at(*link).and_then(|session| session.quiet.as_ref()).map_or(0, |quiet| quiet.bytes)
+    };
+    let here = main.table.find(user).and_then(|user| main.table.get(user));
+    let full = here.is_some_and(|user| user.here.iter().any(|link| quiet(link) > PER_USER));
+    if full || ctx.queued() > ctx.limits().outbox_total {
+        return Err(Fail::new(Code::Busy, "too much waits to be read; retry later"));
+    }
     let here = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.here.to_vec());
     let mut given = false;
     for link in here.unwrap_or_default() {
         // The name may be another person's by now.
         if main.session_at(link).is_some_and(|session| session.account == account) {
-            given |= deliver::to_session(main, ctx, link, item, &mut Vec::new());
+            given |= deliver::to_one(main, ctx, link, item);
         }
     }
     match given {

@@ -86,6 +86,11 @@ impl Incoming {
         was
     }
 
+    /// A packet that came was not taken: the origin is asked for it again.
+    pub fn missed(&mut self) {
+        (self.gap, self.due) = (true, true);
+    }
+
     /// What `report` gave could not be sent.
     pub fn report_again(&mut self) {
         self.due = true;
