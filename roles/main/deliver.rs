@@ -2,6 +2,7 @@
 
 use super::marks;
 use super::mesh::joint::Asker;
+use super::mesh::joint::NOBODY;
 use super::standby;
 use super::Main;
 use crate::engine::ctx::put_number;
@@ -114,6 +115,16 @@ pub fn to_session(
     true
 }
 
+/// The same, for a message whose sender nobody answers any more; its standby gets a copy.
+pub fn alone(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, data: &[u8]) -> bool {
+    let mut copies = Vec::new();
+    let queued = to_session(main, ctx, link, data, &mut copies);
+    for (server, id, number) in copies {
+        standby::send(main, server, &id, number, NOBODY, data);
+    }
+    queued
+}
+
 /// Queues one message to the session that came by a move, or one that came after it. None: done.
 pub fn to_move(
     main: &mut Main,
@@ -134,8 +145,7 @@ pub fn to_move(
     let link = link.link;
     let mut data = Vec::new();
     message(&mut data, sender, sent_at.parse().unwrap_or_default(), body);
-    let mut copies = Vec::new();
-    match to_session(main, ctx, link, &data, &mut copies) {
+    match alone(main, ctx, link, &data) {
         true => None,
         false => offline(),
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use subtle::ConstantTimeEq;
 
+use super::deliver;
 use super::kept;
 use super::management;
 use super::marks;
@@ -231,10 +232,9 @@ pub fn late(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, item
     }
     let session = main.sessions.iter().flatten().find(|session| session.known_as.iter().any(|known| known == id));
     match session.map(|session| session.link) {
-        Some(link) if ctx.is_open(link) => ctx.push_kept(link, "RECEIVEMESSAGE", item),
-        _ => return Err(Fail::new(Code::Offline, "the session is gone")),
+        Some(link) if deliver::alone(main, ctx, link, item) => Ok(()),
+        _ => Err(Fail::new(Code::Offline, "the session is gone")),
     }
-    Ok(())
 }
 
 /// The source has answered all that came before. `how`: `alone` when management could not be asked.

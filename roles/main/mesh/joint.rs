@@ -30,6 +30,9 @@ pub enum Asker {
     },
 }
 
+/// The number of no joint: nobody waits.
+pub const NOBODY: u64 = 0;
+
 #[derive(Debug)]
 struct Joint {
     asker: Asker,
