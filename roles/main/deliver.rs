@@ -48,7 +48,8 @@ pub fn message(out: &mut Vec<u8>, sender: &str, sent_at: u64, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// Queues a message to all sessions of a user here, or to none.
+/// Queues a message to all sessions of a user here, or to none. `version`: of the table that it was sent under. A session
+/// that came here later than that gets it by way of the server where it was then.
 ///
 /// # Errors
 /// BUSY.
@@ -56,12 +57,14 @@ pub fn here(
     main: &mut Main,
     ctx: &mut Ctx<Main>,
     user: UserRef,
+    version: u64,
     sender: &str,
     sent_at: u64,
     body: &[u8],
 ) -> Result<Here, Fail> {
     let Some(entry) = main.table.get(user) else { return Ok(Here::default()) };
-    let links: Vec<LinkId> = entry.here.to_vec();
+    let knows = |link: &&LinkId| main.session_at(**link).is_none_or(|session| session.arrived <= version);
+    let links: Vec<LinkId> = entry.here.iter().filter(knows).copied().collect();
     for link in &links {
         room(main, ctx, *link)?;
     }
@@ -193,7 +196,7 @@ pub fn from_server<'a>(
     for item in items {
         let (mut outcome, mut copies) = (None, Here::default());
         if only.is_empty() {
-            match user.map_or(Ok(Here::default()), |user| here(main, ctx, user, sender, time, item)) {
+            match user.map_or(Ok(Here::default()), |user| here(main, ctx, user, relay.version, sender, time, item)) {
                 Ok(done) if !late.is_empty() => {
                     outcome = Some(Outcome::Moved { delivered: done.queued, to: late.clone() });
                     copies = done;

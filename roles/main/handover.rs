@@ -23,6 +23,7 @@ use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::route::ServerNo;
+use crate::route::UserRef;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -30,6 +31,8 @@ use crate::wire::Raw;
 
 /// Clients that are on their way here, at most.
 const MOST: usize = 20_000;
+/// How long a session may be unknown to somebody who sends to it; milliseconds. Longer than streams keep trying.
+const KNOWN: u64 = 20_000;
 /// How long a client may take at most, whatever the source says; milliseconds.
 const LONGEST: u64 = 30_000;
 
@@ -247,22 +250,24 @@ pub fn done(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, how:
     };
     arrival.done = true;
     if how == "alone" {
-        flipped(main, ctx, id);
+        flipped(main, ctx, id, u64::MAX);
     }
     finish(main, ctx, id);
     Ok(())
 }
 
-/// The table says that the session is here: messages for it are taken, and wait.
-pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
+/// The table says, since `version`, that the session is here: messages for it are taken, and wait.
+pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, version: u64) {
     let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| !arrival.flipped) else { return };
     arrival.flipped = true;
+    log::debug!("{id}: {} is here since version {version}", arrival.user);
     let (name, session) = (arrival.user.clone(), arrival.session);
     if let Some((index, link)) = session {
         main.table.sign_on(&name, link);
         let user = main.table.find(&name).unwrap_or_default();
         if let Some(Some(session)) = main.sessions.get_mut(index) {
             session.user = user;
+            session.arrived = version;
         }
     }
     marks::renew(main, &name);
@@ -338,20 +343,49 @@ pub fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let Some(arrival) = main.arrivals.get(id) else { return };
     let from = main.table.server_id(arrival.from).to_owned();
     let (user, id) = (arrival.user.clone(), id.to_owned());
-    let Some(link) = main.management.link() else { return flipped(main, ctx, &id) };
+    let Some(link) = main.management.link() else { return flipped(main, ctx, &id, u64::MAX) };
     let (name, again) = (user.clone(), id.clone());
     let fields = [user.as_bytes(), from.as_bytes(), id.as_bytes(), b"taken"];
     ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
         if let Err(fail) = answer {
             log::warn!("management does not note that {name} is here: {fail}");
-            flipped(main, ctx, &again);
         }
+        // The line that says so comes before the answer; but not to one that waits for its portion.
+        flipped(main, ctx, &again, u64::MAX);
     });
+}
+
+/// The table says anew, with `version`, where a user is: sessions that it did not have here so far, it has now.
+pub fn told(main: &mut Main, user: UserRef, at: &[ServerNo], version: u64) {
+    if !at.contains(&main.own) {
+        return;
+    }
+    let links = main.table.get(user).map(|user| user.here.to_vec()).unwrap_or_default();
+    for link in links {
+        let index = main.by_link.get(&link).copied();
+        let session = index.and_then(|index| main.sessions.get_mut(index)).and_then(Option::as_mut);
+        if let Some(session) = session.filter(|session| session.arrived == u64::MAX) {
+            session.arrived = version;
+        }
+    }
+}
+
+/// Sessions that have been here for so long that everybody knows it.
+fn settle(main: &mut Main, now: u64) {
+    let mut names = Vec::new();
+    for session in main.sessions.iter_mut().flatten() {
+        if session.arrived > 0 && session.arrived < u64::MAX && now >= session.since.saturating_add(KNOWN) {
+            session.arrived = 0;
+            names.extend(main.table.get(session.user).map(|user| user.name.to_string()));
+        }
+    }
+    names.iter().for_each(|name| marks::renew(main, name));
 }
 
 /// Once a second: clients that did not come, and sources that do not come to an end.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
+    settle(main, now);
     main.arrivals.retain(|_, arrival| arrival.came || now < arrival.until || arrival.standby);
     let stuck = |arrival: &Arrival| arrival.came && !arrival.done && now >= arrival.until.saturating_add(LONGEST);
     let stuck: Vec<String> =

@@ -127,6 +127,9 @@ struct Session {
     moves_failed: u32,
     /// The ids of the moves by which it came here.
     known_as: Vec<String>,
+    /// The version of the table since which it is here, if it came from another server not long ago; `u64::MAX` while the table does not
+    /// say so. 0: nobody can have an older one any more.
+    arrived: u64,
     /// How often it has asked for a standby.
     standbys_asked: usize,
     /// Its standby.
@@ -151,6 +154,7 @@ impl Session {
             secret: String::new(),
             moves_failed: 0,
             known_as: id.into_iter().collect(),
+            arrived: 0,
             standbys_asked: 0,
             standby: None,
             delivered: 0,
@@ -164,7 +168,7 @@ impl Session {
 
     /// Whether a message for it needs more than its outbox.
     fn is_special(&self) -> bool {
-        self.quiet.is_some() || self.standby.is_some()
+        self.quiet.is_some() || self.standby.is_some() || self.arrived > 0
     }
 }
 

@@ -97,7 +97,7 @@ pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter) -> Result<Sen
     let Some((sender, at)) = places(main, letter, user) else {
         return Err(Fail::new(Code::SignIn, "sign on first"));
     };
-    let here = deliver::here(main, ctx, user, &sender, letter.sent_at, &letter.body)?;
+    let here = deliver::here(main, ctx, user, main.version, &sender, letter.sent_at, &letter.body)?;
     if let (false, 0, [server]) = (here.queued, here.copies.len(), &*at) {
         // The plain case: one session, elsewhere.
         return one(main, letter, &sender, *server);

@@ -43,7 +43,7 @@ pub struct Moving {
     cut: bool,
     /// The table says that the session is at the target.
     flipped: bool,
-    /// Management could not be asked; the two servers have settled it alone.
+    /// The table has not said it; the two servers have settled it alone.
     alone: bool,
 }
 
@@ -139,6 +139,10 @@ pub fn offered(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str,
         // Nothing is answered when it goes well; a link that breaks meanwhile is looked at in `link_closed`.
         if answer.is_err_and(|fail| fail.code != Code::Unavailable) {
             cancel(main, ctx, &id);
+            if find(main, &id).is_some() {
+                // It was at the target already, and does not know: it signs on anew.
+                ctx.close(link, "its session is at another server");
+            }
         }
     });
 }
@@ -185,13 +189,14 @@ pub fn arrived(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -
     ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
         if let Err(fail) = answer {
             log::warn!("management does not note a move: {fail}");
-            alone(main, ctx, &again);
         }
+        // The line that says so comes before the answer; but not to one that waits for its portion.
+        alone(main, ctx, &again);
     });
     Ok(())
 }
 
-/// Management is away: the target has the session all the same, and what comes here for it is sent on.
+/// The table has not said it, and will not: the target has the session all the same, and what comes here for it is sent on.
 fn alone(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let Some((_, session)) = find(main, id) else { return };
     let user = session.user;
@@ -208,6 +213,7 @@ pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, name: &str, to: S
     let Some((index, session)) = find(main, id) else { return };
     let Some(moving) = session.moving.as_mut().filter(|moving| !moving.flipped) else { return };
     moving.flipped = true;
+    log::debug!("{id}: {name} is at another server since version {version}");
     let (link, user, was) = (session.link, session.user, session.known_as.clone());
     main.moved.add(name, id, &was, to, version, now);
     main.table.sign_off(user, link);

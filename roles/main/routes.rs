@@ -9,6 +9,7 @@ use super::mesh::links;
 use super::mesh::relay;
 use super::mesh::relayed;
 use super::mesh::Facts;
+use super::mesh::Server;
 use super::redirect;
 use super::standby;
 use super::Main;
@@ -26,6 +27,9 @@ use crate::wire::Raw;
 
 /// How long to wait before the portion is loaded again when it did not come out right, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (50, 5_000);
+
+/// A server that is not linked to management for so long, nor to this server, is lost; milliseconds.
+const LOST: u64 = 3_000;
 
 /// The state of the portion.
 #[derive(Debug, Default)]
@@ -79,10 +83,15 @@ fn server(main: &mut Main, ctx: &mut Ctx<Main>, line: &str) -> Result<(), Fail> 
     if state == "down" {
         // It may be reached all the same, where it was.
         let entry = main.mesh.place(number, now);
-        let had = std::mem::replace(&mut entry.facts.up, false);
-        if had {
-            handover::source_lost(main, ctx, number);
-            standby::server_lost(main, ctx, number);
+        if std::mem::replace(&mut entry.facts.up, false) {
+            // Management that was started anew says so of all that have not come back to it yet.
+            ctx.after(LOST, move |main, ctx| {
+                let gone = |server: &Server| !server.facts.up && server.neighbour.is_none();
+                if main.mesh.get(number).is_some_and(gone) {
+                    handover::source_lost(main, ctx, number);
+                    standby::server_lost(main, ctx, number);
+                }
+            });
             relay::server_down(ctx);
         }
         return Ok(());
@@ -166,7 +175,7 @@ fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, vers
                     redirect::flipped(main, ctx, &id, &name, to, version);
                 }
                 if to == main.own {
-                    handover::flipped(main, ctx, &id);
+                    handover::flipped(main, ctx, &id, version);
                 }
             }
             Change::User { user, .. } => {
@@ -175,6 +184,7 @@ fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, vers
                 for server in &at {
                     main.moved.told(&name, *server, version);
                 }
+                handover::told(main, user, &at, version);
                 marks::renew(main, &name);
                 kept::forward(main, &name, &at);
             }

@@ -126,7 +126,9 @@ proptest! {
                 8 => { if let Some(sent) = there.first().cloned() { deliver(&mut inc, sent, &mut got); } }
                 9 => out.rewind(),
                 _ => {
-                    out.is_stuck(now);
+                    if out.is_stuck(now) {
+                        out.rewind();
+                    }
                     for sent in there.drain(..) { deliver(&mut inc, sent, &mut got); }
                     if let Some((head, results)) = inc.report(1, "a", "b", 0) {
                         back.push((head.upto, results.into_iter().cloned().collect(), head.gap));

@@ -2,6 +2,7 @@
 //! move; what was answered OK arrives, once and in order.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::network::bodies;
 use crate::network::seeds;
@@ -47,10 +48,20 @@ impl Stream {
 
     /// What was answered OK is there, once, in order; `failed`: how many may have failed.
     pub fn check(&self, told: &Log, failed: usize) {
+        self.check_all(&[told], failed);
+    }
+
+    /// The same, with several sessions of the recipient: OK means that one of them has it at least.
+    fn check_all(&self, told: &[&Log], failed: usize) {
         let prefix = format!("{} ", self.name);
-        let got: Vec<usize> =
-            bodies(told).iter().filter_map(|body| body.strip_prefix(&prefix)).map(|n| n.parse().unwrap()).collect();
-        assert!(got.is_sorted_by(|a, b| a < b), "{} → {}: doubled or out of order: {got:?}", self.name, self.to);
+        let mut got: BTreeSet<usize> = BTreeSet::new();
+        for log in told {
+            let one: Vec<usize> =
+                bodies(log).iter().filter_map(|body| body.strip_prefix(&prefix)).map(|n| n.parse().unwrap()).collect();
+            let in_order = one.is_sorted_by(|a, b| a < b);
+            assert!(in_order, "{} → {}: doubled or out of order: {one:?}", self.name, self.to);
+            got.extend(one);
+        }
         let mut bad: BTreeMap<String, usize> = BTreeMap::new();
         for (n, answer) in self.sent.iter().enumerate() {
             match answer.try_recv().unwrap_or_else(|_| panic!("{} {n}: no answer", self.name)) {
@@ -287,5 +298,78 @@ fn a_server_that_comes_gets_its_share_of_the_clients() {
             stream.check(&clients[(n + 1) % 40].1, 0);
         }
         assert!(clients.iter().all(|(_, log)| is_undisturbed(log)));
+    });
+}
+
+/// Everything at once, but for servers that die: links between servers are cut, clients are moved about, management comes and goes.
+#[test]
+fn whatever_happens_between_servers_what_was_answered_ok_arrives_once_in_order() {
+    const IDS: [&str; 4] = ["a", "b", "c", "d"];
+    const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
+    seeds(60, |seed| {
+        let mut net = Network::of(seed, &IDS, &NAMES);
+        let mains = net.mains.clone();
+        net.sim.run_for(3_000);
+        let mut clients: Vec<(NodeId, Log)> = (0..4).map(|n| client_at(&mut net, NAMES[n], n)).collect();
+        // Dave is there twice.
+        clients.push(client_at(&mut net, "dave", 0));
+        let mut streams: Vec<(Stream, Vec<usize>)> = Vec::new();
+        for from in 0..4 {
+            for to in (0..4).filter(|to| *to != from) {
+                let hear = if to == 3 { vec![3, 4] } else { vec![to] };
+                // One name for each pair: it is what tells the streams apart.
+                let name: &'static str = Box::leak(format!("{} to {}:", NAMES[from], NAMES[to]).into_boxed_str());
+                streams.push((Stream::new(clients[from].0, name, NAMES[to]), hear));
+            }
+        }
+        let mut up = true;
+        for _ in 0..150 {
+            let one = net.sim.rng().random_range(0..streams.len());
+            for (stream, _) in streams.iter_mut().skip(one).step_by(3) {
+                stream.send(&mut net);
+            }
+            let pause = net.sim.rng().random_range(0..80);
+            net.sim.run_for(pause);
+            let (x, y) = (net.sim.rng().random_range(0..4), net.sim.rng().random_range(0..4));
+            match net.sim.rng().random_range(0..40) {
+                0..=3 => net.sim.cut(mains[x], mains[y]),
+                4..=7 => {
+                    net.sim.with(mains[x], |main: &mut Main, ctx| main.move_clients(ctx, 1 + y, IDS[y])).unwrap();
+                }
+                8 => {
+                    net.sim.wall(mains[x], mains[y], true);
+                    net.sim.cut(mains[x], mains[y]);
+                }
+                9 => net.sim.wall(mains[x], mains[y], false),
+                10 => {
+                    let management = net.management;
+                    match up {
+                        true => net.sim.crash(management),
+                        false => net.sim.start(management),
+                    }
+                    up = !up;
+                }
+                _ => {}
+            }
+        }
+        if !up {
+            let management = net.management;
+            net.sim.start(management);
+        }
+        for (x, y) in (0..4).flat_map(|x| (0..4).map(move |y| (x, y))) {
+            net.sim.wall(mains[x], mains[y], false);
+        }
+        net.sim.run_for(60_000);
+        for (stream, hear) in &streams {
+            let logs: Vec<&Log> = hear.iter().map(|log| &clients[*log].1).collect();
+            stream.check_all(&logs, stream.sent.len());
+        }
+        // And then everything is as before.
+        for (stream, _) in &mut streams {
+            stream.send(&mut net);
+            net.sim.run_for(1_000);
+            let last = stream.sent.pop().unwrap().try_recv();
+            assert!(matches!(last, Ok(Ok(_))), "{}: {last:?}", stream.name);
+        }
     });
 }

@@ -1,7 +1,10 @@
 //! RELAY: items of a stream, from another main server. What is for a third goes on to it as it stands.
 
+use rand::Rng;
+
 use super::control;
 use super::way;
+use super::Who;
 use crate::config::PortKey;
 use crate::engine::ctx::put_number;
 use crate::engine::handshake;
@@ -14,6 +17,7 @@ use crate::engine::Request;
 use crate::relay::packet::Items;
 use crate::relay::packet::Routed;
 use crate::relay::packet::Signed;
+use crate::relay::Batch;
 use crate::relay::Relay;
 use crate::relay::Taken;
 use crate::relay::HOPS;
@@ -236,7 +240,8 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
         }
         let (number, acked, boot) = (entry.out.number(), entry.out.acked(), entry.facts.boot);
         let now = ctx.now();
-        entry.out.send(now, |batch| {
+        let ask = std::mem::take(&mut entry.ask);
+        let mut send = |batch: &Batch<Who>| {
             let head = Relay {
                 ttl: HOPS,
                 dest: dest.to_owned(),
@@ -250,7 +255,11 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
             let mut bytes = Vec::with_capacity(160);
             head.put(&mut bytes);
             write(ctx, link, "RELAY", &bytes, &batch.what, &batch.items, key.as_ref())
-        });
+        };
+        if let Some(first) = entry.out.first_sent().filter(|_| ask) {
+            send(first);
+        }
+        entry.out.send(now, send);
     }
 }
 
@@ -266,9 +275,11 @@ fn write(
 ) -> bool {
     let relay = kind == "RELAY";
     let tag = key.map(|key| {
+        let mut salt = [0; tag::SALT];
+        ctx.rng().fill_bytes(&mut salt);
         let covered = head.iter().position(|byte| *byte == b'|').map_or(head, |bar| &head[bar + 1..]);
         let separator = if relay { raw::SEPARATOR } else { b"" };
-        tag::make(key, &[kind.as_bytes(), covered, what, separator, items])
+        tag::make(key, &salt, &[kind.as_bytes(), covered, what, separator, items])
     });
     let tag = tag.unwrap_or_default();
     let end: [&[u8]; 2] = if relay { [raw::SEPARATOR, items] } else { [b"", b""] };
@@ -286,6 +297,10 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
     for server in main.mesh.numbers() {
         let Some(entry) = main.mesh.get_mut(server) else { continue };
+        if entry.inc.is_due() {
+            main.mesh.touch(server);
+        }
+        let Some(entry) = main.mesh.get_mut(server) else { continue };
         if entry.out.is_idle() {
             entry.lost_since = None;
             continue;
@@ -295,10 +310,16 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
             super::relayed::give_up(main, ctx, server, "the recipient's server is not reached");
             continue;
         }
-        // One link loses nothing while it stands, however slow it is: sending again would only fill it more.
+        // One link loses nothing while it stands, however slow it is: to send everything again would only fill it more. But what
+        // the other end says may be lost on another way.
         let straight = way(main, ctx, server).is_some_and(|(_, straight)| straight);
         let Some(entry) = main.mesh.get_mut(server) else { continue };
-        if (!straight && entry.out.is_stuck(now)) || entry.out.has_unsent() || entry.inc.is_due() {
+        let stuck = entry.out.is_stuck(now);
+        entry.ask = stuck && straight;
+        if stuck && !straight {
+            entry.out.rewind();
+        }
+        if stuck || entry.out.has_unsent() {
             main.mesh.touch(server);
         }
     }

@@ -73,7 +73,6 @@ impl Network {
                 server.pending.dedup();
             }
         }
-        self.version += u64::from(changed);
         changed
     }
 
