@@ -10,6 +10,7 @@ use super::kept;
 use super::management;
 use super::marks;
 use super::mesh::control;
+use super::routes;
 use super::sign_on;
 use super::Main;
 use super::Peer;
@@ -260,6 +261,9 @@ pub fn done(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, how:
 pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, version: u64) {
     let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| !arrival.flipped) else { return };
     arrival.flipped = true;
+    let user = arrival.user.clone();
+    let version = if version == u64::MAX { routes::since(main, &user, main.own) } else { version };
+    let Some(arrival) = main.arrivals.get(id) else { return };
     log::debug!("{id}: {} is here since version {version}", arrival.user);
     let (name, session) = (arrival.user.clone(), arrival.session);
     if let Some((index, link)) = session {
@@ -367,6 +371,13 @@ pub fn told(main: &mut Main, user: UserRef, at: &[ServerNo], version: u64) {
         if let Some(session) = session.filter(|session| session.arrived == u64::MAX) {
             session.arrived = version;
         }
+    }
+}
+
+/// The table, of `version`, has all moves.
+pub fn all_told(main: &mut Main, version: u64) {
+    for session in main.sessions.iter_mut().flatten().filter(|session| session.arrived == u64::MAX) {
+        session.arrived = version;
     }
 }
 

@@ -10,6 +10,7 @@ use rand::Rng;
 use super::management;
 use super::marks;
 use super::mesh::control;
+use super::routes;
 use super::sign_off;
 use super::Main;
 use super::Peer;
@@ -204,7 +205,8 @@ fn alone(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     moving.alone = true;
     let to = moving.to;
     let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
-    flipped(main, ctx, id, &name, to, u64::MAX);
+    let version = routes::since(main, &name, to);
+    flipped(main, ctx, id, &name, to, version);
 }
 
 /// The table says that the session is at the target: from here on nothing more is queued to it here.

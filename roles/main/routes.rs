@@ -22,6 +22,7 @@ use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::route::entry;
 use crate::route::Change;
+use crate::route::ServerNo;
 use crate::wire::Fail;
 use crate::wire::Raw;
 
@@ -232,6 +233,10 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
         }
         log::info!("the route table is loaded: {} users", main.table.len());
         main.portion.failures = 0;
+        // Management has been told of every move by now.
+        let version = main.version;
+        handover::all_told(main, version);
+        main.moved.all_told(version);
         resume(main, ctx);
     });
 }
@@ -262,4 +267,14 @@ fn failed(main: &mut Main, ctx: &mut Ctx<Main>, why: &str) {
             load(main, ctx, main.holds.is_suspended());
         }
     });
+}
+
+/// Since which version the table says that a user is signed on at a server: `u64::MAX` while it does not, or may be old.
+pub fn since(main: &Main, user: &str, server: ServerNo) -> u64 {
+    let at = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| &user.at);
+    let fresh = main.management.link().is_some() && !main.portion.loading;
+    match fresh && at.is_some_and(|at| at.contains(&server)) {
+        true => main.version,
+        false => u64::MAX,
+    }
 }

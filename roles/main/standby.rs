@@ -92,7 +92,8 @@ impl Standbys {
     /// The other server has all copies up to `number`, or it does not matter any more.
     fn have(&mut self, id: &str, number: u64) {
         let Some(waiting) = self.waiting.get_mut(id) else { return };
-        while let Some((_, joint)) = waiting.pop_front_if(|(of, _)| *of <= number) {
+        while let Some((_, joint)) = waiting.front().copied().filter(|(of, _)| *of <= number) {
+            waiting.pop_front();
             self.over.push(joint);
         }
         if waiting.is_empty() {

@@ -102,7 +102,7 @@ fn a_hundred_redirects() {
             // After each other, and at the same time.
             let begun = cluster.admin(&["move", &alice, "1", third]);
             assert!(begun.starts_with('1'), "{begun}");
-            if before % 3 != 0 && alice != bob {
+            if !before.is_multiple_of(3) && alice != bob {
                 cluster.admin(&["move", &bob, "1", &alice]);
                 cluster.until("both are moved", || moves(&traces) >= before + 2);
             }
