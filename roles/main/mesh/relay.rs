@@ -209,6 +209,7 @@ pub fn table_changed(main: &mut Main, ctx: &mut Ctx<Main>) {
 
 /// At the end of an event: what is new in the streams is sent, and what was taken is reported.
 pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let mut waiting = Vec::new();
     for server in main.mesh.take_dirty() {
         let way = way(main, ctx, server);
         let boot = main.mesh.boot;
@@ -224,7 +225,13 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
         };
         entry.lost_since = None;
         let key = entry.mac.filter(|_| !straight);
-        let report = entry.inc.report(HOPS, dest, origin, boot);
+        let report = match entry.inc.waits(ctx.now(), ctx.is_cut(link)) {
+            true => {
+                waiting.push(server);
+                None
+            }
+            false => entry.inc.report(HOPS, dest, origin, boot),
+        };
         let unknown = entry.unknown.take().map(|stream| crate::relay::Relayed {
             ttl: HOPS,
             dest: dest.to_owned(),
@@ -270,6 +277,10 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
             send(first);
         }
         entry.out.send(now, send);
+    }
+    // Looked at again when the next event is over.
+    for server in waiting {
+        main.mesh.touch(server);
     }
 }
 
