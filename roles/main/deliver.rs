@@ -1,6 +1,7 @@
 //! Messages into sessions of this server: from its own senders and from other servers.
 
 use super::marks;
+use super::mesh::complain;
 use super::mesh::joint::Asker;
 use super::mesh::joint::NOBODY;
 use super::standby;
@@ -48,23 +49,23 @@ pub fn message(out: &mut Vec<u8>, sender: &str, sent_at: u64, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// Queues a message to all sessions of a user here, or to none. `version`: of the table that it was sent under. A session
-/// that came here later than that gets it by way of the server where it was then.
+/// Queues a message to all sessions of a user here, or to none. `version`: of the table under which it was sent. Sessions that came
+/// later are passed over: the server that they came from sends it after them.
 ///
 /// # Errors
 /// BUSY.
+#[allow(clippy::too_many_arguments)]
 pub fn here(
     main: &mut Main,
     ctx: &mut Ctx<Main>,
     user: UserRef,
-    version: u64,
     sender: &str,
     sent_at: u64,
     body: &[u8],
+    version: u64,
 ) -> Result<Here, Fail> {
     let Some(entry) = main.table.get(user) else { return Ok(Here::default()) };
-    let knows = |link: &&LinkId| main.session_at(**link).is_none_or(|session| session.arrived <= version);
-    let links: Vec<LinkId> = entry.here.iter().filter(knows).copied().collect();
+    let links: Vec<LinkId> = entry.here.iter().copied().filter(|link| !came_after(main, *link, version)).collect();
     for link in &links {
         room(main, ctx, *link)?;
     }
@@ -76,6 +77,11 @@ pub fn here(
     }
     main.delivered += u64::from(done.queued);
     Ok(done)
+}
+
+fn came_after(main: &Main, link: LinkId, version: u64) -> bool {
+    let came = main.session_at(link).and_then(|session| session.came.as_ref());
+    version < main.last_came && came.is_some_and(|came| came.version > version)
 }
 
 /// BUSY when a session's queue is full; a session that is being closed is none.
@@ -119,7 +125,7 @@ pub fn to_session(
 }
 
 /// The same, for a message whose sender nobody answers any more; its standby gets a copy.
-pub fn alone(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, data: &[u8]) -> bool {
+pub fn to_one(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, data: &[u8]) -> bool {
     let mut copies = Vec::new();
     let queued = to_session(main, ctx, link, data, &mut copies);
     for (server, id, number) in copies {
@@ -142,13 +148,13 @@ pub fn to_move(
         let server = main.table.server_id(server).to_owned();
         return Some(Outcome::Moved { delivered: false, to: vec![(id, server)] });
     }
-    let Some(link) = main.sessions.iter().flatten().find(|one| one.known_as.iter().any(|id| id == only)) else {
-        return offline();
-    };
-    let link = link.link;
+    let Some(link) = main.session_of_move(only).map(|session| session.link) else { return offline() };
+    if let Err(fail) = room(main, ctx, link) {
+        return Some(Outcome::Fail(fail.code, fail.text.into_owned()));
+    }
     let mut data = Vec::new();
     message(&mut data, sender, sent_at.parse().unwrap_or_default(), body);
-    match alone(main, ctx, link, &data) {
+    match to_one(main, ctx, link, &data) {
         true => None,
         false => offline(),
     }
@@ -177,8 +183,7 @@ pub fn from_server<'a>(
     let there = main.table.find(sender).and_then(|user| main.table.get(user));
     let there = there.is_some_and(|user| user.at.contains(&origin));
     if !there && !main.moved.had(sender, origin) {
-        let name = main.table.server_id(origin);
-        log::warn!("{name} sends messages of {}, who is not signed on there", sender.escape_debug());
+        complain(main, origin, format_args!("sends messages of {}, who is not signed on there", sender.escape_debug()));
         for _ in items {
             inc.take(Some(Outcome::Fail(Code::Denied, "the sender is not signed on there".to_owned())));
         }
@@ -187,7 +192,10 @@ pub fn from_server<'a>(
     let user = main.table.find(recipient);
     let mark = user.and_then(|user| main.table.get(user)).map_or(0, |user| user.mark);
     let late = main.moved.of(recipient, relay.version);
-    if only.is_empty() && mark & marks::SPECIAL == 0 && late.is_empty() {
+    let here_since = |link: &LinkId| !came_after(main, *link, relay.version);
+    let all = relay.version >= main.last_came
+        || user.and_then(|user| main.table.get(user)).is_none_or(|user| user.here.iter().all(here_since));
+    if only.is_empty() && mark & marks::SPECIAL == 0 && late.is_empty() && all {
         plain(main, ctx, user, sender, time, items, inc);
         return Ok(());
     }
@@ -196,7 +204,7 @@ pub fn from_server<'a>(
     for item in items {
         let (mut outcome, mut copies) = (None, Here::default());
         if only.is_empty() {
-            match user.map_or(Ok(Here::default()), |user| here(main, ctx, user, relay.version, sender, time, item)) {
+            match user.map_or(Ok(Here::default()), |user| here(main, ctx, user, sender, time, item, relay.version)) {
                 Ok(done) if !late.is_empty() => {
                     outcome = Some(Outcome::Moved { delivered: done.queued, to: late.clone() });
                     copies = done;

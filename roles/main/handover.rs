@@ -9,9 +9,11 @@ use super::deliver;
 use super::kept;
 use super::management;
 use super::marks;
+use super::mesh::complain;
 use super::mesh::control;
 use super::routes;
 use super::sign_on;
+use super::Came;
 use super::Main;
 use super::Peer;
 use super::SESSIONS;
@@ -30,10 +32,14 @@ use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
 
-/// Clients that are on their way here, at most.
+/// Clients that are on their way here, at most; and from one server.
 const MOST: usize = 20_000;
-/// How long a session may be unknown to somebody who sends to it; milliseconds. Longer than streams keep trying.
-const KNOWN: u64 = 20_000;
+/// See `MOST`.
+const OF_ONE: usize = 10_000;
+/// Bytes that one server may send after its clients before they are ready.
+const LATE: usize = 64 << 20;
+/// How long after a session came the server that it came from may send messages after it; milliseconds.
+const LATE_FOR: u64 = 300_000;
 /// How long a client may take at most, whatever the source says; milliseconds.
 const LONGEST: u64 = 30_000;
 
@@ -118,7 +124,72 @@ impl Arrival {
 }
 
 /// All of them, by request id.
-pub type Arrivals = HashMap<String, Arrival>;
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    all: HashMap<String, Arrival>,
+    /// By server: how many, and the bytes of what was sent after them.
+    of: HashMap<ServerNo, (usize, usize)>,
+}
+
+impl Arrivals {
+    /// The arrival of that id.
+    pub fn get(&self, id: &str) -> Option<&Arrival> {
+        self.all.get(id)
+    }
+
+    fn get_mut(&mut self, id: &str) -> Option<&mut Arrival> {
+        self.all.get_mut(id)
+    }
+
+    /// Whether nobody is on the way here.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Whether there is room for another from that server.
+    fn has_room(&self, from: ServerNo) -> bool {
+        self.all.len() < MOST && self.of.get(&from).is_none_or(|(count, _)| *count < OF_ONE)
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, id: String, arrival: Arrival) {
+        self.remove(&id);
+        let of = self.of.entry(arrival.from).or_default();
+        of.0 += 1;
+        of.1 += bytes(&arrival.late);
+        self.all.insert(id, arrival);
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, id: &str) -> Option<Arrival> {
+        let arrival = self.all.remove(id)?;
+        if let Some(of) = self.of.get_mut(&arrival.from) {
+            of.0 = of.0.saturating_sub(1);
+            of.1 = of.1.saturating_sub(bytes(&arrival.late));
+        }
+        Some(arrival)
+    }
+
+    /// Adds what is given to the client after it has come. False: there is no room.
+    fn add_late(&mut self, id: &str, data: &[u8]) -> bool {
+        let Some(arrival) = self.all.get_mut(id) else { return false };
+        let of = self.of.entry(arrival.from).or_default();
+        if of.1 + data.len() > LATE {
+            return false;
+        }
+        of.1 += data.len();
+        arrival.late.push(data.to_vec());
+        true
+    }
+
+    fn ids(&self, which: impl Fn(&Arrival) -> bool) -> Vec<String> {
+        self.all.iter().filter(|(_, arrival)| which(arrival)).map(|(id, _)| id.clone()).collect()
+    }
+}
+
+fn bytes(messages: &[Vec<u8>]) -> usize {
+    messages.iter().map(Vec::len).sum()
+}
 
 /// Another server offers a client.
 ///
@@ -135,7 +206,7 @@ pub fn offered(
     name::check(offer.id)?;
     let user = main.table.find(offer.user).and_then(|user| main.table.get(user));
     if !user.is_some_and(|user| user.at.contains(&from)) {
-        log::warn!("{} offers {}, who is not signed on there", main.table.server_id(from), offer.user.escape_debug());
+        complain(main, from, format_args!("offers {}, who is not signed on there", offer.user.escape_debug()));
         return Err(Fail::new(Code::Denied, "not signed on there"));
     }
     let standby = offer.flags.contains('s');
@@ -143,7 +214,8 @@ pub fn offered(
         return Err(Fail::new(Code::Refused, "this server takes no clients at the moment"));
     }
     let full = user.is_some_and(|user| user.here.len() >= SESSIONS) && !standby;
-    if full || main.arrivals.len() >= MOST || main.arrivals.contains_key(offer.id) {
+    let known = main.arrivals.get(offer.id).is_some() || main.session_of_move(offer.id).is_some();
+    if full || known || !main.arrivals.has_room(from) {
         return Err(Fail::new(Code::Limit, "too many clients are on their way here"));
     }
     let number = |text: &str| Raw(text.as_bytes()).number();
@@ -188,15 +260,13 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     let id = id.text()?.into_owned();
     let arrival = meant(main, &id, &user.text()?, &secret.unescape(), false)?;
     let (name, account, from, watching) = (arrival.user.clone(), arrival.account, arrival.from, arrival.watching);
-    let index = sign_on::begin(main, ctx, request.link, &name, account, Some(id.clone()));
+    let came = Came { id: id.clone(), from, version: 0 };
+    let index = sign_on::begin(main, ctx, request.link, &name, account, Some(came));
     if watching {
         main.map.watchers.push(request.link);
     }
     if let Some(arrival) = main.arrivals.get_mut(&id) {
         (arrival.came, arrival.session) = (true, Some((index, request.link)));
-        if !arrival.status.is_empty() {
-            main.statuses.insert(Box::from(&*name), arrival.status.clone());
-        }
     }
     // What it sends is read when the source has answered all that came before.
     ctx.pause(request.link, true);
@@ -228,16 +298,30 @@ pub fn cancelled(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str)
 /// A message that the client may not have read on its old link.
 ///
 /// # Errors
-/// OFFLINE: the session is gone.
+/// OFFLINE: the session is gone, or never was that server's. BUSY. BADARGS: no message.
 pub fn late(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, item: &[u8]) -> Result<(), Fail> {
-    if let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| arrival.from == from) {
-        arrival.late.push(item.to_vec());
-        return Ok(());
+    let [sender, sent_at, _] = Raw(item).take::<3>()?;
+    name::check_user(&sender.text()?)?;
+    sent_at.number()?;
+    let busy = || Fail::new(Code::Busy, "too much waits for this session");
+    if main.arrivals.get(id).is_some_and(|arrival| arrival.from == from) {
+        return if main.arrivals.add_late(id, item) { Ok(()) } else { Err(busy()) };
     }
-    let session = main.sessions.iter().flatten().find(|session| session.known_as.iter().any(|known| known == id));
-    match session.map(|session| session.link) {
-        Some(link) if deliver::alone(main, ctx, link, item) => Ok(()),
-        _ => Err(Fail::new(Code::Offline, "the session is gone")),
+    // All servers know the ids of moves; only the one that had the session has something to send after it, and not for ever.
+    let now = ctx.now();
+    let session = main.session_of_move(id).filter(|session| {
+        let came = session.came.as_ref();
+        came.is_some_and(|came| came.from == from) && now < session.since.saturating_add(LATE_FOR)
+    });
+    let gone = || Fail::new(Code::Offline, "the session is gone");
+    let link = session.map(|session| session.link).ok_or_else(gone)?;
+    if ctx.queued() > ctx.limits().outbox_total {
+        return Err(busy());
+    }
+    if deliver::to_one(main, ctx, link, item) {
+        Ok(())
+    } else {
+        Err(gone())
     }
 }
 
@@ -257,21 +341,25 @@ pub fn done(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, how:
     Ok(())
 }
 
-/// The table says, since `version`, that the session is here: messages for it are taken, and wait.
+/// The table says, since `version`, that the session is here: messages for it are taken, and wait. `u64::MAX`: it does not say so
+/// yet, but the source does.
 pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, version: u64) {
     let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| !arrival.flipped) else { return };
     arrival.flipped = true;
-    let user = arrival.user.clone();
-    let version = if version == u64::MAX { routes::since(main, &user, main.own) } else { version };
-    let Some(arrival) = main.arrivals.get(id) else { return };
-    log::debug!("{id}: {} is here since version {version}", arrival.user);
-    let (name, session) = (arrival.user.clone(), arrival.session);
+    let (name, session, status) = (arrival.user.clone(), arrival.session, std::mem::take(&mut arrival.status));
+    let version = if version == u64::MAX { routes::since(main, &name, main.own) } else { version };
+    log::debug!("{id}: {name} is here since version {version}");
     if let Some((index, link)) = session {
-        main.table.sign_on(&name, link);
-        let user = main.table.find(&name).unwrap_or_default();
+        let user = main.table.sign_on(&name, link);
         if let Some(Some(session)) = main.sessions.get_mut(index) {
             session.user = user;
-            session.arrived = version;
+            if let Some(came) = &mut session.came {
+                came.version = version;
+            }
+        }
+        main.last_came = main.last_came.max(version);
+        if !status.is_empty() {
+            main.statuses.insert(Box::from(&*name), status);
         }
     }
     marks::renew(main, &name);
@@ -286,6 +374,7 @@ fn finish(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let Some(arrival) = main.arrivals.remove(id) else { return };
     match arrival.session {
         Some((index, link)) => {
+            // Ahead of what waits for it: they were sent before.
             for data in &arrival.late {
                 ctx.push_kept(link, "RECEIVEMESSAGE", data);
             }
@@ -310,27 +399,29 @@ pub fn speak(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
 
 /// The link of a session that is not ready is gone: what waited is kept.
 pub fn link_closed(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, waiting: Vec<Vec<u8>>) {
-    let Some(arrival) = main.arrivals.get_mut(id) else { return };
+    let Some(mut arrival) = main.arrivals.remove(id) else { return };
     arrival.session = None;
     arrival.late.extend(waiting);
-    let from = arrival.from;
-    if !arrival.flipped {
+    let (from, user, flipped) = (arrival.from, arrival.user.clone(), arrival.flipped);
+    main.arrivals.insert(id.to_owned(), arrival);
+    if flipped {
+        if main.table.find(&user).and_then(|user| main.table.get(user)).is_none_or(|user| user.here.is_empty()) {
+            main.statuses.remove(&*user);
+        }
+        marks::renew(main, &user);
+        management::presence(main, ctx, &user);
+    } else {
         // Perhaps it goes on where it was.
         control::push(main, from, &["left", id], b"");
     }
-    let _ = ctx;
 }
 
 /// A server is gone: clients that came from there have nothing to wait for.
 pub fn source_lost(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo) {
-    let ids: Vec<String> =
-        main.arrivals.iter().filter(|(_, arrival)| arrival.from == server).map(|(id, _)| id.clone()).collect();
-    for id in ids {
+    for id in main.arrivals.ids(|arrival| arrival.from == server) {
         let Some(arrival) = main.arrivals.get_mut(&id) else { continue };
         if !arrival.came {
-            if !arrival.standby {
-                main.arrivals.remove(&id);
-            }
+            main.arrivals.remove(&id);
             continue;
         }
         arrival.done = true;
@@ -368,40 +459,37 @@ pub fn told(main: &mut Main, user: UserRef, at: &[ServerNo], version: u64) {
     for link in links {
         let index = main.by_link.get(&link).copied();
         let session = index.and_then(|index| main.sessions.get_mut(index)).and_then(Option::as_mut);
-        if let Some(session) = session.filter(|session| session.arrived == u64::MAX) {
-            session.arrived = version;
+        let came = session.and_then(|session| session.came.as_mut());
+        if let Some(came) = came.filter(|came| came.version == u64::MAX) {
+            came.version = version;
         }
     }
 }
 
 /// The table, of `version`, has all moves.
 pub fn all_told(main: &mut Main, version: u64) {
-    for session in main.sessions.iter_mut().flatten().filter(|session| session.arrived == u64::MAX) {
-        session.arrived = version;
-    }
-}
-
-/// Sessions that have been here for so long that everybody knows it.
-fn settle(main: &mut Main, now: u64) {
-    let mut names = Vec::new();
+    let mut users = Vec::new();
     for session in main.sessions.iter_mut().flatten() {
-        if session.arrived > 0 && session.arrived < u64::MAX && now >= session.since.saturating_add(KNOWN) {
-            session.arrived = 0;
-            names.extend(main.table.get(session.user).map(|user| user.name.to_string()));
+        if let Some(came) = session.came.as_mut().filter(|came| came.version == u64::MAX) {
+            came.version = version;
+            users.push(session.user);
         }
     }
-    names.iter().for_each(|name| marks::renew(main, name));
+    main.last_came = if main.last_came == u64::MAX { version } else { main.last_came };
+    for user in users {
+        let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
+        marks::renew(main, &name);
+    }
 }
 
 /// Once a second: clients that did not come, and sources that do not come to an end.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
-    settle(main, now);
-    main.arrivals.retain(|_, arrival| arrival.came || now < arrival.until || arrival.standby);
+    for id in main.arrivals.ids(|arrival| !arrival.came && now >= arrival.until) {
+        main.arrivals.remove(&id);
+    }
     let stuck = |arrival: &Arrival| arrival.came && !arrival.done && now >= arrival.until.saturating_add(LONGEST);
-    let stuck: Vec<String> =
-        main.arrivals.iter().filter(|(_, arrival)| stuck(arrival)).map(|(id, _)| id.clone()).collect();
-    for id in stuck {
+    for id in main.arrivals.ids(stuck) {
         let Some(arrival) = main.arrivals.get_mut(&id) else { continue };
         arrival.done = true;
         match arrival.flipped {

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 
 use super::marks;
+use super::mesh::relayed;
 use super::mesh::Who;
 use super::post;
 use super::Main;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
+use crate::relay::Outcome;
 use crate::route::ServerNo;
 use crate::wire::name;
 use crate::wire::raw;
@@ -35,6 +37,13 @@ pub struct Letter {
     pub sent_at: u64,
     /// Escaped.
     pub body: Vec<u8>,
+}
+
+impl Letter {
+    /// What it costs to hold it, about.
+    fn size(&self) -> usize {
+        self.body.len() + self.recipient.len() + self.id.len() + 200
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,19 +91,35 @@ pub fn resume(main: &mut Main, ctx: &mut Ctx<Main>) {
 
 /// A user has left `gone`: messages wait until what was sent there before is acknowledged.
 pub fn user_left(main: &mut Main, user: &str, gone: &[ServerNo]) {
-    let open = gone.iter().filter_map(|server| {
-        let out = &main.mesh.get(*server)?.out;
-        (!out.is_idle()).then(|| (*server, out.number(), out.last()))
-    });
-    let open: Vec<_> = open.collect();
-    if !open.is_empty() {
-        main.holds.users.entry(Box::from(&*name::fold(user))).or_default().until.extend(open);
+    for server in gone {
+        let Some(out) = main.mesh.get(*server).map(|entry| &entry.out).filter(|out| !out.is_idle()) else { continue };
+        let (stream, last) = (out.number(), out.last());
+        until(main, user, *server, stream, last);
     }
 }
 
-/// Management is asked where the user is: messages wait for what it says.
-pub fn asked(main: &mut Main, user: &str) {
-    main.holds.users.entry(Box::from(&*name::fold(user))).or_default().asked = true;
+/// Holds the first message to a user of whom management is about to be asked.
+///
+/// # Errors
+/// BUSY: it is not held, and management need not be asked.
+pub fn ask(main: &mut Main, letter: &Letter) -> Result<(), Fail> {
+    let folded = name::fold(&letter.recipient);
+    main.holds.users.entry(Box::from(&*folded)).or_default().asked = true;
+    let kept = keep(main, || letter.clone(), &folded);
+    if kept.is_err() {
+        // Nobody was held before: else this one would not have come so far.
+        main.holds.users.remove(&*folded);
+    }
+    kept.map(|_| ())
+}
+
+/// Messages to a user wait until that item is acknowledged.
+fn until(main: &mut Main, user: &str, server: ServerNo, stream: u64, item: u64) {
+    let all = &mut main.holds.users.entry(Box::from(&*name::fold(user))).or_default().until;
+    match all.iter_mut().find(|(known, number, _)| (*known, *number) == (server, stream)) {
+        Some((_, _, last)) => *last = item.max(*last),
+        None => all.push((server, stream, item)),
+    }
 }
 
 /// Holds a message, if it has to wait. None: it does not.
@@ -109,10 +134,10 @@ pub fn keep(main: &mut Main, letter: impl FnOnce() -> Letter, folded: &str) -> R
         (None, None) => return Ok(None),
     };
     let letter = letter();
-    if *bytes + letter.body.len() > MOST {
+    if *bytes + letter.size() > MOST {
         return Err(Fail::new(Code::Busy, "too much waits for a way to the recipient; retry later"));
     }
-    *bytes += letter.body.len();
+    *bytes += letter.size();
     if let Some(Some(session)) = main.sessions.get_mut(letter.index) {
         session.relaying += 1;
     }
@@ -158,7 +183,7 @@ pub fn release(main: &mut Main, ctx: &mut Ctx<Main>) {
 }
 
 fn take_back(main: &mut Main, letter: &Letter) -> bool {
-    main.holds.bytes = main.holds.bytes.saturating_sub(letter.body.len());
+    main.holds.bytes = main.holds.bytes.saturating_sub(letter.size());
     match main.sessions.get_mut(letter.index) {
         Some(Some(session)) if session.link == letter.link => {
             session.relaying = session.relaying.saturating_sub(1);
@@ -180,42 +205,51 @@ fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: Letter) {
         Ok(post::Sent::Waits) => {}
         Err(fail) => refuse(main, ctx, &letter, &fail),
     }
-    super::mesh::relayed::answered(main, ctx, letter.index, letter.link, 0);
+    relayed::answered(main, ctx, letter.index, letter.link, 0);
 }
 
 fn refuse(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter, fail: &Fail) {
     let id = if letter.id.is_empty() { b"0" } else { &*letter.id };
     ctx.answer_to(letter.link, id, b"SENDMESSAGE", Err(fail));
-    super::mesh::relayed::answered(main, ctx, letter.index, letter.link, 0);
+    relayed::answered(main, ctx, letter.index, letter.link, 0);
 }
 
 /// An item that came too late for a session that has moved goes after it, to that session alone.
 pub fn send_on(main: &mut Main, ctx: &mut Ctx<Main>, what: &[u8], item: &[u8], only: &str, server: &str, who: Who) {
-    let fail = |main: &mut Main, ctx: &mut Ctx<Main>| {
-        let Who::Joint(joint) = who else { return };
-        let gone = crate::relay::Outcome::Fail(Code::Offline, "not signed on".to_owned());
-        super::mesh::relayed::joined(main, ctx, joint, Some(gone));
+    let Who::Joint(joint) = who else { return };
+    let fail = |main: &mut Main, ctx: &mut Ctx<Main>, code, text: &str| {
+        relayed::joined(main, ctx, joint, Some(Outcome::Fail(code, text.to_owned())));
     };
     let text = Raw(what).text().unwrap_or_default();
     let columns: Vec<&str> = text.split('|').collect();
     // As `post::what` writes it.
     let (Some(server), ["m", sender, recipient, sent_at, _]) = (main.table.server_no(server), &*columns) else {
-        return fail(main, ctx);
+        return fail(main, ctx, Code::Offline, "not signed on");
     };
     let (sender, sent_at) = (sender.to_string(), sent_at.to_string());
     let mut fresh = Vec::new();
     raw::escape_into(&mut fresh, format!("m|{sender}|{recipient}|{sent_at}|{only}").as_bytes());
     if *main.settings.server_id == *main.table.server_id(server) {
         // It has moved to this server.
-        let outcome = super::deliver::to_move(main, ctx, only, &sender, &sent_at, item);
-        if let Who::Joint(joint) = who {
-            super::mesh::relayed::joined(main, ctx, joint, outcome);
-        }
-        return;
+        return match super::deliver::to_move(main, ctx, only, &sender, &sent_at, item) {
+            // And on from here.
+            Some(Outcome::Moved { delivered, to }) => {
+                relayed::sent_on(main, ctx, joint, &fresh, item, delivered, &to);
+            }
+            outcome => relayed::joined(main, ctx, joint, outcome),
+        };
     }
     let version = main.version;
-    if let Some(entry) = main.mesh.get_mut(server) {
-        entry.out.push(version, &fresh, who, b"", item);
-        main.mesh.touch(server);
+    let Some(entry) = main.mesh.get_mut(server) else { return fail(main, ctx, Code::Offline, "not signed on") };
+    if entry.out.is_full() {
+        return fail(main, ctx, Code::Busy, "too much waits to go to the recipient's server; retry later");
+    }
+    let (stream, number) = (entry.out.number(), entry.out.push(version, &fresh, who, b"", item));
+    main.mesh.touch(server);
+    let there = main.table.find(recipient).and_then(|user| main.table.get(user));
+    if !there.is_some_and(|user| user.at.contains(&server)) {
+        // It has gone on from there too, and what is sent to it now must not be faster than this.
+        until(main, recipient, server, stream, number);
+        marks::renew(main, recipient);
     }
 }

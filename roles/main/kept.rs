@@ -109,11 +109,9 @@ impl Other {
 pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, undelivered: &[u8]) {
     let links =
         main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.here.clone()).unwrap_or_default();
-    let others: Vec<Other> = main
-        .sessions
+    let others: Vec<Other> = links
         .iter()
-        .flatten()
-        .filter(|session| links.contains(&session.link))
+        .filter_map(|link| main.session_at(*link))
         .map(|session| Other { link: session.link, since: session.since, until: ctx.closing_since(session.link) })
         .collect();
     let (mut framer, mut at) = (Framer::default(), 0);
@@ -136,7 +134,7 @@ pub fn keep(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, unde
     for other in others.iter().filter(|other| other.until.is_none()) {
         // It came after these messages: it gets them now.
         for data in &messages {
-            deliver::alone(main, ctx, other.link, data);
+            deliver::to_one(main, ctx, other.link, data);
         }
         given = true;
     }
@@ -201,7 +199,7 @@ pub fn deliver(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
         main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
         rows.push(message.row);
         // Whatever the outbox's limit: it fitted into one before.
-        deliver::alone(main, ctx, link, &message.data);
+        deliver::to_one(main, ctx, link, &message.data);
     }
     delete(ctx, rows);
 }
@@ -235,6 +233,9 @@ pub fn forwarded(
     let Some(at) = held.iter().position(|message| message.under_way && message.data == item) else { return };
     if fail.is_none() {
         let message = held.remove(at);
+        if held.is_empty() {
+            main.kept.accounts.remove(&account);
+        }
         main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
         return delete(ctx, vec![message.row]);
     }
@@ -267,12 +268,20 @@ pub fn from_server(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: &s
     name::check_user(&sender.text()?)?;
     sent_at.number()?;
     let account = Raw(account.as_bytes()).number()?;
+    let quiet = |link: &LinkId| {
+        main.session_at(*link).and_then(|session| session.quiet.as_ref()).map_or(0, |quiet| quiet.bytes)
+    };
+    let here = main.table.find(user).and_then(|user| main.table.get(user));
+    let full = here.is_some_and(|user| user.here.iter().any(|link| quiet(link) > PER_USER));
+    if full || ctx.queued() > ctx.limits().outbox_total {
+        return Err(Fail::new(Code::Busy, "too much waits to be read; retry later"));
+    }
     let here = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.here.to_vec());
     let mut given = false;
     for link in here.unwrap_or_default() {
         // The name may be another person's by now.
         if main.session_at(link).is_some_and(|session| session.account == account) {
-            given |= deliver::alone(main, ctx, link, item);
+            given |= deliver::to_one(main, ctx, link, item);
         }
     }
     match given {

@@ -102,6 +102,17 @@ pub enum Peer {
     Moved(Box<redirect::Left>),
 }
 
+/// How a session came here.
+#[derive(Clone, Debug)]
+pub struct Came {
+    /// The move's id.
+    pub id: String,
+    /// The server that had it.
+    pub from: ServerNo,
+    /// The version of the table that says so; 0 before, `u64::MAX` when it was settled without.
+    pub version: u64,
+}
+
 /// A signed-on client.
 #[derive(Debug)]
 struct Session {
@@ -125,13 +136,12 @@ struct Session {
     secret: String,
     /// Moves that came to nothing.
     moves_failed: u32,
-    /// The ids of the moves by which it came here.
-    known_as: Vec<String>,
-    /// The version of the table since which it is here, if it came from another server not long ago; `u64::MAX` while the table does not
-    /// say so. 0: nobody can have an older one any more.
-    arrived: u64,
+    /// The id of the move by which it came here, the server that had it, and the version of the table with which it came.
+    came: Option<Came>,
     /// How often it has asked for a standby.
     standbys_asked: usize,
+    /// The standby that it was told of, and that it has not come to so far.
+    standby_told: Option<(ServerNo, String)>,
     /// Its standby.
     standby: Option<standby::Link>,
     /// Messages since it has the standby.
@@ -139,7 +149,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(link: LinkId, account: u64, name: &str, since: u64, id: Option<String>) -> Session {
+    fn new(link: LinkId, account: u64, name: &str, since: u64, came: Option<Came>) -> Session {
         Session {
             link,
             user: UserRef::default(),
@@ -153,9 +163,9 @@ impl Session {
             moving: None,
             secret: String::new(),
             moves_failed: 0,
-            known_as: id.into_iter().collect(),
-            arrived: 0,
+            came,
             standbys_asked: 0,
+            standby_told: None,
             standby: None,
             delivered: 0,
         }
@@ -168,7 +178,9 @@ impl Session {
 
     /// Whether a message for it needs more than its outbox.
     fn is_special(&self) -> bool {
-        self.quiet.is_some() || self.standby.is_some() || self.arrived > 0
+        self.quiet.is_some()
+            || self.standby.is_some()
+            || self.came.as_ref().is_some_and(|came| came.version == u64::MAX)
     }
 }
 
@@ -234,6 +246,10 @@ pub struct Main {
     mesh: mesh::Mesh,
     holds: hold::Holds,
     moved: moved::Moved,
+    /// Sessions that came from other servers, by the ids of their moves.
+    came: HashMap<String, usize>,
+    /// The version of the table with which the latest of them came.
+    last_came: u64,
     /// Sessions that are being moved away, by request id.
     moves: HashMap<String, usize>,
     /// Clients that are on their way here.
@@ -269,8 +285,10 @@ impl Main {
             mesh: mesh::Mesh::default(),
             holds: hold::Holds::default(),
             moved: moved::Moved::default(),
+            came: HashMap::new(),
+            last_came: 0,
             moves: HashMap::new(),
-            arrivals: HashMap::new(),
+            arrivals: handover::Arrivals::default(),
             standbys: standby::Standbys::default(),
             draining: None,
             scratch: Vec::new(),
@@ -322,6 +340,11 @@ impl Main {
         self.sessions.get(index)?.as_ref()
     }
 
+    /// The session that came here by that move.
+    fn session_of_move(&self, id: &str) -> Option<&Session> {
+        self.session(*self.came.get(id)?)
+    }
+
     fn session_at(&self, link: LinkId) -> Option<&Session> {
         self.session(*self.by_link.get(&link)?)
     }
@@ -334,6 +357,9 @@ impl Main {
         self.map.watchers.retain(|link| *link != session.link);
         if let Some(moving) = &session.moving {
             self.moves.remove(&moving.id);
+        }
+        if let Some(came) = &session.came {
+            self.came.remove(&came.id);
         }
         self.free.push(index);
         Some(session)
@@ -396,6 +422,7 @@ impl Role for Main {
     }
 
     fn tick(&mut self, ctx: &mut Ctx<Main>) {
+        mesh::tick(self, ctx);
         mesh::links::tick(self, ctx);
         mesh::relay::tick(self, ctx);
         redirect::tick(self, ctx);

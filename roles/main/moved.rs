@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::Came;
 use crate::route::ServerNo;
 use crate::wire::name;
 
@@ -14,9 +15,9 @@ const MOST: usize = 200_000;
 #[derive(Clone, Debug)]
 struct Departed {
     id: String,
-    /// The ids of its earlier moves.
-    was: Vec<String>,
     to: ServerNo,
+    /// The version of the table with which it had come here; 0: it signed on here.
+    since: u64,
     /// The version of the table with which it had moved.
     version: u64,
     at: u64,
@@ -27,15 +28,22 @@ struct Departed {
 pub struct Moved {
     /// Sessions that moved away from here, by folded name.
     away: HashMap<Box<str>, Vec<Departed>>,
+    /// The move by which a session came here → the one by which it went on, to where, and when.
+    after: HashMap<String, (String, ServerNo, u64)>,
     /// Folded name and server → when the table said that the user was not there any more.
     gone: HashMap<(Box<str>, ServerNo), u64>,
 }
 
 impl Moved {
-    /// A session has moved to another server. `version`: of the table that says so; `u64::MAX` while none does.
-    pub fn add(&mut self, user: &str, id: &str, was: &[String], to: ServerNo, version: u64, now: u64) {
-        if self.away.len() < MOST {
-            let departed = Departed { id: id.to_owned(), was: was.to_vec(), to, version, at: now };
+    /// A session has moved to another server. `came`: how it came here. `version`: of the table that says so; `u64::MAX` while none
+    /// does.
+    pub fn add(&mut self, user: &str, id: &str, came: Option<&Came>, to: ServerNo, version: u64, now: u64) {
+        if self.away.len() < MOST && self.after.len() < MOST {
+            if let Some(came) = came {
+                self.after.insert(came.id.clone(), (id.to_owned(), to, now));
+            }
+            let since = came.map_or(0, |came| came.version);
+            let departed = Departed { id: id.to_owned(), to, since, version, at: now };
             self.away.entry(Box::from(&*name::fold(user))).or_default().push(departed);
         }
     }
@@ -56,20 +64,24 @@ impl Moved {
         }
     }
 
-    /// Sessions of the user that were still here for somebody with an older table than `version`: the ids of the moves, and where
+    /// Sessions of the user that were here for somebody with the table of `version`, and are not any more: the ids of the moves, and where
     /// to.
     pub fn of(&self, user: &str, version: u64) -> Vec<(String, ServerNo)> {
         if self.away.is_empty() {
             return Vec::new();
         }
-        let late = self.away.get(&*name::fold(user)).into_iter().flatten().filter(|one| version < one.version);
+        let late = self
+            .away
+            .get(&*name::fold(user))
+            .into_iter()
+            .flatten()
+            .filter(|one| one.since <= version && version < one.version);
         late.map(|one| (one.id.clone(), one.to)).collect()
     }
 
     /// Where a session is that came here by the move `id` and has gone on.
     pub fn after(&self, id: &str) -> Option<(String, ServerNo)> {
-        let one = self.away.values().flatten().find(|one| one.was.iter().any(|was| was == id))?;
-        Some((one.id.clone(), one.to))
+        self.after.get(id).map(|(next, to, _)| (next.clone(), *to))
     }
 
     /// A user is not signed on at a server any more.
@@ -90,6 +102,7 @@ impl Moved {
             all.retain(|one| now < one.at.saturating_add(KEPT));
             !all.is_empty()
         });
+        self.after.retain(|_, (_, _, at)| now < at.saturating_add(KEPT));
         self.gone.retain(|_, at| now < at.saturating_add(KEPT));
     }
 }

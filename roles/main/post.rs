@@ -97,7 +97,7 @@ pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter) -> Result<Sen
     let Some((sender, at)) = places(main, letter, user) else {
         return Err(Fail::new(Code::SignIn, "sign on first"));
     };
-    let here = deliver::here(main, ctx, user, main.version, &sender, letter.sent_at, &letter.body)?;
+    let here = deliver::here(main, ctx, user, &sender, letter.sent_at, &letter.body, main.version)?;
     if let (false, 0, [server]) = (here.queued, here.copies.len(), &*at) {
         // The plain case: one session, elsewhere.
         return one(main, letter, &sender, *server);
@@ -173,8 +173,7 @@ fn look_up(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter) -> Result<Sent
         return Err(Fail::new(Code::Offline, "not signed on"));
     };
     let name = letter.recipient.clone();
-    hold::asked(main, &name);
-    hold::keep(main, || letter.clone(), &name::fold(&name))?;
+    hold::ask(main, letter)?;
     let asked = name.clone();
     ctx.request(link, "LOOKUP", &[asked.as_bytes()], move |main, ctx, answer| {
         let found = answer.and_then(|servers| Ok(!servers.text()?.is_empty()));

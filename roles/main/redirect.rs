@@ -27,6 +27,9 @@ use crate::wire::Packet;
 /// How long a client has to arrive at the target; milliseconds.
 pub const TIMEOUT: u64 = 8_000;
 
+/// How long a client that has arrived there may take to leave here; milliseconds.
+const LEAVING: u64 = 60_000;
+
 /// A move that is under way.
 #[derive(Debug)]
 pub struct Moving {
@@ -170,14 +173,16 @@ fn cancel(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
 pub fn arrived(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -> Result<(), Fail> {
     let expired = || Fail::new(Code::Expired, "this move was cancelled");
     let own = main.table.server_id(from).to_owned();
+    let now = ctx.now();
     let Some((_, session)) = find(main, id) else {
-        control::push(main, from, &["cancel", id], b"");
+        control::reply(main, from, &["cancel", id]);
         return Err(expired());
     };
     let Some(moving) = session.moving.as_mut().filter(|m| m.to == from && m.stage == Stage::Asked) else {
         return Err(expired());
     };
     moving.stage = Stage::Arrived;
+    moving.until = now.saturating_add(LEAVING);
     let user = session.user;
     let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
     let id = id.to_owned();
@@ -216,11 +221,14 @@ pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, name: &str, to: S
     let Some(moving) = session.moving.as_mut().filter(|moving| !moving.flipped) else { return };
     moving.flipped = true;
     log::debug!("{id}: {name} is at another server since version {version}");
-    let (link, user, was) = (session.link, session.user, session.known_as.clone());
-    main.moved.add(name, id, &was, to, version, now);
+    let (link, user, was) = (session.link, session.user, session.came.clone());
+    main.moved.add(name, id, was.as_ref(), to, version, now);
     main.table.sign_off(user, link);
     marks::renew(main, name);
-    management::presence(main, ctx, name);
+    if version == u64::MAX {
+        // Else management knows; and what it was told now could cross another session that comes here.
+        management::presence(main, ctx, name);
+    }
     try_finish(main, ctx, index);
 }
 
@@ -284,8 +292,10 @@ pub fn send_late(main: &mut Main, to: ServerNo, id: &str, (user, account): (&str
 ///
 /// # Errors
 /// None.
-pub fn target_left(main: &mut Main, ctx: &mut Ctx<Main>, _: ServerNo, id: &str) -> Result<(), Fail> {
-    cancel(main, ctx, id);
+pub fn target_left(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -> Result<(), Fail> {
+    if find(main, id).and_then(|(_, session)| session.moving.as_ref()).is_some_and(|moving| moving.to == from) {
+        cancel(main, ctx, id);
+    }
     Ok(())
 }
 
@@ -313,5 +323,14 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     for (index, id) in late {
         cancel(main, ctx, &id);
         try_finish(main, ctx, index);
+    }
+    // It may be that it never went there, whatever the target says. Its link ends, and what it was sent goes after it.
+    let stays = |session: &super::Session| {
+        let moving = session.moving.as_ref().filter(|moving| moving.has_arrived() && moving.signed_off.is_none())?;
+        (now >= moving.until).then_some(session.link)
+    };
+    let stays: Vec<_> = main.sessions.iter().flatten().filter_map(stays).collect();
+    for link in stays {
+        ctx.abort(link, "its session is at another server, and it does not leave");
     }
 }

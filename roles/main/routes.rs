@@ -3,6 +3,7 @@
 use super::handover;
 use super::hold;
 use super::kept;
+use super::management;
 use super::marks;
 use super::members;
 use super::mesh::links;
@@ -144,6 +145,12 @@ fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str, right:
         let at = main.table.find(name).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
         left.extend(at.filter(|at| !at.is_empty()).map(|at| (name.to_owned(), at)));
     }
+    for server in lines.lines().filter_map(|line| line.strip_prefix("g|")) {
+        let Some(server) = main.table.server_no(server) else { continue };
+        for user in main.table.users().filter(|user| user.at.contains(&server)) {
+            main.moved.left(&user.name, server, now);
+        }
+    }
     let changes = main.table.apply(lines).unwrap_or_else(|fail| {
         log::warn!("a line of the route table is wrong: {fail}");
         Vec::new()
@@ -172,10 +179,16 @@ fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, vers
         match change {
             Change::Route(server) => links::reroute(main, server),
             Change::Moved { id, name, from, to } => {
+                // Other sessions may stay: then the user has not left that server, and still this one must not be overtaken.
+                hold::user_left(main, &name, &[from]);
+                marks::renew(main, &name);
                 if from == main.own {
                     redirect::flipped(main, ctx, &id, &name, to, version);
                 }
-                if to == main.own {
+                if to == main.own && main.arrivals.get(&id).is_none() && main.session_of_move(&id).is_none() {
+                    log::warn!("a session of {name} is said to have come here, and has not");
+                    management::presence(main, ctx, &name);
+                } else if to == main.own {
                     handover::flipped(main, ctx, &id, version);
                 }
             }

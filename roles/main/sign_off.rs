@@ -47,8 +47,8 @@ pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, why: &str, unde
     }
     let Some(session) = main.forget_session(index) else { return };
     let waiting = session.quiet.map(|quiet| quiet.messages).unwrap_or_default();
-    if let Some(id) = session.known_as.last().filter(|id| main.arrivals.contains_key(*id)) {
-        let (id, user) = (id.clone(), session.user);
+    if let Some(id) = session.came.map(|came| came.id).filter(|id| main.arrivals.get(id).is_some()) {
+        let user = session.user;
         main.table.sign_off(user, session.link);
         return handover::link_closed(main, ctx, &id, waiting);
     }

@@ -3,6 +3,7 @@
 use super::handover;
 use super::management;
 use super::marks;
+use super::Came;
 use super::Main;
 use super::Peer;
 use super::Session;
@@ -102,14 +103,14 @@ fn welcome(main: &mut Main, ctx: &mut Ctx<Main>, later: Later, name: &str, accou
     });
 }
 
-/// Makes a link a session that gets no messages yet, and is not in the table. `id`: of the move it comes by.
+/// Makes a link a session that gets no messages yet, and is not in the table. `came`: by which move.
 pub fn begin(
     main: &mut Main,
     ctx: &mut Ctx<Main>,
     link: LinkId,
     name: &str,
     account: u64,
-    id: Option<String>,
+    came: Option<Came>,
 ) -> usize {
     let now = ctx.now();
     let index = main.free.pop().unwrap_or_else(|| {
@@ -119,7 +120,10 @@ pub fn begin(
     if let Some(peer) = ctx.peer(link) {
         *peer = Peer::Client(index);
     }
-    main.sessions[index] = Some(Session::new(link, account, name, now, id));
+    if let Some(came) = &came {
+        main.came.insert(came.id.clone(), index);
+    }
+    main.sessions[index] = Some(Session::new(link, account, name, now, came));
     main.by_link.insert(link, index);
     ctx.trust(link);
     ctx.keep_undelivered(link);

@@ -15,6 +15,7 @@ use super::redirect;
 use super::session_of;
 use super::sign_on;
 use super::signed_on;
+use super::Came;
 use super::Main;
 use super::Peer;
 use crate::config::PortKey;
@@ -32,6 +33,10 @@ use crate::wire::Raw;
 
 /// Bytes of copies for one session: over it, it has no standby any more.
 const COPIES: usize = 8 << 20;
+/// The same for all sessions of one server.
+const COPIES_OF_ONE: usize = 256 << 20;
+/// What a copy costs beside its bytes, about.
+const COPY: usize = 64;
 /// Standbys that one server is.
 const MOST: usize = 100_000;
 
@@ -76,10 +81,12 @@ struct Held {
 pub struct Standbys {
     /// Sessions of other servers, by request id.
     held: HashMap<String, Held>,
+    /// Bytes of their copies, by server.
+    bytes: HashMap<ServerNo, usize>,
     /// Sessions of this server that have asked: by request id, and the secret.
     asked: HashMap<String, (usize, LinkId, Later, String)>,
-    /// Sessions of this server that have one: by request id.
-    sessions: HashMap<String, (usize, LinkId)>,
+    /// Sessions of this server that have one, or have been told of one: by request id, and where it is.
+    sessions: HashMap<String, (usize, LinkId, ServerNo)>,
     /// Copies that the other server has not said to have: by request id, their numbers, and what waits for that.
     waiting: HashMap<String, VecDeque<(u64, u64)>>,
     /// Joints that wait for a copy no more.
@@ -98,6 +105,18 @@ impl Standbys {
         }
         if waiting.is_empty() {
             self.waiting.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Held> {
+        let held = self.held.remove(id)?;
+        self.freed(held.from, held.bytes);
+        Some(held)
+    }
+
+    fn freed(&mut self, from: ServerNo, bytes: usize) {
+        if let Some(all) = self.bytes.get_mut(&from) {
+            *all = all.saturating_sub(bytes);
         }
     }
 }
@@ -143,7 +162,14 @@ pub fn offered(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str,
     let answer = match fail {
         Some(_) => Err(Fail::new(Code::Unavailable, "the other server takes nobody at the moment; retry later")),
         None => {
-            main.standbys.sessions.insert(id.to_owned(), (index, link));
+            // One of which it was told before, and to which it did not go, is given up.
+            drop_link(main, index);
+            let asker = main.sessions.get_mut(index).and_then(Option::as_mut).filter(|session| session.link == link);
+            match asker {
+                Some(session) => session.standby_told = Some((server, id.to_owned())),
+                None => return control::push(main, server, &["ended", id], b""),
+            }
+            main.standbys.sessions.insert(id.to_owned(), (index, link, server));
             let (name, left) = (main.table.server_id(server), redirect::TIMEOUT);
             Ok(format!("{id}\n{name}\n{}\n{}\n{left}\n{secret}", facts.client, facts.fingerprint).into_bytes())
         }
@@ -179,14 +205,16 @@ fn attach(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result
 /// NOTFOUND: the session is gone.
 pub fn attached(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str) -> Result<(), Fail> {
     let known = main.standbys.sessions.get(id).copied();
-    let session = known.and_then(|(index, link)| {
+    let session = known.filter(|(_, _, asked)| *asked == server).and_then(|(index, link, _)| {
         let session = main.sessions.get_mut(index)?.as_mut()?;
-        (session.link == link && session.moving.is_none()).then_some(session)
+        let told = session.standby_told.as_ref().is_some_and(|(_, told)| told == id);
+        (session.link == link && session.moving.is_none() && told).then_some(session)
     });
     let Some(session) = session else {
-        control::push(main, server, &["ended", id], b"");
+        control::reply(main, server, &["ended", id]);
         return Err(Fail::new(Code::NotFound, "the session is gone"));
     };
+    session.standby_told = None;
     session.standby = Some(Link { server, id: id.to_owned(), seen: 0 });
     session.delivered = 0;
     let (link, user) = (session.link, session.user);
@@ -211,7 +239,7 @@ pub fn send(main: &mut Main, server: ServerNo, id: &str, number: u64, joint: u64
 /// BADARGS.
 pub fn copied(main: &mut Main, from: ServerNo, id: &str, number: &str) -> Result<(), Fail> {
     let number = Raw(number.as_bytes()).number()?;
-    let session = main.standbys.sessions.get(id).and_then(|(index, _)| main.session(*index));
+    let session = main.standbys.sessions.get(id).and_then(|(index, ..)| main.session(*index));
     if session.and_then(|session| session.standby.as_ref()).is_some_and(|link| link.server == from) {
         main.standbys.have(id, number);
     }
@@ -254,11 +282,15 @@ pub fn copy(
 ) -> Result<(), Fail> {
     let number = Raw(number.as_bytes()).number()?;
     if let Some(held) = main.standbys.held.get_mut(id).filter(|held| held.from == from) {
-        if held.bytes + item.len() > COPIES {
+        let all = main.standbys.bytes.entry(from).or_default();
+        // Not for nothing is an empty one.
+        let size = item.len() + COPY;
+        if held.bytes + size > COPIES || *all + size > COPIES_OF_ONE {
             let _ = ended(main, ctx, from, id);
             return Err(Fail::new(Code::Busy, "too much waits for this session"));
         }
-        held.bytes += item.len();
+        held.bytes += size;
+        *all += size;
         held.copies.push_back((number, item.to_vec()));
         match main.standbys.came.last_mut().filter(|(last, _)| last == id) {
             Some((_, last)) => *last = number,
@@ -276,12 +308,15 @@ pub fn copy(
 /// BADARGS.
 pub fn seen(main: &mut Main, from: ServerNo, id: &str, number: &str) -> Result<(), Fail> {
     let number = Raw(number.as_bytes()).number()?;
+    let mut freed = 0;
     if let Some(held) = main.standbys.held.get_mut(id).filter(|held| held.from == from) {
         while let Some((_, data)) = held.copies.front().filter(|(of, _)| *of <= number) {
-            held.bytes = held.bytes.saturating_sub(data.len());
+            freed += data.len() + COPY;
             held.copies.pop_front();
         }
+        held.bytes = held.bytes.saturating_sub(freed);
     }
+    main.standbys.freed(from, freed);
     Ok(())
 }
 
@@ -291,7 +326,7 @@ pub fn seen(main: &mut Main, from: ServerNo, id: &str, number: &str) -> Result<(
 /// None.
 pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -> Result<(), Fail> {
     if main.standbys.held.get(id).is_some_and(|held| held.from == from) {
-        if let Some(held) = main.standbys.held.remove(id) {
+        if let Some(held) = main.standbys.remove(id) {
             if let Some(peer) = ctx.peer(held.link) {
                 *peer = Peer::Stranger;
             }
@@ -302,11 +337,12 @@ pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -> 
     if main.arrivals.get(id).is_some_and(|arrival| arrival.standby && arrival.from == from) {
         main.arrivals.remove(id);
     }
-    if let Some((index, link)) = main.standbys.sessions.remove(id) {
+    if main.standbys.sessions.get(id).is_some_and(|(_, _, at)| *at == from) {
+        let Some((index, link, _)) = main.standbys.sessions.remove(id) else { return Ok(()) };
         main.standbys.have(id, u64::MAX);
         let session = main.sessions.get_mut(index).and_then(Option::as_mut).filter(|session| session.link == link);
         let Some(session) = session else { return Ok(()) };
-        session.standby = None;
+        (session.standby, session.standby_told) = (None, None);
         let user = session.user;
         let _ = ctx.push(link, "STANDBYGONE", &[id.as_bytes()]);
         let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
@@ -317,18 +353,18 @@ pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -> 
 
 /// A session of this server needs its standby no more: it ends, moves, or asks for another.
 pub fn drop_link(main: &mut Main, index: usize) {
-    let Some(link) = main.sessions.get_mut(index).and_then(Option::as_mut).and_then(|session| session.standby.take())
-    else {
-        return;
-    };
-    main.standbys.sessions.remove(&link.id);
-    main.standbys.have(&link.id, u64::MAX);
-    control::push(main, link.server, &["ended", &link.id], b"");
+    let Some(Some(session)) = main.sessions.get_mut(index) else { return };
+    let (link, told) = (session.standby.take().map(|link| (link.server, link.id)), session.standby_told.take());
+    for (server, id) in link.into_iter().chain(told) {
+        main.standbys.sessions.remove(&id);
+        main.standbys.have(&id, u64::MAX);
+        control::push(main, server, &["ended", &id], b"");
+    }
 }
 
 /// The silent link of a client is gone.
 pub fn link_closed(main: &mut Main, id: &str) {
-    if let Some(held) = main.standbys.held.remove(id) {
+    if let Some(held) = main.standbys.remove(id) {
         control::push(main, held.from, &["ended", id], b"");
     }
 }
@@ -338,11 +374,12 @@ fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Res
     let expired = || Fail::new(Code::Expired, "the session has ended; sign on again");
     let Some(Peer::Standby(id)) = ctx.peer_ref(request.link) else { return Err(expired()) };
     let id = id.clone();
-    let held = main.standbys.held.remove(&id).ok_or_else(expired)?;
+    let held = main.standbys.remove(&id).ok_or_else(expired)?;
     let missing: Vec<Vec<u8>> =
         held.copies.into_iter().filter(|(number, _)| *number > received).map(|(_, data)| data).collect();
     log::info!("{} goes on here, with {} messages it has not read", held.user, missing.len());
-    let index = sign_on::begin(main, ctx, request.link, &held.user, held.account, Some(id.clone()));
+    let came = Came { id: id.clone(), from: held.from, version: 0 };
+    let index = sign_on::begin(main, ctx, request.link, &held.user, held.account, Some(came));
     // Read when everybody knows that it is here: others would not believe what it sends.
     ctx.pause(request.link, true);
     let arrival = handover::Arrival::settled(held.from, held.user, held.account, (index, request.link), missing);
@@ -358,14 +395,16 @@ fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Res
 /// NOTFOUND: it has ended.
 pub fn taken(main: &mut Main, ctx: &mut Ctx<Main>, by: ServerNo, id: &str) -> Result<(), Fail> {
     let gone = || Fail::new(Code::NotFound, "the session has ended");
-    let (index, link) = main.standbys.sessions.remove(id).ok_or_else(gone)?;
+    let known = main.standbys.sessions.get(id).filter(|(_, _, at)| *at == by);
+    let (index, link, _) = known.copied().ok_or_else(gone)?;
+    main.standbys.sessions.remove(id);
     // They are on the way there, and are given to the session when they come.
     main.standbys.have(id, u64::MAX);
     let session = main.session(index).filter(|session| session.link == link).ok_or_else(gone)?;
-    let (user, was) = (session.user, session.known_as.clone());
+    let (user, was) = (session.user, session.came.clone());
     let name = main.table.get(user).map(|user| user.name.to_string()).ok_or_else(gone)?;
     let now = ctx.now();
-    main.moved.add(&name, id, &was, by, u64::MAX, now);
+    main.moved.add(&name, id, was.as_ref(), by, u64::MAX, now);
     if let Some(peer) = ctx.peer(link) {
         *peer = Peer::Stranger;
     }
@@ -379,8 +418,8 @@ pub fn taken(main: &mut Main, ctx: &mut Ctx<Main>, by: ServerNo, id: &str) -> Re
 
 /// A server is gone. Its sessions that this one stands by for are waited for; sessions of this one lose their standby there.
 pub fn server_lost(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo) {
-    let lost = main.sessions.iter().flatten().filter_map(|session| session.standby.as_ref());
-    let lost: Vec<String> = lost.filter(|link| link.server == server).map(|link| link.id.clone()).collect();
+    let lost = main.standbys.sessions.iter().filter(|(_, (_, _, at))| *at == server);
+    let lost: Vec<String> = lost.map(|(id, _)| id.clone()).collect();
     for id in lost {
         let _ = ended(main, ctx, server, &id);
     }

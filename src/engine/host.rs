@@ -444,7 +444,11 @@ impl<R: Role> Host<R> {
                 holders.push((held, id));
             }
             let silent = now.saturating_sub(entry.heard);
-            let full = entry.out.waiting() > self.ctx.limits.outbox && !entry.internal;
+            let full = match (entry.internal, entry.info.remote) {
+                (false, _) => entry.out.waiting() > self.ctx.limits.outbox,
+                (true, Some(_)) => entry.out.waiting() > limits::INTERNAL_OUTBOX,
+                (true, None) => false,
+            };
             entry.stalled = if full { entry.stalled.or(Some(now)) } else { None };
             let stalled = entry.stalled.is_some_and(|since| now.saturating_sub(since) >= self.ctx.limits.stall);
             match entry.state {

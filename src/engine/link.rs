@@ -108,8 +108,12 @@ impl<R: Role> Link<R> {
             return true;
         }
         let waiting = self.out.waiting();
+        if self.internal {
+            // Two roles of one process must not wait for each other; another server that reads nothing is not read either.
+            return self.info.remote.is_some() && waiting > limits::INTERNAL_OUTBOX;
+        }
         let full = waiting > limits.outbox || (waiting > 0 && total > limits.outbox_total);
-        !self.internal && (full || self.unanswered >= limits::UNANSWERED)
+        full || self.unanswered >= limits::UNANSWERED
     }
 
     /// Brings `total` up to date; returns what this link holds of it.

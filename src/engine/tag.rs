@@ -76,7 +76,7 @@ mod tests {
         for (kind, head, body) in
             [("RELAY", relay, "m|alice|bob|1795267839749|~\n5 hello6 a ~~ b"), ("RELAYED", relayed, "")]
         {
-            let tag = make(&key, &bytes16, &[kind.as_bytes(), head.as_bytes(), body.as_bytes()]);
+            let tag = make(&key, &bytes16, &[kind.as_bytes(), head.as_bytes(), b"~\n", body.as_bytes()]);
             let packet = format!("{kind} 16|{head}|{tag}~\n{body}\n");
             assert!(page.contains(&packet.replace('\n', "⏎")), "{packet}");
         }

@@ -30,7 +30,13 @@ pub const PATIENCE: u64 = 500;
 /// See `PATIENCE`.
 pub const SLOWEST: u64 = 4_000;
 /// Results that are kept until the origin has read them. An origin that reads none is sent nothing more.
-pub const RESULTS: usize = 100_000;
+pub const RESULTS: usize = 20_000;
+/// Items of one packet, at most: a batch is full before.
+pub const ITEMS: usize = BATCH;
+/// What a batch costs beside what is in it, about; so that many small ones do not pass for little.
+pub const OVERHEAD: usize = 256;
+/// Without any progress for this long, milliseconds, a stream is given up, though there is a way: its other end does not want.
+pub const HOPELESS: u64 = 60_000;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,8 @@ use super::packet::put_item;
 use super::packet::Items;
 use super::Outcome;
 use super::BATCH;
+use super::HOPELESS;
+use super::OVERHEAD;
 use super::PATIENCE;
 use super::SLOWEST;
 use super::WINDOW;
@@ -60,6 +62,8 @@ pub struct Outgoing<W> {
     bytes: usize,
     /// When there was progress last, or the first item was sent.
     progress: u64,
+    /// The same, but that it was sent again is none. None: nothing waits.
+    since: Option<u64>,
     patience: u64,
     resent: u64,
     spare: Vec<[Vec<u8>; 3]>,
@@ -76,6 +80,7 @@ impl<W: PartialEq> Outgoing<W> {
             sent: 0,
             bytes: 0,
             progress: 0,
+            since: None,
             patience: PATIENCE,
             resent: 0,
             spare: Vec::new(),
@@ -123,18 +128,22 @@ impl<W: PartialEq> Outgoing<W> {
                 last.items.len() < BATCH && last.what == what && last.who == who && last.version == version
             });
         if !joins {
-            let [mut kind, items, ids] = self.spare.pop().unwrap_or_default();
+            let [mut kind, mut items, ids] = self.spare.pop().unwrap_or_default();
+            if open && items.capacity() == 0 {
+                // As much will follow as came: not to be grown into step by step.
+                items.reserve(BATCH);
+            }
             kind.extend_from_slice(what);
-            self.bytes += kind.len();
+            self.bytes += kind.len() + OVERHEAD;
             self.batches.push_back(Batch { first: number, count: 0, what: kind, items, ids, who, version });
         }
         if let Some(batch) = self.batches.back_mut() {
-            let before = batch.items.len();
+            let before = batch.items.len() + batch.ids.len();
             batch.count += 1;
             batch.ids.push(id.len() as u8);
             batch.ids.extend_from_slice(id);
             put_item(&mut batch.items, item);
-            self.bytes += batch.items.len() - before;
+            self.bytes += batch.items.len() + batch.ids.len() - before;
         }
         number
     }
@@ -148,6 +157,7 @@ impl<W: PartialEq> Outgoing<W> {
             if self.sent == 0 {
                 self.progress = now;
             }
+            self.since = self.since.or(Some(now));
             self.sent += 1;
         }
     }
@@ -178,6 +188,11 @@ impl<W: PartialEq> Outgoing<W> {
     /// The first batch, if it was sent: sent once more it makes the other end say how far it has come.
     pub fn first_sent(&self) -> Option<&Batch<W>> {
         self.batches.front().filter(|_| self.sent > 0)
+    }
+
+    /// Whether there was no progress for so long that there will be none.
+    pub fn is_hopeless(&self, now: u64) -> bool {
+        self.since.is_some_and(|since| now >= since.saturating_add(HOPELESS))
     }
 
     /// Everything up to `upto` is done with; `results` tells what failed, in the order of numbers. `done` hears of each item, in order.
@@ -211,6 +226,7 @@ impl<W: PartialEq> Outgoing<W> {
             self.forget_first();
         }
         self.base = upto + 1;
+        self.since = (!self.batches.is_empty()).then_some(now);
     }
 
     /// As `done`, for the batches at the front all of whose items succeeded: `take` hears of each batch at once, with the packet
@@ -232,6 +248,7 @@ impl<W: PartialEq> Outgoing<W> {
             self.base = batch.first + batch.count;
             (self.progress, self.patience) = (now, PATIENCE);
             self.forget_first();
+            self.since = (!self.batches.is_empty()).then_some(now);
         }
     }
 
@@ -257,7 +274,7 @@ impl<W: PartialEq> Outgoing<W> {
     fn forget_first(&mut self) {
         let Some(batch) = self.batches.pop_front() else { return };
         self.sent = self.sent.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(batch.what.len() + batch.items.len());
+        self.bytes = self.bytes.saturating_sub(batch.what.len() + batch.items.len() + batch.ids.len() + OVERHEAD);
         let mut buffers = [batch.what, batch.items, batch.ids];
         // A few are kept, so that a busy stream allocates nothing.
         if self.spare.len() < SPARE {

@@ -3,11 +3,16 @@
 use std::borrow::Cow;
 
 use super::HOPS;
+use super::ITEMS;
+use super::RESULTS;
 use crate::wire::name;
 use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
+
+/// Sessions that one item can have missed: as many as a user can have.
+const MOVES: usize = 8;
 
 /// What became of an item that was not simply queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,11 +135,11 @@ impl<'a> Columns<'a> {
         Ok(text.to_owned())
     }
 
-    /// Pairs of an id and a server, up to the end; as many as a user can have sessions.
+    /// Pairs of an id and a server, up to the end.
     fn pairs(&mut self) -> Result<Vec<(String, String)>, Fail> {
         let mut pairs = Vec::new();
         while let Some(id) = self.0.next() {
-            if pairs.len() >= 64 {
+            if pairs.len() >= MOVES {
                 return Err(Fail::bad_args("too many moves"));
             }
             name::check(id)?;
@@ -276,6 +281,9 @@ fn results(lines: Raw<'_>) -> Result<Results, Fail> {
         // In order, so that one pass finds them all.
         if found.last().is_some_and(|(last, _)| *last >= number) {
             return Err(bad());
+        }
+        if found.len() >= RESULTS + ITEMS {
+            return Err(Fail::bad_args("too many results"));
         }
         found.push((number, outcome));
     }

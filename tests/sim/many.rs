@@ -178,6 +178,61 @@ fn clients_move_and_nobody_notices() {
     });
 }
 
+/// Moves some clients somewhere.
+fn shuffle(net: &mut Network) {
+    let (from, to) = (net.sim.rng().random_range(0..3), net.sim.rng().random_range(0..3));
+    let main = net.mains[from];
+    net.sim.with(main, |main: &mut Main, ctx| main.move_clients(ctx, 2, ["a", "b", "c"][to])).unwrap();
+}
+
+#[test]
+fn clients_move_to_and_fro_faster_than_messages() {
+    seeds(60, |seed| {
+        let mut net = Network::of(seed, &["a", "b", "c"], &["alice", "bob"]);
+        net.sim.run_for(3_000);
+        let (alice, heard) = client_at(&mut net, "alice", 0);
+        let (bob, told) = client_at(&mut net, "bob", 1);
+        net.sim.faults.delay = 0..=[10, 50, 200][(seed % 3) as usize];
+        let mut streams = [Stream::new(alice, "alice", "bob"), Stream::new(bob, "bob", "alice")];
+        for _ in 0..300 {
+            streams.iter_mut().for_each(|stream| stream.send(&mut net));
+            let pause = net.sim.rng().random_range(0..40);
+            net.sim.run_for(pause);
+            shuffle(&mut net);
+        }
+        net.sim.run_for(20_000);
+        for (stream, log) in streams.iter().zip([&told, &heard]) {
+            stream.check(log, 0);
+            assert!(is_undisturbed(log));
+        }
+    });
+}
+
+#[test]
+fn all_sessions_of_a_user_get_each_message_once_while_they_move() {
+    seeds(60, |seed| {
+        let mut net = Network::of(seed, &["a", "b", "c"], &["alice", "bob"]);
+        net.sim.run_for(3_000);
+        let (alice, heard) = client_at(&mut net, "alice", 0);
+        let (_, one) = client_at(&mut net, "bob", 1);
+        let (_, two) = client_at(&mut net, "bob", 2);
+        net.sim.faults.delay = 0..=[10, 50, 200][(seed % 3) as usize];
+        let mut stream = Stream::new(alice, "alice", "bob");
+        for round in 0..200 {
+            stream.send(&mut net);
+            let pause = net.sim.rng().random_range(0..40);
+            net.sim.run_for(pause);
+            if round % 5 == 0 {
+                shuffle(&mut net);
+            }
+        }
+        net.sim.run_for(20_000);
+        stream.check(&one, 0);
+        assert_eq!(bodies(&one), bodies(&two));
+        assert!([&heard, &one, &two].into_iter().all(is_undisturbed));
+    });
+}
+
 #[test]
 fn a_drained_server_has_nobody_left() {
     seeds(20, |seed| {

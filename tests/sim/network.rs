@@ -72,8 +72,18 @@ impl Network {
 
     /// Main servers of these names; `names`: of the accounts.
     pub fn of(seed: u64, mains: &[&str], names: &[&str]) -> Network {
+        Network::made(seed, mains, mains, names)
+    }
+
+    /// The same, with another server that the operator added, and that does not run so far.
+    pub fn with_another(seed: u64, mains: &[&str], another: &str, names: &[&str]) -> Network {
+        let added: Vec<&str> = mains.iter().copied().chain([another]).collect();
+        Network::made(seed, mains, &added, names)
+    }
+
+    fn made(seed: u64, mains: &[&str], added: &[&str], names: &[&str]) -> Network {
         let mut sim = Sim::new(seed);
-        let sql = accounts(names) + &servers(mains);
+        let sql = accounts(names) + &servers(added);
         let migrations: Vec<&str> = management::MIGRATIONS.iter().copied().chain([sql.as_str()]).collect();
         let settings = management::Settings {
             name: "management".into(),

@@ -2,6 +2,7 @@
 //!
 //! `kind|id|…` says what an item is; docs/protocol.md has the list.
 
+use super::complain;
 use super::Who;
 use crate::engine::Ctx;
 use crate::relay::Incoming;
@@ -25,6 +26,14 @@ pub fn push(main: &mut Main, server: ServerNo, columns: &[&str], item: &[u8]) {
     if let Some(entry) = main.mesh.get_mut(server) {
         entry.out.push(version, &what, Who::Control, b"", item);
         main.mesh.touch(server);
+    }
+}
+
+/// The same, for what is of no use if the other end has not even read what came before: without a bound, it could make this
+/// server hold as many answers as it likes.
+pub fn reply(main: &mut Main, server: ServerNo, columns: &[&str]) {
+    if main.mesh.get(server).is_some_and(|entry| !entry.out.is_full()) {
+        push(main, server, columns, b"");
     }
 }
 
@@ -61,7 +70,12 @@ pub fn take<'a>(
             _ => Err(Fail::bad_args("there is no such kind of item")),
         };
         if let Err(fail) = &result {
-            log::debug!("{}: {what}: {fail}", main.table.server_id(origin));
+            let what = what.escape_debug();
+            match fail.code {
+                // What else may be refused happens when two servers do not know the same at the same time.
+                Code::BadArgs => complain(main, origin, format_args!("sends an item that is refused: {fail}: {what}")),
+                _ => log::debug!("{}: {what}: {fail}", main.table.server_id(origin)),
+            }
         }
         inc.take(result.err().map(|fail| Outcome::Fail(fail.code, fail.text.into_owned())));
     }

@@ -30,6 +30,9 @@ pub enum Asker {
     },
 }
 
+/// How often one message is sent on after sessions that move, at most: a server that lies could make it go round for ever.
+const SENT_ON: usize = 64;
+
 /// The number of no joint: nobody waits.
 pub const NOBODY: u64 = 0;
 
@@ -37,6 +40,8 @@ pub const NOBODY: u64 = 0;
 struct Joint {
     asker: Asker,
     left: usize,
+    /// How often it was sent on.
+    sent_on: usize,
     /// One is enough.
     succeeded: bool,
     failed: Option<Outcome>,
@@ -53,16 +58,20 @@ impl Joints {
     /// Waits for `left` results; `succeeded`: one has come already.
     pub fn open(&mut self, asker: Asker, left: usize, succeeded: bool) -> u64 {
         self.next += 1;
-        self.open.insert(self.next, Joint { asker, left, succeeded, failed: None });
+        self.open.insert(self.next, Joint { asker, left, sent_on: 0, succeeded, failed: None });
         self.next
     }
 
-    /// More results are to be waited for.
-    pub fn more(&mut self, joint: u64, count: usize, succeeded: bool) {
-        if let Some(joint) = self.open.get_mut(&joint) {
-            joint.left += count;
-            joint.succeeded |= succeeded;
+    /// More results are to be waited for, as sessions have moved. False: it has gone round too often, and goes nowhere.
+    pub fn more(&mut self, joint: u64, count: usize, succeeded: bool) -> bool {
+        let Some(joint) = self.open.get_mut(&joint) else { return false };
+        joint.succeeded |= succeeded;
+        joint.sent_on += count;
+        if joint.sent_on > SENT_ON {
+            return false;
         }
+        joint.left += count;
+        true
     }
 
     /// A result has come. When it was the last: who asked, and None if any succeeded.

@@ -6,8 +6,10 @@ pub mod links;
 pub mod relay;
 pub mod relayed;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::fmt;
 
 use super::Main;
 use crate::engine::Ctx;
@@ -17,6 +19,11 @@ use crate::relay::Outgoing;
 use crate::route::ServerNo;
 use crate::route::Table;
 use crate::route::UserRef;
+
+/// Complaints about one server that are logged in a minute.
+const COMPLAINTS: u32 = 20;
+/// How often they are counted anew; milliseconds.
+const MINUTE: u64 = 60_000;
 
 /// Pairs of people that are counted between two reports.
 const TALKS: usize = 10_000;
@@ -94,6 +101,10 @@ pub struct Server {
     /// Packets that were sent under a later version of the table than this server's.
     pub early: VecDeque<Vec<u8>>,
     early_bytes: usize,
+    /// One that had no room there was dropped.
+    early_lost: bool,
+    /// What it sent that cannot be, in this minute.
+    complaints: Cell<u32>,
     /// Since when something waits and there is no way to it.
     pub lost_since: Option<u64>,
     /// The stream it sends on is of another start of this server: it is told so.
@@ -147,6 +158,8 @@ impl Mesh {
                 inc: Incoming::default(),
                 early: VecDeque::new(),
                 early_bytes: 0,
+                early_lost: false,
+                complaints: Cell::new(0),
                 lost_since: None,
                 unknown: None,
                 ask: false,
@@ -200,6 +213,33 @@ impl Mesh {
     /// Every server's number.
     pub fn numbers(&self) -> impl Iterator<Item = ServerNo> + use<> {
         (0..self.servers.len()).map(ServerNo::from_index)
+    }
+}
+
+/// Logs what a server sends that cannot be; not all of it, as a server that wants to can send much.
+pub fn complain(main: &Main, server: ServerNo, what: fmt::Arguments<'_>) {
+    let Some(entry) = main.mesh.get(server) else { return };
+    let before = entry.complaints.get();
+    entry.complaints.set(before.saturating_add(1));
+    if before < COMPLAINTS {
+        log::warn!("main server {} {what}", main.table.server_id(server));
+    }
+}
+
+/// Once a second: complaints are counted anew now and then.
+pub fn tick(main: &mut Main, ctx: &Ctx<Main>) {
+    if !(ctx.now() / 1_000).is_multiple_of(MINUTE / 1_000) {
+        return;
+    }
+    for server in main.mesh.numbers() {
+        let count = main.mesh.get(server).map_or(0, |entry| entry.complaints.replace(0));
+        if count > COMPLAINTS {
+            let more = count - COMPLAINTS;
+            log::warn!(
+                "main server {} sends what cannot be: {more} more packets like that",
+                main.table.server_id(server)
+            );
+        }
     }
 }
 

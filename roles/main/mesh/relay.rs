@@ -2,6 +2,7 @@
 
 use rand::Rng;
 
+use super::complain;
 use super::control;
 use super::way;
 use super::Who;
@@ -21,6 +22,7 @@ use crate::relay::Batch;
 use crate::relay::Relay;
 use crate::relay::Taken;
 use crate::relay::HOPS;
+use crate::relay::ITEMS;
 use crate::roles::main::deliver;
 use crate::roles::main::Main;
 use crate::roles::main::Peer;
@@ -46,13 +48,22 @@ pub const RELAY: Command<Main> = Command {
 };
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
-    let routed = Routed::parse(request.data())?;
-    if *routed.dest != *main.settings.server_id {
-        forward(main, ctx, request.link, b"RELAY ", &routed)?;
-        return Ok(Answer::None);
+    let neighbour = neighbour_of(ctx, request.link)?;
+    let result = Routed::parse(request.data()).and_then(|routed| {
+        if *routed.dest != *main.settings.server_id {
+            return forward(main, ctx, request.link, b"RELAY ", &routed);
+        }
+        receive(main, ctx, neighbour, request.data())
+    });
+    refused(main, neighbour, "RELAY", result.map(|()| Answer::None))
+}
+
+/// Logs what is refused of a server.
+pub fn refused(main: &Main, neighbour: ServerNo, kind: &str, result: Result<Answer, Fail>) -> Result<Answer, Fail> {
+    if let Err(fail) = &result {
+        complain(main, neighbour, format_args!("sends a {kind} that is refused: {fail}"));
     }
-    receive(main, ctx, request.link, request.data())?;
-    Ok(Answer::None)
+    result
 }
 
 /// The main server at the other end of a link.
@@ -71,16 +82,8 @@ pub fn forward(
     command: &[u8],
     routed: &Routed<'_>,
 ) -> Result<(), Fail> {
-    let neighbour = neighbour_of(ctx, from)?;
-    let name = main.table.server_id(neighbour);
-    let Some(to) = main.table.server_no(&routed.dest) else {
-        log::warn!("{name} sends a packet for a server that is not known");
-        return Err(Fail::new(Code::NotFound, "no such server"));
-    };
-    let Some(ttl) = routed.ttl.checked_sub(1) else {
-        log::warn!("{name} sends a packet that has passed {HOPS} servers");
-        return Err(Fail::new(Code::Refused, "it has passed too many servers"));
-    };
+    let to = main.table.server_no(&routed.dest).ok_or_else(|| Fail::new(Code::NotFound, "no such server"))?;
+    let ttl = routed.ttl.checked_sub(1).ok_or_else(|| Fail::new(Code::Refused, "it has passed too many servers"))?;
     let Some((link, _)) = way(main, ctx, to).filter(|(link, _)| *link != from) else { return Ok(()) };
     let mut hops = Vec::with_capacity(4);
     put_number(&mut hops, u64::from(ttl));
@@ -93,26 +96,21 @@ pub fn forward(
 pub fn authentic(main: &Main, link: ServerNo, from: ServerNo, kind: &str, signed: &Signed<'_>) -> Result<(), Fail> {
     let own = from == link && signed.tag.is_empty();
     let key = main.mesh.get(from).and_then(|server| server.mac.as_ref());
-    if own || key.is_some_and(|key| tag::is_good(key, &[kind.as_bytes(), signed.head, signed.body], signed.tag)) {
+    let parts = [kind.as_bytes(), signed.head, raw::SEPARATOR, signed.body];
+    if own || key.is_some_and(|key| tag::is_good(key, &parts, signed.tag)) {
         return Ok(());
     }
-    let (link, from) = (main.table.server_id(link), main.table.server_id(from));
-    log::warn!("{link} sends a {kind} that is not {from}'s, as it says");
-    Err(Fail::new(Code::Denied, "the tag is wrong"))
+    Err(Fail::new(Code::Denied, format!("it is not of {}, as it says", main.table.server_id(from))))
 }
 
-fn receive(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, data: Raw<'_>) -> Result<(), Fail> {
-    let neighbour = neighbour_of(ctx, link)?;
+fn receive(main: &mut Main, ctx: &mut Ctx<Main>, neighbour: ServerNo, data: Raw<'_>) -> Result<(), Fail> {
     let routed = Routed::parse(data)?;
     let (relay, what, items, signed) = Relay::parse(&routed)?;
     let origin = main.table.server_no(&relay.origin).filter(|origin| {
         main.mesh.get(*origin).is_some_and(|server| !server.facts.mesh.is_empty() || server.neighbour.is_some())
     });
-    let Some(origin) = origin.filter(|_| relay.origin != main.settings.server_id) else {
-        let name = main.table.server_id(neighbour);
-        log::warn!("{name} sends a packet of {}, which cannot be", relay.origin.escape_debug());
-        return Err(Fail::new(Code::Denied, "that server sends nothing here"));
-    };
+    let origin = origin.filter(|_| relay.origin != main.settings.server_id);
+    let origin = origin.ok_or_else(|| Fail::new(Code::Denied, "of a server that sends nothing here"))?;
     authentic(main, neighbour, origin, "RELAY", &signed)?;
     if relay.boot != main.mesh.boot {
         // Of a stream to an earlier start of this server.
@@ -129,6 +127,8 @@ fn receive(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, data: Raw<'_>) ->
         if entry.early_bytes + data.0.len() <= EARLY {
             entry.early_bytes += data.0.len();
             entry.early.push_back(data.0.to_vec());
+        } else {
+            entry.early_lost = true;
         }
         return Ok(());
     }
@@ -148,6 +148,9 @@ fn take(
     for item in Items(items.0) {
         item?;
         count += 1;
+        if count > ITEMS as u64 {
+            return Err(Fail::bad_args("too many items in one packet"));
+        }
     }
     let Some(entry) = main.mesh.get_mut(origin) else { return Ok(()) };
     let mut inc = std::mem::take(&mut entry.inc);
@@ -191,14 +194,22 @@ pub fn table_changed(main: &mut Main, ctx: &mut Ctx<Main>) {
                 take(main, ctx, server, &relay, what, items)
             });
             if let Err(fail) = result {
-                log::warn!("a packet of {} is refused: {fail}", main.table.server_id(server));
+                complain(main, server, format_args!("has sent a RELAY that is refused: {fail}"));
             }
+        }
+        let lost = |entry: &mut super::Server| entry.early.is_empty() && std::mem::take(&mut entry.early_lost);
+        if main.mesh.get_mut(server).is_some_and(lost) {
+            if let Some(entry) = main.mesh.get_mut(server) {
+                entry.inc.missed();
+            }
+            main.mesh.touch(server);
         }
     }
 }
 
 /// At the end of an event: what is new in the streams is sent, and what was taken is reported.
 pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let mut waiting = Vec::new();
     for server in main.mesh.take_dirty() {
         let way = way(main, ctx, server);
         let boot = main.mesh.boot;
@@ -214,7 +225,13 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
         };
         entry.lost_since = None;
         let key = entry.mac.filter(|_| !straight);
-        let report = entry.inc.report(HOPS, dest, origin, boot);
+        let report = match entry.inc.waits(ctx.now(), ctx.is_cut(link)) {
+            true => {
+                waiting.push(server);
+                None
+            }
+            false => entry.inc.report(HOPS, dest, origin, boot),
+        };
         let unknown = entry.unknown.take().map(|stream| crate::relay::Relayed {
             ttl: HOPS,
             dest: dest.to_owned(),
@@ -261,6 +278,10 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
         }
         entry.out.send(now, send);
     }
+    // Looked at again when the next event is over.
+    for server in waiting {
+        main.mesh.touch(server);
+    }
 }
 
 /// Queues a packet; the tag covers all behind the hops. False: there is no room.
@@ -279,7 +300,7 @@ fn write(
         ctx.rng().fill_bytes(&mut salt);
         let covered = head.iter().position(|byte| *byte == b'|').map_or(head, |bar| &head[bar + 1..]);
         let separator = if relay { raw::SEPARATOR } else { b"" };
-        tag::make(key, &salt, &[kind.as_bytes(), covered, what, separator, items])
+        tag::make(key, &salt, &[kind.as_bytes(), covered, raw::SEPARATOR, what, separator, items])
     });
     let tag = tag.unwrap_or_default();
     let end: [&[u8]; 2] = if relay { [raw::SEPARATOR, items] } else { [b"", b""] };
@@ -308,6 +329,10 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
         let patience = if entry.facts.up { GIVE_UP } else { GIVE_UP_DOWN };
         if entry.lost_since.is_some_and(|since| now >= since.saturating_add(patience)) {
             super::relayed::give_up(main, ctx, server, "the recipient's server is not reached");
+            continue;
+        }
+        if entry.out.is_hopeless(now) {
+            super::relayed::give_up(main, ctx, server, "the recipient's server does not answer");
             continue;
         }
         // One link loses nothing while it stands, however slow it is: to send everything again would only fill it more. But what

@@ -31,13 +31,19 @@ pub const RELAYED: Command<Main> = Command {
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let neighbour = relay::neighbour_of(ctx, request.link)?;
+    let result = take(main, ctx, request, neighbour);
+    relay::refused(main, neighbour, "RELAYED", result)
+}
+
+fn take(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>, neighbour: ServerNo) -> Result<Answer, Fail> {
     let routed = Routed::parse(request.data())?;
     if *routed.dest != *main.settings.server_id {
         relay::forward(main, ctx, request.link, b"RELAYED ", &routed)?;
         return Ok(Answer::None);
     }
     let (head, results, signed) = Relayed::parse(&routed)?;
-    let Some(server) = main.table.server_no(&head.from) else { return Ok(Answer::None) };
+    let server = main.table.server_no(&head.from);
+    let server = server.ok_or_else(|| Fail::new(Code::Denied, "of a server that is not known"))?;
     relay::authentic(main, neighbour, server, "RELAYED", &signed)?;
     let now = ctx.now();
     let Some(entry) = main.mesh.get_mut(server).filter(|entry| entry.out.number() == head.stream) else {
@@ -156,19 +162,30 @@ fn one(
     let asker = match who {
         Who::Session { index, link } => Asker::Session { index, link, id: id.to_vec() },
         Who::Joint(joint) => {
-            // One of several results becomes as many as there are sessions.
-            main.mesh.joints.more(joint, to.len(), delivered);
-            for (only, server) in &to {
-                hold::send_on(main, ctx, what, item, only, server, Who::Joint(joint));
-            }
-            return joined(main, ctx, joint, if delivered { None } else { skip() });
+            return sent_on(main, ctx, joint, what, item, delivered, &to);
         }
         Who::Control => return,
     };
-    let joint = main.mesh.joints.open(asker, to.len(), delivered);
-    for (only, server) in &to {
-        hold::send_on(main, ctx, what, item, only, server, Who::Joint(joint));
+    let joint = main.mesh.joints.open(asker, 1, delivered);
+    sent_on(main, ctx, joint, what, item, delivered, &to);
+}
+
+/// One of several results becomes as many as there are sessions.
+pub fn sent_on(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    joint: u64,
+    what: &[u8],
+    item: &[u8],
+    delivered: bool,
+    to: &[(String, String)],
+) {
+    if main.mesh.joints.more(joint, to.len(), delivered) {
+        for (only, server) in to {
+            hold::send_on(main, ctx, what, item, only, server, Who::Joint(joint));
+        }
     }
+    joined(main, ctx, joint, if delivered { None } else { skip() });
 }
 
 fn skip() -> Option<Outcome> {
