@@ -5,3 +5,4 @@ mod lying;
 mod many;
 mod network;
 mod one;
+mod rogue;
