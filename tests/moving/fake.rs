@@ -91,10 +91,10 @@ pub struct State {
     pub overlap: u64,
     pub sign_ons: u64,
     pub standbys: u64,
-    /// The offer whose client stands at the standby, and the session's server has not said STANDBYON.
+    /// A standby that the session's server has not told of yet.
     pub attached: Option<usize>,
-    /// How many messages were made before each STANDBYON: TAKEOVER counts those behind it.
-    pub counted_from: Vec<u64>,
+    /// How many messages were made when it told, of each.
+    pub copied_from: Vec<u64>,
     /// What TAKEOVERs told.
     pub received: Vec<u64>,
     /// Request-ids of refused redirects.
@@ -422,9 +422,9 @@ impl Server {
         ctx.after(next, Server::beat);
         if let Some(place) = state.session.filter(|place| place.server == self.me) {
             if let Some(n) = state.attached.take_if(|n| state.offers[*n].source == self.me) {
-                let _ = ctx.push(place.link, "STANDBYON", &[state.offers[n].id.as_bytes()]);
+                state.copied_from.push(state.made);
                 state.first = state.made as i64;
-                state.counted_from.push(state.made);
+                ctx.push(place.link, "STANDBYON", &[state.offers[n].id.as_bytes()]).unwrap();
             }
             for _ in 0..ctx.rng().random_range(0..=state.burst) {
                 let (sent_at, body) = ((1_000 + state.made).to_string(), state.made.to_string());
