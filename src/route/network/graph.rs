@@ -73,7 +73,7 @@ impl Network {
                 server.pending.dedup();
             }
         }
-        self.version += u64::from(changed);
+        // Not of the version: it tells servers what others know of users, and only some of them hear of this.
         changed
     }
 
