@@ -333,14 +333,14 @@ pub fn done(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, how:
     };
     arrival.done = true;
     if how == "alone" {
-        flipped(main, ctx, id, 0);
+        flipped(main, ctx, id, u64::MAX);
     }
     finish(main, ctx, id);
     Ok(())
 }
 
-/// The table says, with `version`, that the session is here: messages for it are taken, and wait. 0: it does not, but the
-/// source does.
+/// The table says, with `version`, that the session is here: messages for it are taken, and wait. `u64::MAX`: the table does not
+/// say so yet, and until then the source sends on what others send there. 0: it does not, and the source is gone.
 pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, version: u64) {
     let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| !arrival.flipped) else { return };
     arrival.flipped = true;
@@ -361,6 +361,17 @@ pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, version: u64) {
     marks::renew(main, &name);
     management::presence(main, ctx, &name);
     finish(main, ctx, id);
+}
+
+/// The table says so now, after the source has said so for a while.
+pub fn noted(main: &mut Main, id: &str, version: u64) {
+    let Some(index) = main.came.get(id).copied() else { return };
+    let Some(came) = main.sessions.get_mut(index).and_then(Option::as_mut).and_then(|one| one.came.as_mut()) else {
+        return;
+    };
+    if came.version == u64::MAX {
+        came.version = version;
+    }
 }
 
 fn finish(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {

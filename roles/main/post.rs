@@ -97,7 +97,8 @@ pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter) -> Result<Sen
     let Some((sender, at)) = places(main, letter, user) else {
         return Err(Fail::new(Code::SignIn, "sign on first"));
     };
-    let here = deliver::here(main, ctx, user, &sender, letter.sent_at, &letter.body, u64::MAX)?;
+    let version = main.version;
+    let here = deliver::here(main, ctx, user, &sender, letter.sent_at, &letter.body, version)?;
     if let (false, 0, [server]) = (here.queued, here.copies.len(), &*at) {
         // The plain case: one session, elsewhere.
         return one(main, letter, &sender, *server);

@@ -173,6 +173,7 @@ fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, vers
                     management::presence(main, ctx, &name);
                 } else if to == main.own {
                     handover::flipped(main, ctx, &id, version);
+                    handover::noted(main, &id, version);
                 }
             }
             Change::User { user, .. } => {
@@ -180,6 +181,11 @@ fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, vers
                 let (name, at) = (entry.name.to_string(), entry.at.to_vec());
                 for server in &at {
                     main.moved.told(&name, *server, version);
+                }
+                if at.contains(&main.own) {
+                    let came = entry.here.iter().filter_map(|link| main.session_at(*link)?.came.clone());
+                    let came: Vec<_> = came.filter(|came| !at.contains(&came.from)).collect();
+                    came.iter().for_each(|came| handover::noted(main, &came.id, version));
                 }
                 marks::renew(main, &name);
                 kept::forward(main, &name, &at);
