@@ -22,11 +22,12 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("src/wire/", &[]),
     ("src/config", &["wire"]),
     ("src/route/", &["wire"]),
+    ("src/relay/", &["wire"]),
     ("src/engine/", &["wire", "config"]),
     ("src/accounts/", &["wire"]),
     ("src/client/", &["wire", "config", "engine", "accounts"]),
     ("roles/management/", &["wire", "config", "route", "engine", "accounts"]),
-    ("roles/main/", &["wire", "config", "route", "engine", "accounts"]),
+    ("roles/main/", &["wire", "config", "route", "relay", "engine", "accounts"]),
     ("src/node/", &["wire", "config", "engine", "accounts", "client", "roles"]),
     // Of node, only where it puts files: the terminal client talks to a server, it does not run one.
     ("src/cli/", &["wire", "config", "engine", "accounts", "client", "node::ADMIN_SOCKET", "node::ADDRESS_FILE"]),

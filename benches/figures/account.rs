@@ -151,16 +151,30 @@ pub fn login(config: &Arc<ClientConfig>, ports: &Ports, user: &str, proof: Proof
 
 /// All of a sign-on, on three new connections, as a client does it. The open one to the main server.
 pub fn sign_on(config: &Arc<ClientConfig>, ports: &Ports, user: &str, proof: Proof<'_>) -> Result<Talk> {
+    let (mut main, ticket) = prepare(config, ports, user, proof, None)?;
+    main.ask("SIGNON", &[user, &ticket])?;
+    Ok(main)
+}
+
+/// All of it but SIGNON itself: the open connection to the main server, and the ticket. To that server, or to the first.
+pub fn prepare(
+    config: &Arc<ClientConfig>,
+    ports: &Ports,
+    user: &str,
+    proof: Proof<'_>,
+    wanted: Option<&str>,
+) -> Result<(Talk, String)> {
     let (mut management, _) = login(config, ports, user, proof)?;
     let servers = management.ask("LISTSERVERS", &[])?;
     let servers = Raw(&servers).text()?.into_owned();
-    let line = servers.lines().next().ok_or("LISTSERVERS names no server")?;
+    let is_it = |line: &&str| wanted.is_none_or(|wanted| line.split('|').next() == Some(wanted));
+    let line = servers.lines().find(is_it).ok_or("LISTSERVERS does not name the server")?;
     let mut columns = line.split('|');
     let server = columns.next().ok_or("LISTSERVERS: no id")?;
     let address = columns.nth(1).ok_or("LISTSERVERS: no address")?.to_socket_addrs()?.next();
     let address = address.ok_or("LISTSERVERS: no such host")?;
     let begun = Instant::now();
-    let mut main = Talk::open(config, address)?;
+    let main = Talk::open(config, address)?;
     let report = format!("{server}|yes|{}", begun.elapsed().as_millis());
     let choice = management.ask("REPORTSERVERS", &[&report])?;
     let [chosen, ticket] = Raw(&choice).take::<2>()?;
@@ -169,6 +183,5 @@ pub fn sign_on(config: &Arc<ClientConfig>, ports: &Ports, user: &str, proof: Pro
     }
     let mut validation = Talk::open(config, ports.validation)?;
     validation.ask("VALIDATEKEY", &[server, &main.fingerprint()?])?;
-    main.ask("SIGNON", &[user, &ticket.text()?])?;
-    Ok(main)
+    Ok((main, ticket.text()?.into_owned()))
 }

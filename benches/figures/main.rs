@@ -1,6 +1,6 @@
-//! The figures of docs/performance.md: `cargo bench --bench figures -- [relay|idle|signon|latency …] [--quick]`.
+//! The figures of docs/performance.md: `cargo bench --bench figures -- [relay|idle|signon|latency|hops|redirect|signon-bytes …] [--quick]`.
 //!
-//! Servers run as processes of their own; all clients live in this one. `--self-check` puts the bare relay on both
+//! Servers run as processes of their own; all clients live in this one. Networks of several servers are those of the tests. `--self-check` puts the bare relay on both
 //! sides of every comparison: what differs then is the bench's own error.
 
 #![forbid(unsafe_code)]
@@ -8,15 +8,21 @@
 mod account;
 mod bare;
 mod channel;
+mod crowd;
+mod hops;
 mod idle;
 mod latency;
 mod load;
 mod measure;
 mod pairs;
 mod pattern;
+mod redirect;
 mod relay;
 mod signon;
+mod signon_bytes;
 mod subject;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 mod table;
 mod tally;
 mod tls;
@@ -51,8 +57,15 @@ impl Options {
 }
 
 type Scenario = fn(&Options) -> Result<()>;
-const SCENARIOS: [(&str, Scenario); 4] =
-    [("relay", relay::run), ("idle", idle::run), ("signon", signon::run), ("latency", latency::run)];
+const SCENARIOS: [(&str, Scenario); 7] = [
+    ("relay", relay::run),
+    ("idle", idle::run),
+    ("signon", signon::run),
+    ("latency", latency::run),
+    ("hops", hops::run),
+    ("redirect", redirect::run),
+    ("signon-bytes", signon_bytes::run),
+];
 
 fn main() -> ExitCode {
     match figures() {
@@ -75,9 +88,8 @@ fn figures() -> Result<()> {
             "--self-check" => options.self_check = true,
             name => {
                 let known = SCENARIOS.iter().find(|(known, _)| *known == name);
-                chosen.push(
-                    *known.ok_or_else(|| format!("{name}? relay, idle, signon, latency, --quick, --self-check"))?,
-                );
+                let names = SCENARIOS.map(|(known, _)| known).join(", ");
+                chosen.push(*known.ok_or_else(|| format!("{name}? {names}, --quick, --self-check"))?);
             }
         }
     }
@@ -88,6 +100,7 @@ fn figures() -> Result<()> {
     if chosen.is_empty() {
         chosen.extend(SCENARIOS);
     }
+    convergia::engine::rt::set_up();
     // Five thousand connections need as many descriptors, here and in the servers that inherit the limit.
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;

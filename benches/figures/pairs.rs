@@ -1,4 +1,4 @@
-//! The eight pairs of the relay and latency figures, on either server.
+//! The eight pairs of the relay, latency and hops figures, on either server, or with a row of servers between them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,17 @@ use crate::account::login;
 use crate::account::register;
 use crate::account::sign_on;
 use crate::account::Proof;
+use crate::channel::Channel;
 use crate::load::Load;
 use crate::measure::Cpu;
 use crate::pattern::Wire;
 use crate::subject::Bare;
 use crate::subject::Convergia;
 use crate::subject::Scratch;
+use crate::support::Answer;
+use crate::support::Cluster;
+use crate::support::Raw;
+use crate::support::Topology;
 use crate::tally::Outcome;
 use crate::Options;
 use crate::Result;
@@ -26,6 +31,8 @@ enum Server {
     Bare(Bare),
     // The directory goes when the server has gone: fields are dropped in order.
     Convergia(Convergia, Scratch),
+    /// Management, and main servers in a row: senders at the first, receivers at the last.
+    Mesh(Cluster, Vec<&'static str>),
 }
 
 /// A server, and sixteen clients on it.
@@ -38,8 +45,10 @@ pub struct Pairs {
 /// A run, and what it cost the server.
 pub struct Round {
     pub outcome: Outcome,
-    /// CPU of the server, in µs per delivered message.
+    /// CPU of the server, or of all main servers together, in µs per delivered message.
     pub micros: f64,
+    /// Of each, in their order.
+    pub each: Vec<f64>,
     /// Delivered messages per second.
     pub rate: f64,
 }
@@ -75,25 +84,54 @@ impl Pairs {
         Ok(Pairs { server: Server::Convergia(server, scratch), load })
     }
 
+    /// A network of these main servers, in a row. More than two are in sites, where each reaches only its neighbours.
+    pub fn mesh(mains: &[&'static str]) -> Result<Pairs> {
+        let cluster = match mains.len() {
+            0..=2 => Cluster::of(mains),
+            _ => Cluster::in_sites(Topology::chain(mains), mains),
+        };
+        let (Some(first), Some(last)) = (mains.first(), mains.last()) else {
+            return Err("a mesh of no servers".into());
+        };
+        let mut load = Load::new(Wire::Convergia)?;
+        for pair in 0..PAIRS {
+            let names = names(pair);
+            let mut links = [cluster.sign_on(&names[0], first), cluster.sign_on(&names[1], last)];
+            meet(&cluster, &mut links, &names[1]);
+            for (link, name) in links.into_iter().zip(&names) {
+                let (socket, tls, inbox) = link.into_parts();
+                load.add(Channel::new(socket, tls.into())?, inbox, name)?;
+            }
+        }
+        Ok(Pairs { server: Server::Mesh(cluster, mains.to_vec()), load })
+    }
+
     /// Whether it has commands and answers.
     pub fn answers(&self) -> bool {
-        matches!(self.server, Server::Convergia(..))
+        !matches!(self.server, Server::Bare(_))
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        match &self.server {
+            Server::Bare(server) => vec![server.pid()],
+            Server::Convergia(server, _) => vec![server.pid()],
+            Server::Mesh(cluster, mains) => mains.iter().map(|main| cluster.server(main).pid()).collect(),
+        }
     }
 
     /// Measures a run.
     pub fn round(&mut self, run: impl FnOnce(&mut Load) -> Result<Outcome>) -> Result<Round> {
-        let pid = match &self.server {
-            Server::Bare(server) => server.pid(),
-            Server::Convergia(server, _) => server.pid(),
-        };
+        let pids = self.pids();
+        let read = || pids.iter().map(|pid| Cpu::of(*pid)).collect::<Result<Vec<Cpu>>>();
         // What is left of an earlier run, like a PING, is not this one's.
         self.load.rest(Duration::ZERO)?;
-        let before = Cpu::of(pid)?;
+        let before = read()?;
         let outcome = run(&mut self.load)?;
-        let used = Cpu::of(pid)?.since(&before);
         let delivered = outcome.delivered.max(1) as f64;
-        let (micros, rate) = (used.as_secs_f64() * 1e6 / delivered, delivered / outcome.took.as_secs_f64());
-        Ok(Round { outcome, micros, rate })
+        let micros = |(now, before): (&Cpu, &Cpu)| now.since(before).as_secs_f64() * 1e6 / delivered;
+        let each: Vec<f64> = read()?.iter().zip(&before).map(micros).collect();
+        let rate = delivered / outcome.took.as_secs_f64();
+        Ok(Round { outcome, micros: each.iter().sum(), each, rate })
     }
 
     /// Ends the server.
@@ -101,8 +139,21 @@ impl Pairs {
         match self.server {
             Server::Bare(_) => Ok(()),
             Server::Convergia(server, _scratch) => server.stop(),
+            // Its drop ends all of it at once.
+            Server::Mesh(..) => Ok(()),
         }
     }
+}
+
+/// Writes until a message has gone through: by then the sender's server knows the recipient and the way.
+fn meet(cluster: &Cluster, [sender, receiver]: &mut [Raw; 2], to: &str) {
+    let mut tries = 0;
+    cluster.until(&format!("{to} is reached"), || {
+        tries += 1;
+        matches!(sender.ask("SENDMESSAGE", &[to, &tries.to_string()]), Answer::Ok(_))
+    });
+    // Some that were answered FAIL may have come before it.
+    while receiver.receive_command("RECEIVEMESSAGE").fields::<3>()[2] != tries.to_string().as_bytes() {}
 }
 
 /// Sender and receiver of a pair.

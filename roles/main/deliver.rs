@@ -4,9 +4,7 @@ use super::marks;
 use super::mesh::complain;
 use super::mesh::control;
 use super::mesh::joint::Asker;
-use super::mesh::relayed;
-use super::mesh::Who;
-use super::post;
+use super::standby;
 use super::Main;
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Words;
@@ -33,16 +31,11 @@ pub struct Here {
 
 impl Here {
     /// Sends the copies; each has a result that `joint` waits for.
-    pub fn copy(&self, main: &mut Main, ctx: &mut Ctx<Main>, sender: &str, sent_at: u64, body: &[u8], joint: u64) {
+    pub fn copy(&self, main: &mut Main, sender: &str, sent_at: u64, body: &[u8], joint: u64) {
         let mut data = Vec::new();
         message(&mut data, sender, sent_at, body);
         for (server, id, number) in &self.copies {
-            let mut what = Vec::new();
-            raw::escape_into(&mut what, format!("copy|{id}|{number}").as_bytes());
-            if post::push(main, *server, &what, Who::Joint(joint), b"", &data).is_err() {
-                // The session itself has it; its standby is too far behind.
-                relayed::joined(main, ctx, joint, None);
-            }
+            standby::send(main, *server, id, *number, joint, &data);
         }
     }
 }
@@ -179,7 +172,7 @@ pub fn from_server<'a>(
     columns: &str,
     items: impl Iterator<Item = &'a [u8]>,
     inc: &mut Incoming,
-) -> Result<Vec<Copies>, Fail> {
+) -> Result<(), Fail> {
     let columns: Vec<&str> = columns.split('|').collect();
     let [sender, recipient, sent_at, only] = *columns else {
         return Err(Fail::bad_args("messages are m|sender|recipient|sent-at|only"));
@@ -194,7 +187,7 @@ pub fn from_server<'a>(
         for _ in items {
             inc.take(Some(Outcome::Fail(Code::Denied, "the sender is not signed on there".to_owned())));
         }
-        return Ok(Vec::new());
+        return Ok(());
     }
     let user = main.table.find(recipient);
     let mark = user.and_then(|user| main.table.get(user)).map_or(0, |user| user.mark);
@@ -204,11 +197,10 @@ pub fn from_server<'a>(
         || user.and_then(|user| main.table.get(user)).is_none_or(|user| user.here.iter().all(here_since));
     if only.is_empty() && mark & marks::SPECIAL == 0 && late.is_empty() && all {
         plain(main, ctx, user, sender, time, items, inc);
-        return Ok(Vec::new());
+        return Ok(());
     }
     let late: Vec<(String, String)> =
         late.into_iter().map(|(id, server)| (id, main.table.server_id(server).to_owned())).collect();
-    let mut later = Vec::new();
     for item in items {
         let (mut outcome, mut copies) = (None, Here::default());
         if only.is_empty() {
@@ -232,27 +224,10 @@ pub fn from_server<'a>(
             inc.open(number);
             let asker = Asker::Item { origin, stream: inc.number(), number };
             let joint = main.mesh.joints.open(asker, copies.copies.len(), true);
-            later.push(Copies { here: copies, sender: sender.to_owned(), time, body: item.to_vec(), joint });
+            copies.copy(main, sender, time, item, joint);
         }
     }
-    Ok(later)
-}
-
-/// Copies for standbys that are to be sent when the stream a message came on is at rest: their results close its items.
-#[derive(Debug)]
-pub struct Copies {
-    here: Here,
-    sender: String,
-    time: u64,
-    body: Vec<u8>,
-    joint: u64,
-}
-
-impl Copies {
-    /// Sends them.
-    pub fn send(&self, main: &mut Main, ctx: &mut Ctx<Main>) {
-        self.here.copy(main, ctx, &self.sender, self.time, &self.body, self.joint);
-    }
+    Ok(())
 }
 
 /// The common case: sessions that take their messages into their outboxes.

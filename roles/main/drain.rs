@@ -112,18 +112,19 @@ pub fn targets(main: &Main, ctx: &Ctx<Main>) -> Vec<(u64, ServerNo)> {
 
 fn move_clients(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [count, to] = request.data().take()?;
-    move_some(main, ctx, usize::try_from(count.number()?).unwrap_or(usize::MAX), &to.text()?)?;
-    Ok(Answer::Ok)
+    let moves = move_some(main, ctx, usize::try_from(count.number()?).unwrap_or(usize::MAX), &to.text()?)?;
+    Ok(Answer::Data(moves.to_string().into_bytes()))
 }
 
-/// Moves up to `count` clients, within bounds.
+/// Moves up to `count` clients, within bounds. Returns how many moves have begun.
 ///
 /// # Errors
 /// NOTFOUND: that server is not reached.
-pub fn move_some(main: &mut Main, ctx: &mut Ctx<Main>, count: usize, to: &str) -> Result<(), Fail> {
+pub fn move_some(main: &mut Main, ctx: &mut Ctx<Main>, count: usize, to: &str) -> Result<usize, Fail> {
     let to = main.table.server_no(to).filter(|to| *to != main.own && links::is_reached(main, ctx, *to));
     let to = to.ok_or_else(|| Fail::new(Code::NotFound, "that server is not reached"))?;
-    let mut left = count.min(AT_ONCE);
+    let most = count.min(AT_ONCE);
+    let mut left = most;
     // The latest first: they have the least to lose.
     for index in (0..main.sessions.len()).rev() {
         if left == 0 {
@@ -134,5 +135,5 @@ pub fn move_some(main: &mut Main, ctx: &mut Ctx<Main>, count: usize, to: &str) -
             left -= 1;
         }
     }
-    Ok(())
+    Ok(most - left)
 }

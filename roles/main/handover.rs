@@ -11,6 +11,7 @@ use super::management;
 use super::marks;
 use super::mesh::complain;
 use super::mesh::control;
+use super::routes;
 use super::sign_on;
 use super::Came;
 use super::Main;
@@ -25,6 +26,7 @@ use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::route::ServerNo;
+use crate::route::UserRef;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -339,12 +341,14 @@ pub fn done(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, how:
     Ok(())
 }
 
-/// The table says, with `version`, that the session is here: messages for it are taken, and wait. `u64::MAX`: the table does not
-/// say so yet, and until then the source sends on what others send there. 0: it does not, and the source is gone.
+/// The table says, since `version`, that the session is here: messages for it are taken, and wait. `u64::MAX`: it does not say so
+/// yet, but the source does.
 pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, version: u64) {
     let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| !arrival.flipped) else { return };
     arrival.flipped = true;
     let (name, session, status) = (arrival.user.clone(), arrival.session, std::mem::take(&mut arrival.status));
+    let version = if version == u64::MAX { routes::since(main, &name, main.own) } else { version };
+    log::debug!("{id}: {name} is here since version {version}");
     if let Some((index, link)) = session {
         let user = main.table.sign_on(&name, link);
         if let Some(Some(session)) = main.sessions.get_mut(index) {
@@ -361,17 +365,6 @@ pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, version: u64) {
     marks::renew(main, &name);
     management::presence(main, ctx, &name);
     finish(main, ctx, id);
-}
-
-/// The table says so now, after the source has said so for a while.
-pub fn noted(main: &mut Main, id: &str, version: u64) {
-    let Some(index) = main.came.get(id).copied() else { return };
-    let Some(came) = main.sessions.get_mut(index).and_then(Option::as_mut).and_then(|one| one.came.as_mut()) else {
-        return;
-    };
-    if came.version == u64::MAX {
-        came.version = version;
-    }
 }
 
 fn finish(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
@@ -445,15 +438,48 @@ pub fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let Some(arrival) = main.arrivals.get(id) else { return };
     let from = main.table.server_id(arrival.from).to_owned();
     let (user, id) = (arrival.user.clone(), id.to_owned());
-    let Some(link) = main.management.link() else { return flipped(main, ctx, &id, 0) };
+    let Some(link) = main.management.link() else { return flipped(main, ctx, &id, u64::MAX) };
     let (name, again) = (user.clone(), id.clone());
     let fields = [user.as_bytes(), from.as_bytes(), id.as_bytes(), b"taken"];
     ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
         if let Err(fail) = answer {
             log::warn!("management does not note that {name} is here: {fail}");
-            flipped(main, ctx, &again, 0);
         }
+        // The line that says so comes before the answer; but not to one that waits for its portion.
+        flipped(main, ctx, &again, u64::MAX);
     });
+}
+
+/// The table says anew, with `version`, where a user is: sessions that it did not have here so far, it has now.
+pub fn told(main: &mut Main, user: UserRef, at: &[ServerNo], version: u64) {
+    if !at.contains(&main.own) {
+        return;
+    }
+    let links = main.table.get(user).map(|user| user.here.to_vec()).unwrap_or_default();
+    for link in links {
+        let index = main.by_link.get(&link).copied();
+        let session = index.and_then(|index| main.sessions.get_mut(index)).and_then(Option::as_mut);
+        let came = session.and_then(|session| session.came.as_mut());
+        if let Some(came) = came.filter(|came| came.version == u64::MAX) {
+            came.version = version;
+        }
+    }
+}
+
+/// The table, of `version`, has all moves.
+pub fn all_told(main: &mut Main, version: u64) {
+    let mut users = Vec::new();
+    for session in main.sessions.iter_mut().flatten() {
+        if let Some(came) = session.came.as_mut().filter(|came| came.version == u64::MAX) {
+            came.version = version;
+            users.push(session.user);
+        }
+    }
+    main.last_came = if main.last_came == u64::MAX { version } else { main.last_came };
+    for user in users {
+        let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
+        marks::renew(main, &name);
+    }
 }
 
 /// Once a second: clients that did not come, and sources that do not come to an end.

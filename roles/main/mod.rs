@@ -109,7 +109,7 @@ pub struct Came {
     pub id: String,
     /// The server that had it.
     pub from: ServerNo,
-    /// The version of the table that says so; 0 before.
+    /// The version of the table that says so; 0 before, `u64::MAX` when it was settled without.
     pub version: u64,
 }
 
@@ -173,7 +173,9 @@ impl Session {
 
     /// Whether a message for it needs more than its outbox.
     fn is_special(&self) -> bool {
-        self.quiet.is_some() || self.standby.is_some()
+        self.quiet.is_some()
+            || self.standby.is_some()
+            || self.came.as_ref().is_some_and(|came| came.version == u64::MAX)
     }
 }
 
@@ -408,6 +410,7 @@ impl Role for Main {
     }
 
     fn settled(&mut self, ctx: &mut Ctx<Main>) {
+        standby::settled(self, ctx);
         mesh::relay::flush(self, ctx);
     }
 

@@ -57,6 +57,13 @@ impl Moved {
         }
     }
 
+    /// The table, of `version`, has all moves.
+    pub fn all_told(&mut self, version: u64) {
+        for departed in self.away.values_mut().flatten().filter(|departed| departed.version == u64::MAX) {
+            departed.version = version;
+        }
+    }
+
     /// Sessions of the user that were here for somebody with the table of `version`, and are not any more: the ids of the moves, and where
     /// to.
     pub fn of(&self, user: &str, version: u64) -> Vec<(String, ServerNo)> {

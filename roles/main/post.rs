@@ -97,8 +97,7 @@ pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter) -> Result<Sen
     let Some((sender, at)) = places(main, letter, user) else {
         return Err(Fail::new(Code::SignIn, "sign on first"));
     };
-    let version = main.version;
-    let here = deliver::here(main, ctx, user, &sender, letter.sent_at, &letter.body, version)?;
+    let here = deliver::here(main, ctx, user, &sender, letter.sent_at, &letter.body, main.version)?;
     if let (false, 0, [server]) = (here.queued, here.copies.len(), &*at) {
         // The plain case: one session, elsewhere.
         return one(main, letter, &sender, *server);
@@ -122,7 +121,7 @@ pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter) -> Result<Sen
             relayed::joined(main, ctx, joint, Some(Outcome::Fail(fail.code, fail.text.into_owned())));
         }
     }
-    here.copy(main, ctx, &sender, letter.sent_at, &letter.body, joint);
+    here.copy(main, &sender, letter.sent_at, &letter.body, joint);
     Ok(Sent::Waits)
 }
 

@@ -10,6 +10,7 @@ use rand::Rng;
 use super::management;
 use super::marks;
 use super::mesh::control;
+use super::routes;
 use super::sign_off;
 use super::Main;
 use super::Peer;
@@ -51,7 +52,7 @@ pub struct Moving {
     cut: bool,
     /// The table says that the session is at the target.
     flipped: bool,
-    /// Management could not be asked; the two servers have settled it alone.
+    /// The table has not said it; the two servers have settled it alone.
     alone: bool,
 }
 
@@ -141,12 +142,16 @@ pub fn offered(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str,
     let Some(moving) = session.moving.as_mut().filter(|moving| moving.stage == Stage::Offered) else { return };
     moving.stage = Stage::Asked;
     let left = moving.until.saturating_sub(now).to_string();
-    let fields = [&*id, &server_id, &facts.client, &facts.fingerprint, &left, &session.secret].map(str::as_bytes);
+    let fields = [id, &server_id, &facts.client, &facts.fingerprint, &left, &session.secret].map(str::as_bytes);
     let (link, id) = (session.link, id.to_owned());
     ctx.request(link, "REDIRECT", &fields, move |main, ctx, answer| {
         // Nothing is answered when it goes well; a link that breaks meanwhile is looked at in `link_closed`.
         if answer.is_err_and(|fail| fail.code != Code::Unavailable) {
             cancel(main, ctx, &id);
+            if find(main, &id).is_some() {
+                // It was at the target already, and does not know: it signs on anew.
+                ctx.close(link, "its session is at another server");
+            }
         }
     });
 }
@@ -195,13 +200,14 @@ pub fn arrived(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -
     ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
         if let Err(fail) = answer {
             log::warn!("management does not note a move: {fail}");
-            alone(main, ctx, &again);
         }
+        // The line that says so comes before the answer; but not to one that waits for its portion.
+        alone(main, ctx, &again);
     });
     Ok(())
 }
 
-/// Management is away: the target has the session all the same, and what comes here for it is sent on.
+/// The table has not said it, and will not: the target has the session all the same, and what comes here for it is sent on.
 fn alone(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let Some((_, session)) = find(main, id) else { return };
     let user = session.user;
@@ -209,7 +215,8 @@ fn alone(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     moving.alone = true;
     let to = moving.to;
     let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
-    flipped(main, ctx, id, &name, to, u64::MAX);
+    let version = routes::since(main, &name, to);
+    flipped(main, ctx, id, &name, to, version);
     tell_later(ctx, [name, main.table.server_id(to).to_owned(), id.to_owned()], TELLINGS);
 }
 
@@ -239,6 +246,7 @@ pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, name: &str, to: S
     let Some((index, session)) = find(main, id) else { return };
     let Some(moving) = session.moving.as_mut().filter(|moving| !moving.flipped) else { return };
     moving.flipped = true;
+    log::debug!("{id}: {name} is at another server since version {version}");
     let (link, user, was) = (session.link, session.user, session.came.clone());
     main.moved.add(name, id, was.as_ref(), to, version, now);
     main.table.sign_off(user, link);
@@ -328,16 +336,19 @@ pub fn signed_off(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, request: &
     true
 }
 
-/// Once a second: moves that take too long.
+/// Once a second: moves that take too long. A client that has arrived and does not sign off here sends nothing here any more.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
-    let late = |session: &super::Session| {
-        let moving = session.moving.as_ref()?;
-        (!moving.has_arrived() && now >= moving.until).then(|| moving.id.clone())
-    };
-    let late: Vec<String> = main.sessions.iter().flatten().filter_map(late).collect();
-    for id in late {
+    let mut late = Vec::new();
+    for (index, session) in main.sessions.iter_mut().enumerate() {
+        let moving = session.as_mut().and_then(|session| session.moving.as_mut());
+        let Some(moving) = moving.filter(|moving| now >= moving.until) else { continue };
+        moving.cut |= moving.has_arrived() && moving.signed_off.is_none();
+        late.push((index, moving.id.clone()));
+    }
+    for (index, id) in late {
         cancel(main, ctx, &id);
+        try_finish(main, ctx, index);
     }
     // It may be that it never went there, whatever the target says. Its link ends, and what it was sent goes after it.
     let stays = |session: &super::Session| {

@@ -10,6 +10,7 @@ use super::mesh::links;
 use super::mesh::relay;
 use super::mesh::relayed;
 use super::mesh::Facts;
+use super::mesh::Server;
 use super::redirect;
 use super::standby;
 use super::Main;
@@ -22,11 +23,15 @@ use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::route::entry;
 use crate::route::Change;
+use crate::route::ServerNo;
 use crate::wire::Fail;
 use crate::wire::Raw;
 
 /// How long to wait before the portion is loaded again when it did not come out right, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (50, 5_000);
+
+/// A server that is not linked to management for so long, nor to this server, is lost; milliseconds.
+const LOST: u64 = 3_000;
 
 /// The state of the portion.
 #[derive(Debug, Default)]
@@ -80,10 +85,16 @@ fn server(main: &mut Main, ctx: &mut Ctx<Main>, line: &str) -> Result<(), Fail> 
     if state == "down" {
         // It may be reached all the same, where it was.
         let entry = main.mesh.place(number, now);
-        let had = std::mem::replace(&mut entry.facts.up, false);
-        if had {
-            handover::source_lost(main, ctx, number);
-            standby::server_lost(main, ctx, number);
+        if std::mem::replace(&mut entry.facts.up, false) {
+            // Management that was started anew says so of all that have not come back to it yet.
+            ctx.after(LOST, move |main, ctx| {
+                let gone = |server: &Server| !server.facts.up && server.neighbour.is_none();
+                if main.mesh.get(number).is_some_and(gone) {
+                    handover::source_lost(main, ctx, number);
+                    standby::server_lost(main, ctx, number);
+                }
+            });
+            relay::server_down(ctx);
         }
         return Ok(());
     }
@@ -173,7 +184,6 @@ fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, vers
                     management::presence(main, ctx, &name);
                 } else if to == main.own {
                     handover::flipped(main, ctx, &id, version);
-                    handover::noted(main, &id, version);
                 }
             }
             Change::User { user, .. } => {
@@ -182,11 +192,7 @@ fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, vers
                 for server in &at {
                     main.moved.told(&name, *server, version);
                 }
-                if at.contains(&main.own) {
-                    let came = entry.here.iter().filter_map(|link| main.session_at(*link)?.came.clone());
-                    let came: Vec<_> = came.filter(|came| !at.contains(&came.from)).collect();
-                    came.iter().for_each(|came| handover::noted(main, &came.id, version));
-                }
+                handover::told(main, user, &at, version);
                 marks::renew(main, &name);
                 kept::forward(main, &name, &at);
             }
@@ -234,6 +240,10 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
         }
         log::info!("the route table is loaded: {} users", main.table.len());
         main.portion.failures = 0;
+        // Management has been told of every move by now.
+        let version = main.version;
+        handover::all_told(main, version);
+        main.moved.all_told(version);
         if main.holds.is_suspended() {
             hold::resume(main, ctx);
         }
@@ -258,4 +268,14 @@ fn failed(main: &mut Main, ctx: &mut Ctx<Main>, why: &str) {
             load(main, ctx, main.holds.is_suspended());
         }
     });
+}
+
+/// Since which version the table says that a user is signed on at a server: `u64::MAX` while it does not, or may be old.
+pub fn since(main: &Main, user: &str, server: ServerNo) -> u64 {
+    let at = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| &user.at);
+    let fresh = main.management.link().is_some() && !main.portion.loading;
+    match fresh && at.is_some_and(|at| at.contains(&server)) {
+        true => main.version,
+        false => u64::MAX,
+    }
 }

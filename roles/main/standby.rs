@@ -10,6 +10,7 @@ use super::handover;
 use super::management;
 use super::marks;
 use super::mesh::control;
+use super::mesh::relayed;
 use super::redirect;
 use super::session_of;
 use super::sign_on;
@@ -86,9 +87,27 @@ pub struct Standbys {
     asked: HashMap<String, (usize, LinkId, Later, String)>,
     /// Sessions of this server that have one, or have been told of one: by request id, and where it is.
     sessions: HashMap<String, (usize, LinkId, ServerNo)>,
+    /// Copies that the other server has not said to have: by request id, their numbers, and what waits for that.
+    waiting: HashMap<String, VecDeque<(u64, u64)>>,
+    /// Joints that wait for a copy no more.
+    over: Vec<u64>,
+    /// Request ids of copies that came in this event, and the last number of each.
+    came: Vec<(String, u64)>,
 }
 
 impl Standbys {
+    /// The other server has all copies up to `number`, or it does not matter any more.
+    fn have(&mut self, id: &str, number: u64) {
+        let Some(waiting) = self.waiting.get_mut(id) else { return };
+        while let Some((_, joint)) = waiting.front().copied().filter(|(of, _)| *of <= number) {
+            waiting.pop_front();
+            self.over.push(joint);
+        }
+        if waiting.is_empty() {
+            self.waiting.remove(id);
+        }
+    }
+
     fn remove(&mut self, id: &str) -> Option<Held> {
         let held = self.held.remove(id)?;
         self.freed(held.from, held.bytes);
@@ -202,8 +221,51 @@ pub fn attached(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str
     // The client counts from here too.
     ctx.push_kept(link, "STANDBYON", id.as_bytes());
     let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
+    log::debug!("{name} has a standby at {}", main.table.server_id(server));
     marks::renew(main, &name);
     Ok(())
+}
+
+/// Sends a copy to a standby; `joint` waits until it is there.
+pub fn send(main: &mut Main, server: ServerNo, id: &str, number: u64, joint: u64, data: &[u8]) {
+    main.standbys.waiting.entry(id.to_owned()).or_default().push_back((number, joint));
+    control::push(main, server, &["copy", id, &number.to_string()], data);
+}
+
+/// The standby has all copies up to `number`. It says so in its own stream, which is read however far this server's has come: were the
+/// acknowledgements of items waited for, which wait for copies in their turn, two servers could wait for each other.
+///
+/// # Errors
+/// BADARGS.
+pub fn copied(main: &mut Main, from: ServerNo, id: &str, number: &str) -> Result<(), Fail> {
+    let number = Raw(number.as_bytes()).number()?;
+    let session = main.standbys.sessions.get(id).and_then(|(index, ..)| main.session(*index));
+    if session.and_then(|session| session.standby.as_ref()).is_some_and(|link| link.server == from) {
+        main.standbys.have(id, number);
+    }
+    Ok(())
+}
+
+/// A copy is acknowledged, or came to nothing.
+pub fn sent(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str, number: &str, fail: Option<&Fail>) {
+    if fail.is_some() && main.standbys.sessions.contains_key(id) {
+        // With a gap it is of no use.
+        let _ = ended(main, ctx, server, id);
+        control::push(main, server, &["ended", id], b"");
+    }
+    main.standbys.have(id, number.parse().unwrap_or_default());
+}
+
+/// At the end of an event: who waited for copies is answered, and copies that came are confirmed.
+pub fn settled(main: &mut Main, ctx: &mut Ctx<Main>) {
+    while let Some(joint) = main.standbys.over.pop() {
+        relayed::joined(main, ctx, joint, None);
+    }
+    for (id, number) in std::mem::take(&mut main.standbys.came) {
+        if let Some(from) = main.standbys.held.get(&id).map(|held| held.from) {
+            control::push(main, from, &["copied", &id, &number.to_string()], b"");
+        }
+    }
 }
 
 /// A copy of a message.
@@ -224,11 +286,16 @@ pub fn copy(
         // Not for nothing is an empty one.
         let size = item.len() + COPY;
         if held.bytes + size > COPIES || *all + size > COPIES_OF_ONE {
+            let _ = ended(main, ctx, from, id);
             return Err(Fail::new(Code::Busy, "too much waits for this session"));
         }
         held.bytes += size;
         *all += size;
         held.copies.push_back((number, item.to_vec()));
+        match main.standbys.came.last_mut().filter(|(last, _)| last == id) {
+            Some((_, last)) => *last = number,
+            None => main.standbys.came.push((id.to_owned(), number)),
+        }
         return Ok(());
     }
     // It has taken over already.
@@ -272,6 +339,7 @@ pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -> 
     }
     if main.standbys.sessions.get(id).is_some_and(|(_, _, at)| *at == from) {
         let Some((index, link, _)) = main.standbys.sessions.remove(id) else { return Ok(()) };
+        main.standbys.have(id, u64::MAX);
         let session = main.sessions.get_mut(index).and_then(Option::as_mut).filter(|session| session.link == link);
         let Some(session) = session else { return Ok(()) };
         (session.standby, session.standby_told) = (None, None);
@@ -289,6 +357,7 @@ pub fn drop_link(main: &mut Main, index: usize) {
     let (link, told) = (session.standby.take().map(|link| (link.server, link.id)), session.standby_told.take());
     for (server, id) in link.into_iter().chain(told) {
         main.standbys.sessions.remove(&id);
+        main.standbys.have(&id, u64::MAX);
         control::push(main, server, &["ended", &id], b"");
     }
 }
@@ -338,6 +407,8 @@ pub fn taken(main: &mut Main, ctx: &mut Ctx<Main>, by: ServerNo, id: &str) -> Re
     let known = main.standbys.sessions.get(id).filter(|(_, _, at)| *at == by);
     let (index, link, _) = known.copied().ok_or_else(gone)?;
     main.standbys.sessions.remove(id);
+    // They are on the way there, and are given to the session when they come.
+    main.standbys.have(id, u64::MAX);
     let session = main.session(index).filter(|session| session.link == link).ok_or_else(gone)?;
     let (user, was) = (session.user, session.came.clone());
     let name = main.table.get(user).map(|user| user.name.to_string()).ok_or_else(gone)?;
@@ -368,7 +439,7 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let with = |(index, session): (usize, &Option<super::Session>)| {
         let session = session.as_ref()?;
         let link = session.standby.as_ref()?;
-        (session.delivered > link.seen).then(|| (index, session.link, session.delivered))
+        (session.delivered > link.seen).then_some((index, session.link, session.delivered))
     };
     let with: Vec<_> = main.sessions.iter().enumerate().filter_map(with).collect();
     for (index, link, number) in with {

@@ -1,5 +1,5 @@
 //! A main server that is to stop gets no more clients, and moves those it has away: at the operator's word (DRAIN), or
-//! because it was told to stop where it runs (DRAINING).
+//! because it was told to stop where it runs (DRAINING). And some clients are moved at the operator's word (MOVECLIENTS).
 
 use super::directory;
 use super::introduced;
@@ -17,6 +17,14 @@ use crate::wire::Fail;
 
 pub const DRAIN: Command<Management> =
     Command { name: "DRAIN", ports: &[PortKey::Admin], args: "server-id", gate: anyone, run: drain };
+
+pub const MOVE_CLIENTS: Command<Management> = Command {
+    name: "MOVECLIENTS",
+    ports: &[PortKey::Admin],
+    args: "server-id LF count LF server-id",
+    gate: anyone,
+    run: move_clients,
+};
 
 pub const DRAINING: Command<Management> =
     Command { name: "DRAINING", ports: &[PortKey::MainManagement], args: "", gate: introduced, run: draining };
@@ -48,6 +56,27 @@ fn drain(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reque
         });
     }
     Ok(Answer::Data(management.online.clients(&id).to_string().into_bytes()))
+}
+
+/// Passed on to the first server; its answer is how many moves have begun.
+fn move_clients(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [from, count, to] = request.data().take()?;
+    let (from, count, to) = (from.text()?.into_owned(), count.number()?, to.text()?.into_owned());
+    if !management.directory.knows(&from) || !management.directory.knows(&to) {
+        return Err(Fail::new(Code::NotFound, "there is no such main server"));
+    }
+    let up = |id: &String| management.mains.get(id);
+    let (Some(link), Some(target)) = (up(&from).map(|main| main.link), up(&to)) else {
+        return Err(Fail::new(Code::Offline, "this main server is not up"));
+    };
+    if from == to || target.draining {
+        return Err(Fail::new(Code::Refused, "the clients cannot be moved there"));
+    }
+    let later = request.later();
+    ctx.request(link, "MOVECLIENTS", &[count.to_string().as_bytes(), to.as_bytes()], move |_, ctx, answer| {
+        ctx.answer(&later, answer.and_then(|data| Ok(data.text()?.into_owned().into_bytes())));
+    });
+    Ok(Answer::Later)
 }
 
 fn draining(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {

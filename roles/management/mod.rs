@@ -271,6 +271,7 @@ impl Role for Management {
             admin::INVITE,
             admin::STATUS,
             drain::DRAIN,
+            drain::MOVE_CLIENTS,
             operator_servers::ADD_SERVER,
             operator_servers::REMOVE_SERVER,
             operator_servers::SERVERS,

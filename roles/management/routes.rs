@@ -246,7 +246,9 @@ fn waits_for_others(management: &Management, now: u64) -> bool {
 
 /// Gives the portions that were held, if nobody is waited for any more.
 pub fn release(management: &mut Management, ctx: &mut Ctx<Management>) {
-    if management.routes.released || waits_for_others(management, ctx.now()) {
+    // The first tick comes before the start.
+    let started = management.started > 0;
+    if !started || management.routes.released || waits_for_others(management, ctx.now()) {
         return;
     }
     // With none held, one that comes later may still be the first.

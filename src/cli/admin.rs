@@ -54,6 +54,7 @@ enum Task {
     RemoveServer(servers::Remove),
     Servers(servers::Servers),
     Drain(drain::Drain),
+    Move(drain::Move),
 }
 
 /// List the accounts.
@@ -147,6 +148,7 @@ impl Admin {
                 Task::RemoveServer(remove) => remove.run(&operator).await,
                 Task::Servers(servers) => servers.run(&operator).await,
                 Task::Drain(drain) => drain.run(&operator).await,
+                Task::Move(some) => some.run(&operator).await,
             }
         })
     }

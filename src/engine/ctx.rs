@@ -222,8 +222,9 @@ impl<R: Role> Ctx<R> {
     /// Queues a packet that has no answer, from parts that are escaped already; the first begins with the command. FAIL as `room`.
     pub fn put_parts(&mut self, id: LinkId, parts: &[&[u8]]) -> Result<(), Fail> {
         let (link, pool) = self.writable(id)?;
-        let out = link.head(b"", pool);
-        out.reserve(parts.iter().map(|part| part.len()).sum::<usize>() + 1);
+        let length = parts.iter().map(|part| part.len()).sum::<usize>() + 1;
+        let out = link.head_of(length, pool);
+        out.reserve(length);
         for part in parts {
             out.extend_from_slice(part);
         }

@@ -144,6 +144,14 @@ impl<R: Role> Link<R> {
         self.put_head(command)
     }
 
+    /// The same for a packet of so many bytes behind its ID, which shall not make its chunk larger.
+    pub(super) fn head_of(&mut self, length: usize, pool: &mut Pool) -> &mut Vec<u8> {
+        if !self.out.has_room(length) {
+            self.next_chunk(pool);
+        }
+        self.put_head(b"")
+    }
+
     #[cold]
     fn next_chunk(&mut self, pool: &mut Pool) {
         if self.out.wants_mark_within() {

@@ -6,6 +6,8 @@ use super::limits;
 
 /// Chunks up to this size are copied together when they are kept.
 const GATHER: usize = 16 << 10;
+/// The longest ID that is written here.
+const ID: usize = 32;
 
 /// Empty buffers for the next chunks; the one used last first, as it is in the cache.
 #[derive(Debug, Default)]
@@ -88,6 +90,12 @@ impl Outbox {
     #[inline]
     pub fn is_chunk_full(&self) -> bool {
         self.last.len() > limits::CHUNK - limits::CHUNK_LEFT || self.last.capacity() == 0
+    }
+
+    /// Whether a packet of so many bytes, its ID not counted, fits into the chunk. One that fits into none gets its own.
+    pub fn has_room(&self, length: usize) -> bool {
+        let full = self.last.len().saturating_add(length) > limits::CHUNK - ID;
+        !self.is_chunk_full() && (self.last.is_empty() || !full)
     }
 
     /// Begins another chunk.

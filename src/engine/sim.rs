@@ -4,13 +4,13 @@
 //! of different links overtake each other. Links can be cut (what is under way is lost), readers can stall, nodes can crash
 //! (what was not committed is lost) and start again. The same seed gives the same run.
 
-use std::any::Any;
+mod node;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use rand::rngs::StdRng;
@@ -24,19 +24,18 @@ use super::ctx::Connect;
 use super::ctx::Ctx;
 use super::ctx::Fingerprint;
 use super::ctx::Job;
-use super::ctx::JobResult;
 use super::ctx::Lane;
 use super::ctx::LinkId;
 use super::ctx::Target;
 use super::ctx::Verify;
 use super::database;
-use super::host::Effects;
 use super::host::Host;
 use super::host::Next;
 use super::limits::Limits;
 use super::worker;
 use crate::config::PortKey;
 use crate::wire::Fail;
+use node::Node;
 
 /// A node of the simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,85 +55,6 @@ pub struct Faults {
 impl Default for Faults {
     fn default() -> Faults {
         Faults { delay: 0..=20, job: 0..=30, pieces: 3 }
-    }
-}
-
-/// A host of any role, as the simulation drives it.
-trait Node {
-    fn accepted(&mut self, now: u64, port: PortKey, remote: Option<IpAddr>) -> Option<LinkId>;
-    fn open(&mut self, now: u64, link: LinkId, remote: Option<IpAddr>, print: Option<Fingerprint>) -> bool;
-    fn received(&mut self, now: u64, link: LinkId, bytes: &[u8]);
-    fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>) -> Next;
-    fn resume(&mut self, link: LinkId);
-    fn is_blocked(&self, link: LinkId) -> bool;
-    fn all_read(&mut self, link: LinkId);
-    fn is_aborted(&self, link: LinkId) -> bool;
-    fn gone(&mut self, now: u64, link: LinkId, why: &str);
-    fn finished(&mut self, now: u64, token: u64, result: JobResult);
-    fn timers(&mut self, now: u64);
-    fn effects(&mut self) -> Effects;
-    fn start(&mut self, now: u64);
-    fn as_any(&mut self) -> &mut dyn Any;
-}
-
-impl<R: Role> Node for Host<R> {
-    fn accepted(&mut self, now: u64, port: PortKey, remote: Option<IpAddr>) -> Option<LinkId> {
-        Host::accepted(self, now, port, remote, None)
-    }
-
-    fn open(&mut self, now: u64, link: LinkId, remote: Option<IpAddr>, print: Option<Fingerprint>) -> bool {
-        Host::open(self, now, link, |info| {
-            (info.remote, info.fingerprint) = (remote, print);
-            info.local = remote.map(|ip| SocketAddr::new(ip, 0));
-        })
-    }
-
-    fn received(&mut self, now: u64, link: LinkId, bytes: &[u8]) {
-        Host::received(self, now, link, bytes, false);
-    }
-
-    fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>) -> Next {
-        Host::exchange(self, now, link, done, None)
-    }
-
-    fn resume(&mut self, link: LinkId) {
-        Host::resume(self, link);
-    }
-
-    fn is_blocked(&self, link: LinkId) -> bool {
-        Host::is_blocked(self, link)
-    }
-
-    fn all_read(&mut self, link: LinkId) {
-        Host::all_read(self, link);
-    }
-
-    fn is_aborted(&self, link: LinkId) -> bool {
-        Host::is_aborted(self, link)
-    }
-
-    fn gone(&mut self, now: u64, link: LinkId, why: &str) {
-        Host::gone(self, now, link, Vec::new(), why);
-    }
-
-    fn finished(&mut self, now: u64, token: u64, result: JobResult) {
-        Host::finished(self, now, token, result);
-    }
-
-    fn timers(&mut self, now: u64) {
-        Host::timers(self, now);
-    }
-
-    fn effects(&mut self) -> Effects {
-        Host::effects(self)
-    }
-
-    fn start(&mut self, now: u64) {
-        self.with(now, |role, ctx| role.start(ctx));
-    }
-
-    fn as_any(&mut self) -> &mut dyn Any {
-        self
     }
 }
 

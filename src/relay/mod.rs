@@ -22,8 +22,9 @@ pub use packet::Relayed;
 pub const HOPS: u8 = 16;
 /// Bytes of a stream that are not acknowledged, at most: over it, senders get BUSY.
 pub const WINDOW: usize = 16 << 20;
-/// A batch is sent for itself when it holds this many bytes.
-pub const BATCH: usize = 32 << 10;
+/// A batch takes no more items when it holds this many bytes. With an item of 1 KiB more and the head, four fit in a chunk of
+/// a link's queue, and one that is cut by a read is not much to put together.
+pub const BATCH: usize = 14 << 10;
 /// Without progress for this long, milliseconds, all that is not acknowledged is sent again; doubled up to `SLOWEST` each time.
 pub const PATIENCE: u64 = 500;
 /// See `PATIENCE`.

@@ -12,6 +12,9 @@ use super::PATIENCE;
 use super::SLOWEST;
 use super::WINDOW;
 
+/// Buffers of batches that are kept to be used again.
+const SPARE: usize = 64;
+
 /// Items of one kind that follow each other: one packet.
 #[derive(Debug)]
 pub struct Batch<W> {
@@ -168,15 +171,19 @@ impl<W: PartialEq> Outgoing<W> {
         }
     }
 
-    /// Whether there was no progress for too long; then all is to be sent again.
+    /// Whether there was no progress for too long, since the last time that this was asked and true.
     pub fn is_stuck(&mut self, now: u64) -> bool {
         let stuck = self.sent > 0 && now >= self.progress.saturating_add(self.patience);
         if stuck {
             self.progress = now;
             self.patience = (self.patience * 2).min(SLOWEST);
-            self.rewind();
         }
         stuck
+    }
+
+    /// The first batch, if it was sent: sent once more it makes the other end say how far it has come.
+    pub fn first_sent(&self) -> Option<&Batch<W>> {
+        self.batches.front().filter(|_| self.sent > 0)
     }
 
     /// Whether there was no progress for so long that there will be none.
@@ -218,6 +225,29 @@ impl<W: PartialEq> Outgoing<W> {
         self.since = (!self.batches.is_empty()).then_some(now);
     }
 
+    /// As `done`, for the batches at the front all of whose items succeeded: `take` hears of each batch at once, with the packet
+    /// IDs of its items, a length before each. It says no where it has to hear of each item: there it ends.
+    pub fn succeeded(
+        &mut self,
+        now: u64,
+        upto: u64,
+        results: &[(u64, Outcome)],
+        mut take: impl FnMut(&W, u64, &[u8]) -> bool,
+    ) {
+        let first_failed = results.iter().map(|(number, _)| *number).find(|number| *number >= self.base);
+        let end = first_failed.map_or(upto, |failed| upto.min(failed - 1));
+        while let Some(batch) = self.batches.front() {
+            let whole = upto < self.next && batch.first == self.base && batch.first + batch.count - 1 <= end;
+            if !whole || !take(&batch.who, batch.count, &batch.ids) {
+                return;
+            }
+            self.base = batch.first + batch.count;
+            (self.progress, self.patience) = (now, PATIENCE);
+            self.forget_first();
+            self.since = (!self.batches.is_empty()).then_some(now);
+        }
+    }
+
     /// Nothing more is known of what is not acknowledged: `lost` hears of each item, in order, and the stream begins anew as
     /// `number`.
     pub fn give_up(&mut self, number: u64, mut lost: impl FnMut(Item<'_, W>)) {
@@ -243,7 +273,7 @@ impl<W: PartialEq> Outgoing<W> {
         self.bytes = self.bytes.saturating_sub(batch.what.len() + batch.items.len() + batch.ids.len() + OVERHEAD);
         let mut buffers = [batch.what, batch.items, batch.ids];
         // A few are kept, so that a busy stream allocates nothing.
-        if self.spare.len() < 16 {
+        if self.spare.len() < SPARE {
             buffers.iter_mut().for_each(Vec::clear);
             self.spare.push(buffers);
         }

@@ -28,6 +28,9 @@ pub enum Outcome {
     },
 }
 
+/// Items that did not simply succeed, by their numbers, in their order.
+pub type Results = Vec<(u64, Outcome)>;
+
 /// The head of a RELAY: where it goes, and what it carries of which stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relay {
@@ -236,7 +239,7 @@ impl Relayed {
     ///
     /// # Errors
     /// BADARGS.
-    pub fn parse<'a>(routed: &Routed<'a>) -> Result<(Relayed, Vec<(u64, Outcome)>, Signed<'a>), Fail> {
+    pub fn parse<'a>(routed: &Routed<'a>) -> Result<(Relayed, Results, Signed<'a>), Fail> {
         let (covered, signed) = Signed::split(routed.rest)?;
         let text = covered.text()?;
         let mut columns = Columns(text.split('|'));
@@ -264,7 +267,7 @@ pub fn put_result(out: &mut String, number: u64, outcome: &Outcome) {
     };
 }
 
-fn results(lines: Raw<'_>) -> Result<Vec<(u64, Outcome)>, Fail> {
+fn results(lines: Raw<'_>) -> Result<Results, Fail> {
     let text = lines.text()?;
     let mut found = Vec::new();
     for line in text.lines() {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::packet::Items;
+use super::packet::Results;
 use super::packet::Routed;
 use super::*;
 use crate::wire::Code;
@@ -93,7 +94,7 @@ proptest! {
     fn nothing_is_lost_doubled_or_reordered(steps in proptest::collection::vec(0u8..10, 1..400)) {
         let mut out: Outgoing<u8> = Outgoing::new(1);
         let mut inc = Incoming::default();
-        let (mut there, mut back): (Vec<Sent>, Vec<(u64, Vec<(u64, Outcome)>, bool)>) = (Vec::new(), Vec::new());
+        let (mut there, mut back): (Vec<Sent>, Vec<(u64, Results, bool)>) = (Vec::new(), Vec::new());
         let (mut pushed, mut got, mut answered, mut now) = (0u32, Vec::new(), Vec::new(), 0u64);
         let deliver = |inc: &mut Incoming, sent: Sent, got: &mut Vec<u32>| {
             let (number, first, count, acked, items) = sent;
@@ -101,7 +102,7 @@ proptest! {
             for item in Items(&items).skip(skip as usize) {
                 let value: u32 = std::str::from_utf8(item.unwrap()).unwrap().parse().unwrap();
                 got.push(value);
-                inc.take((value % 3 == 0).then(|| Outcome::Fail(Code::Busy, "full".into())));
+                inc.take(value.is_multiple_of(3).then(|| Outcome::Fail(Code::Busy, "full".into())));
             }
         };
         let read = |out: &mut Outgoing<u8>, now, (upto, results, gap): (u64, Vec<(u64, Outcome)>, bool), answered: &mut Vec<(u32, bool)>| {
@@ -125,7 +126,9 @@ proptest! {
                 8 => { if let Some(sent) = there.first().cloned() { deliver(&mut inc, sent, &mut got); } }
                 9 => out.rewind(),
                 _ => {
-                    out.is_stuck(now);
+                    if out.is_stuck(now) {
+                        out.rewind();
+                    }
                     for sent in there.drain(..) { deliver(&mut inc, sent, &mut got); }
                     if let Some((head, results)) = inc.report(1, "a", "b", 0) {
                         back.push((head.upto, results.into_iter().cloned().collect(), head.gap));

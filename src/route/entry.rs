@@ -214,15 +214,16 @@ impl Fnv {
 mod tests {
     use super::*;
 
-    /// docs/protocol.md quotes these.
     #[test]
     fn hashes_of_known_lines() {
+        let page = include_str!("../../docs/protocol.md");
         for (line, known) in [
             ("u|alice|main-1", "6ea3577575edf2f5"),
             ("u|Bob|main-1|main-2", "f676bd73cedcbe19"),
             ("r|main-2|main-3", "d212d6ea9f58a9c9"),
         ] {
             assert_eq!(checksum_text(hash(line)), known, "{line}");
+            assert!(page.contains(&format!("| `{}` | `{known}` |", line.replace('|', "\\|"))), "{line}");
         }
         assert_eq!(user_hash("Bob", ["main-1", "main-2"].into_iter()), hash("u|Bob|main-1|main-2"));
         assert_eq!(route_hash("main-2", Some("main-3")), hash("r|main-2|main-3"));

@@ -8,9 +8,16 @@ pub fn encode(bytes: &[u8]) -> String {
 
 /// 32 bytes from 64 hexadecimal digits of either case; `None` for anything else.
 pub fn decode_32(text: &str) -> Option<[u8; 32]> {
-    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+    decode(text)
+}
+
+/// `N` bytes from twice as many hexadecimal digits of either case; `None` for anything else.
+pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
         for digit in pair {
             let value = u8::try_from(char::from(*digit).to_digit(16)?).ok()?;
             *byte = *byte << 4 | value;

@@ -66,7 +66,7 @@ fn clients_of_the_library_are_where_the_test_wants_them() {
     let users = ["alice", "bob"];
     let at_a = cluster.libraries(&["carol"], "a");
     let at_b = cluster.libraries(&users, "b");
-    assert_eq!((at_a[0].server(), at_b[0].server(), at_b[1].server()), ("a", "b", "b"));
+    assert_eq!([at_a[0].server(), at_b[0].server(), at_b[1].server()], ["a", "b", "b"]);
     let voices = users.into_iter().zip(at_b);
     let mut talkers: Vec<Talker> = voices.map(|(user, voice)| Talker::new(user, &users, voice).rate(1_000)).collect();
     let checker = Checker::default();

@@ -5,8 +5,10 @@
 mod support;
 
 mod around;
+mod by_hand;
 mod chain;
 mod drain;
+mod moving;
 mod servers;
 mod three_sites;
 

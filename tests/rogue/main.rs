@@ -8,7 +8,7 @@ mod lies;
 mod management;
 // Not all of it is used here.
 #[allow(dead_code)]
-#[path = "../network/mod.rs"]
+#[path = "../sim/network.rs"]
 mod network;
 mod relay;
 mod server;

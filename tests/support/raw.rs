@@ -163,6 +163,12 @@ impl Raw {
         &self.stream.sock
     }
 
+    /// What it is made of: the socket, its TLS, and what was decrypted and not read yet.
+    pub fn into_parts(mut self) -> (TcpStream, ClientConnection, Vec<u8>) {
+        self.buffer.drain(..self.start);
+        (self.stream.sock, self.stream.conn, self.buffer)
+    }
+
     /// Sends bytes as they are. An error: the server has closed, or takes nothing for `PATIENCE`.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)?;

@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -29,6 +31,10 @@ const WINDOW: usize = 1_000;
 const TICK: Duration = Duration::from_millis(2);
 /// How long signing off may take.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// The shortest time without a message that is noted, and how near to a move it belongs to that.
+const SILENCE: Duration = Duration::from_millis(1);
+/// See `SILENCE`.
+const AROUND: Duration = Duration::from_millis(250);
 /// How often a thread looks whether its client is still wanted.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -97,10 +103,66 @@ impl Voice for Raw {
     }
 }
 
+/// What a client of the library has seen, and when.
+#[derive(Default)]
+pub struct Trace {
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    server: String,
+    moves: Vec<Instant>,
+    /// The last message, and how long nothing came before others.
+    last: Option<Instant>,
+    silences: Vec<(Instant, Duration)>,
+}
+
+impl Trace {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("the trace")
+    }
+
+    fn moved(&self, server: String) {
+        let mut seen = self.seen();
+        seen.server = server;
+        seen.moves.push(Instant::now());
+    }
+
+    fn message(&self) {
+        let (mut seen, now) = (self.seen(), Instant::now());
+        let silence = seen.last.replace(now).map_or(Duration::ZERO, |last| now - last);
+        if silence >= SILENCE {
+            seen.silences.push((now, silence));
+        }
+    }
+
+    /// The server that it is signed on to.
+    pub fn server(&self) -> String {
+        self.seen().server.clone()
+    }
+
+    /// How often it was moved.
+    pub fn moves(&self) -> usize {
+        self.seen().moves.len()
+    }
+
+    /// For each move the longest time around it in which no message came.
+    pub fn pauses(&self) -> Vec<Duration> {
+        let seen = self.seen();
+        let near = |moved: &Instant| {
+            let is_near =
+                |(end, silence): &&(Instant, Duration)| *end + AROUND > *moved && *end < *moved + AROUND + *silence;
+            seen.silences.iter().filter(is_near).map(|(_, silence)| *silence).max().unwrap_or_default()
+        };
+        seen.moves.iter().map(near).collect()
+    }
+}
+
 /// A client of the library as a `Voice`. It follows redirects, which nobody is told of, and comes back by itself when its connection breaks; that is `Came::Broke`.
 pub struct Library {
     client: Arc<Client>,
-    server: String,
+    trace: Arc<Trace>,
     came: mpsc::Receiver<Came>,
     posted: mpsc::Sender<(u64, Reply)>,
     next: u64,
@@ -118,13 +180,23 @@ impl Library {
         let answers = events.clone();
         let (posted, replies) = mpsc::channel::<(u64, Reply)>();
         let weak = Arc::downgrade(&client);
+        let trace = Arc::new(Trace::default());
+        trace.seen().server = server;
+        let seen = Arc::clone(&trace);
         thread::spawn(move || {
             // It ends soon after the last owner has gone.
             while let Some(client) = weak.upgrade() {
                 let came = match rt::block_on(rt::timeout(PAUSE, client.next())) {
-                    Err(_) | Ok(Some(Event::Map(_) | Event::Moved(_))) => continue,
+                    Err(_) | Ok(Some(Event::Map(_))) => continue,
                     Ok(None) => return,
-                    Ok(Some(Event::Message { sender, body, .. })) => Came::Message(sender, body),
+                    Ok(Some(Event::Moved(server))) => {
+                        seen.moved(server);
+                        continue;
+                    }
+                    Ok(Some(Event::Message { sender, body, .. })) => {
+                        seen.message();
+                        Came::Message(sender, body)
+                    }
                     Ok(Some(other)) => Came::Broke(format!("{other:?}")),
                 };
                 if events.send(came).is_err() {
@@ -140,12 +212,17 @@ impl Library {
                 }
             }
         });
-        Library { client, server, came, posted, next: 0 }
+        Library { client, trace, came, posted, next: 0 }
     }
 
-    /// The server that it signed on to at first.
-    pub fn server(&self) -> &str {
-        &self.server
+    /// The server that it is signed on to.
+    pub fn server(&self) -> String {
+        self.trace.server()
+    }
+
+    /// What it sees from now on.
+    pub fn trace(&self) -> Arc<Trace> {
+        Arc::clone(&self.trace)
     }
 
     /// For anything else.

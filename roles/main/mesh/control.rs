@@ -63,6 +63,7 @@ pub fn take<'a>(
             ["kept", user, account] => kept::from_server(main, ctx, user, account, item),
             ["attached", id] => standby::attached(main, ctx, origin, id),
             ["copy", id, number] => standby::copy(main, ctx, origin, id, number, item),
+            ["copied", id, number] => standby::copied(main, origin, id, number),
             ["seen", id, number] => standby::seen(main, origin, id, number),
             ["ended", id] => standby::ended(main, ctx, origin, id),
             ["taken", id] => standby::taken(main, ctx, origin, id),
@@ -102,6 +103,7 @@ pub fn done(
             true => standby::offered(main, ctx, server, id, fail),
             false => redirect::offered(main, ctx, server, id, fail),
         },
+        ["copy", id, number] => standby::sent(main, ctx, server, id, number, fail.as_ref()),
         // Nobody there who could be given it: it is kept for the user.
         ["late", _, user, account] if fail.is_some() => kept::come_back(main, ctx, user, account, item),
         ["copy", ..] if fail.is_some() => standby::not_copied(main, ctx, server, what.as_bytes()),

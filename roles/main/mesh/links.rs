@@ -160,7 +160,7 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
         match neighbour.probed {
             Some(since) if now >= since.saturating_add(PROBE.1) => ctx.abort(neighbour.link, "it answers no probe"),
             Some(_) => {}
-            None if (now / 1_000) % (PROBE.0 / 1_000) == 0 => probe(main, ctx, server),
+            None if (now / 1_000).is_multiple_of(PROBE.0 / 1_000) => probe(main, ctx, server),
             None => {}
         }
     }

@@ -109,6 +109,8 @@ pub struct Server {
     pub lost_since: Option<u64>,
     /// The stream it sends on is of another start of this server: it is told so.
     pub unknown: Option<u64>,
+    /// The first packet that is not acknowledged is sent once more, to hear how far the other end has come.
+    ask: bool,
     dirty: bool,
 }
 
@@ -160,6 +162,7 @@ impl Mesh {
                 complaints: Cell::new(0),
                 lost_since: None,
                 unknown: None,
+                ask: false,
                 dirty: false,
             });
         }

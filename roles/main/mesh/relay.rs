@@ -1,8 +1,11 @@
 //! RELAY: items of a stream, from another main server. What is for a third goes on to it as it stands.
 
+use rand::Rng;
+
 use super::complain;
 use super::control;
 use super::way;
+use super::Who;
 use crate::config::PortKey;
 use crate::engine::ctx::put_number;
 use crate::engine::handshake;
@@ -15,6 +18,7 @@ use crate::engine::Request;
 use crate::relay::packet::Items;
 use crate::relay::packet::Routed;
 use crate::relay::packet::Signed;
+use crate::relay::Batch;
 use crate::relay::Relay;
 use crate::relay::Taken;
 use crate::relay::HOPS;
@@ -32,6 +36,8 @@ use crate::wire::Raw;
 const EARLY: usize = 4 << 20;
 /// Without any way for this long, what waits is given up; milliseconds.
 const GIVE_UP: u64 = 5_000;
+/// The same for a server that management does not reach either: enough for one whose links all broke to come back.
+const GIVE_UP_DOWN: u64 = 400;
 
 pub const RELAY: Command<Main> = Command {
     name: "RELAY",
@@ -151,23 +157,20 @@ fn take(
     let taken = inc.offer(relay.stream, relay.first, count, relay.acked);
     main.mesh.touch(origin);
     let result = match taken {
-        Taken::Nothing => Ok(Vec::new()),
+        Taken::Nothing => Ok(()),
         Taken::Items { skip } => {
             let skip = usize::try_from(skip).unwrap_or(usize::MAX);
             let items = Items(items.0).skip(skip).flatten();
             what.text().and_then(|what| match what.strip_prefix("m|") {
                 Some(columns) => deliver::from_server(main, ctx, origin, relay, columns, items, &mut inc),
-                None => control::take(main, ctx, origin, &what, items, &mut inc).map(|()| Vec::new()),
+                None => control::take(main, ctx, origin, &what, items, &mut inc),
             })
         }
     };
     if let Some(entry) = main.mesh.get_mut(origin) {
         entry.inc = inc;
     }
-    for copies in result? {
-        copies.send(main, ctx);
-    }
-    Ok(())
+    result
 }
 
 /// This server's table has a later version: packets that waited for it are taken.
@@ -244,7 +247,8 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
         }
         let (number, acked, boot) = (entry.out.number(), entry.out.acked(), entry.facts.boot);
         let now = ctx.now();
-        entry.out.send(now, |batch| {
+        let ask = std::mem::take(&mut entry.ask);
+        let mut send = |batch: &Batch<Who>| {
             let head = Relay {
                 ttl: HOPS,
                 dest: dest.to_owned(),
@@ -258,7 +262,11 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
             let mut bytes = Vec::with_capacity(160);
             head.put(&mut bytes);
             write(ctx, link, "RELAY", &bytes, &batch.what, &batch.items, key.as_ref())
-        });
+        };
+        if let Some(first) = entry.out.first_sent().filter(|_| ask) {
+            send(first);
+        }
+        entry.out.send(now, send);
     }
 }
 
@@ -274,9 +282,11 @@ fn write(
 ) -> bool {
     let relay = kind == "RELAY";
     let tag = key.map(|key| {
+        let mut salt = [0; tag::SALT];
+        ctx.rng().fill_bytes(&mut salt);
         let covered = head.iter().position(|byte| *byte == b'|').map_or(head, |bar| &head[bar + 1..]);
         let separator = if relay { raw::SEPARATOR } else { b"" };
-        tag::make(key, &[kind.as_bytes(), covered, raw::SEPARATOR, what, separator, items])
+        tag::make(key, &salt, &[kind.as_bytes(), covered, raw::SEPARATOR, what, separator, items])
     });
     let tag = tag.unwrap_or_default();
     let end: [&[u8]; 2] = if relay { [raw::SEPARATOR, items] } else { [b"", b""] };
@@ -284,16 +294,26 @@ fn write(
         .is_ok()
 }
 
+/// Management does not reach a server any more: whoever waits for it shall not wait for long.
+pub fn server_down(ctx: &mut Ctx<Main>) {
+    ctx.after(GIVE_UP_DOWN + GIVE_UP_DOWN / 8, tick);
+}
+
 /// Once a second: streams without progress send again, or are given up.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
     for server in main.mesh.numbers() {
         let Some(entry) = main.mesh.get_mut(server) else { continue };
+        if entry.inc.is_due() {
+            main.mesh.touch(server);
+        }
+        let Some(entry) = main.mesh.get_mut(server) else { continue };
         if entry.out.is_idle() {
             entry.lost_since = None;
             continue;
         }
-        if entry.lost_since.is_some_and(|since| now >= since.saturating_add(GIVE_UP)) {
+        let patience = if entry.facts.up { GIVE_UP } else { GIVE_UP_DOWN };
+        if entry.lost_since.is_some_and(|since| now >= since.saturating_add(patience)) {
             super::relayed::give_up(main, ctx, server, "the recipient's server is not reached");
             continue;
         }
@@ -301,10 +321,16 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
             super::relayed::give_up(main, ctx, server, "the recipient's server does not answer");
             continue;
         }
-        // One link loses nothing while it stands, however slow it is: sending again would only fill it more.
+        // One link loses nothing while it stands, however slow it is: to send everything again would only fill it more. But what
+        // the other end says may be lost on another way.
         let straight = way(main, ctx, server).is_some_and(|(_, straight)| straight);
         let Some(entry) = main.mesh.get_mut(server) else { continue };
-        if (!straight && entry.out.is_stuck(now)) || entry.out.has_unsent() || entry.inc.is_due() {
+        let stuck = entry.out.is_stuck(now);
+        entry.ask = stuck && straight;
+        if stuck && !straight {
+            entry.out.rewind();
+        }
+        if stuck || entry.out.has_unsent() {
             main.mesh.touch(server);
         }
     }

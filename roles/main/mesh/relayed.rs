@@ -56,6 +56,7 @@ fn take(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>, neighbour: 
         return Ok(Answer::None);
     }
     let mut settled = Settled::default();
+    entry.out.succeeded(now, head.upto, &results, |who, count, ids| settled.add_all(*who, count, ids));
     entry.out.done(now, head.upto, &results, |item| settled.add(item));
     if head.gap {
         entry.out.gap(now);
@@ -66,16 +67,43 @@ fn take(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>, neighbour: 
     Ok(Answer::None)
 }
 
+/// How many runs come before it; who asked, what it is, the item, the asker's packet ID, and what became of it.
+type Odd = (usize, Who, Vec<u8>, Vec<u8>, Vec<u8>, Option<Outcome>);
+
 /// What results ask for, gathered while the stream is borrowed: for the many plain successes in a row it costs nothing but counting.
 #[derive(Default)]
 struct Settled {
     /// Runs of one asker, with the IDs of those that succeeded: a length before each.
     runs: Vec<(Who, usize, Vec<u8>)>,
     /// The others, one by one; `runs` before them first.
-    rest: Vec<(usize, Who, Vec<u8>, Vec<u8>, Vec<u8>, Option<Outcome>)>,
+    rest: Vec<Odd>,
 }
 
 impl Settled {
+    /// Many successes of one asker. False: what the items are matters, so that they are to be added one by one.
+    fn add_all(&mut self, who: Who, count: u64, ids: &[u8]) -> bool {
+        let plain = matches!(who, Who::Session { .. });
+        if plain {
+            // The first to be added, as `rest` is still empty.
+            let run = self.run(who);
+            run.1 += usize::try_from(count).unwrap_or(usize::MAX);
+            if ids.iter().any(|byte| *byte != 0) {
+                run.2.extend_from_slice(ids);
+            }
+        }
+        plain
+    }
+
+    /// The last run, if it is of that asker, or a new one.
+    fn run(&mut self, who: Who) -> &mut (Who, usize, Vec<u8>) {
+        let follows = self.rest.last().is_none_or(|(at, ..)| *at < self.runs.len());
+        if !follows || self.runs.last().is_none_or(|run| run.0 != who) {
+            self.runs.push((who, 0, Vec::new()));
+        }
+        let last = self.runs.len() - 1;
+        &mut self.runs[last]
+    }
+
     fn add(&mut self, item: Item<'_, Who>) {
         let plain = matches!(item.who, Who::Session { .. }) && item.outcome.is_none();
         if !plain {
@@ -83,34 +111,29 @@ impl Settled {
             self.rest.push((self.runs.len(), *item.who, what, body, item.id.to_vec(), item.outcome.cloned()));
             return;
         }
-        let follows = self.rest.last().is_none_or(|(at, ..)| *at < self.runs.len());
-        match self.runs.last_mut().filter(|run| follows && run.0 == *item.who) {
-            Some(_) => {}
-            None => self.runs.push((*item.who, 0, Vec::new())),
-        }
-        if let Some((_, count, ids)) = self.runs.last_mut() {
-            *count += 1;
-            if !item.id.is_empty() {
-                ids.push(item.id.len() as u8);
-                ids.extend_from_slice(item.id);
-            }
+        let (_, count, ids) = self.run(*item.who);
+        *count += 1;
+        if !item.id.is_empty() {
+            ids.push(item.id.len() as u8);
+            ids.extend_from_slice(item.id);
         }
     }
 }
 
 fn carry_out(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, settled: Settled) {
     let mut rest = settled.rest.into_iter().peekable();
-    let mut at = 0;
-    for (who, count, ids) in settled.runs {
+    for (at, (who, count, ids)) in settled.runs.into_iter().enumerate() {
         while let Some((_, who, what, item, id, outcome)) = rest.next_if(|(before, ..)| *before <= at) {
             one(main, ctx, server, who, &what, &item, &id, outcome);
         }
-        at += 1;
         let Who::Session { index, link } = who else { continue };
         let mut ids = &*ids;
         while let Some((length, more)) = ids.split_first() {
             let (id, more) = more.split_at(usize::from(*length).min(more.len()));
             ids = more;
+            if id.is_empty() {
+                continue;
+            }
             ctx.answer_to(link, id, b"SENDMESSAGE", Ok(b""));
         }
         answered(main, ctx, index, link, count);

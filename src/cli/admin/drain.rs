@@ -1,4 +1,4 @@
-//! `convergia admin drain`: moves the clients of a main server to the others.
+//! `convergia admin drain` and `move`: all clients of a main server, or some, go to others.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,6 +67,44 @@ fn progress(name: &str, left: u64) -> String {
         0 => format!("{name} has no clients; it can be stopped"),
         1 => format!("{name} drains: 1 client left"),
         _ => format!("{name} drains: {left} clients left"),
+    }
+}
+
+/// Move some clients of a main server to another; they notice nothing.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "move", example = "{command_name} first 20 second")]
+pub struct Move {
+    /// the name of the server that they are signed on to
+    #[argh(positional)]
+    from: String,
+    /// how many, at most; 256 at a time
+    #[argh(positional)]
+    count: u64,
+    /// the name of the server they are to go to
+    #[argh(positional)]
+    to: String,
+    /// the server's data folder
+    #[argh(option, arg_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// machine-readable output
+    #[argh(switch)]
+    json: bool,
+}
+
+impl Move {
+    /// Runs it; `operator` makes the way to the server of the options that were given.
+    pub async fn run(self, operator: Make<'_>) -> Result<(), Stop> {
+        let operator = operator(self.data_dir, self.json);
+        let connection = operator.connect().await?;
+        let count = self.count.to_string();
+        let fields = [self.from.as_bytes(), count.as_bytes(), self.to.as_bytes()];
+        let answer = operator.ask(&connection, "MOVECLIENTS", &fields).await?;
+        let begun: u64 = answer.parse().map_err(|_| Stop::Refused("the server answers no number".to_owned()))?;
+        match self.json {
+            true => outcome::line(json!({ "from": self.from, "to": self.to, "clients": begun })),
+            false => outcome::line(format_args!("{begun} clients are being moved to {}", text::clean(&self.to))),
+        }
+        Ok(())
     }
 }
 

@@ -73,7 +73,6 @@ impl Network {
                 server.pending.dedup();
             }
         }
-        // Not of the version: it tells servers what others know of users, and only some of them hear of this.
         changed
     }
 

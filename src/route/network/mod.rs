@@ -101,7 +101,7 @@ impl Network {
         }
     }
 
-    /// Rises with every change.
+    /// Rises with every change of who is where; routes change without it, as not all servers hear of every one.
     pub fn version(&self) -> u64 {
         self.version
     }

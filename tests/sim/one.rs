@@ -1,8 +1,11 @@
 //! Whole networks in one thread, on a virtual clock, from a seed: what users rely on, whatever goes wrong in between.
-//! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test sim` runs that one alone.
 
-mod network;
-
+use crate::network::accounts;
+use crate::network::bodies;
+use crate::network::seeds;
+use crate::network::token;
+use crate::network::Network;
+use crate::network::MANAGEMENT;
 use convergia::client::core::Core;
 use convergia::client::Event;
 use convergia::config::PortKey;
@@ -19,12 +22,6 @@ use convergia::engine::Verify;
 use convergia::roles::management;
 use convergia::wire::Fail;
 use convergia::wire::Raw;
-use network::accounts;
-use network::bodies;
-use network::seeds;
-use network::token;
-use network::Network;
-use network::MANAGEMENT;
 use rand::RngExt;
 use std::collections::BTreeMap;
 

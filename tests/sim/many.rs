@@ -1,11 +1,13 @@
 //! Networks of many main servers in one thread, on a virtual clock, from a seed: links break, servers crash, clients
 //! move; what was answered OK arrives, once and in order.
-//! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test mesh_sim` runs that one alone.
-
-mod network;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use crate::network::bodies;
+use crate::network::seeds;
+use crate::network::Log;
+use crate::network::Network;
 use convergia::client::core::Core;
 use convergia::client::Event;
 use convergia::engine::rt::channel;
@@ -13,10 +15,6 @@ use convergia::engine::sim::NodeId;
 use convergia::roles::main::Main;
 use convergia::wire::Code;
 use convergia::wire::Fail;
-use network::bodies;
-use network::seeds;
-use network::Log;
-use network::Network;
 use rand::RngExt;
 
 /// Signs a user on at that main server: the others cannot be reached meanwhile.
@@ -50,10 +48,20 @@ impl Stream {
 
     /// What was answered OK is there, once, in order; `failed`: how many may have failed.
     fn check(&self, told: &Log, failed: usize) {
+        self.check_all(&[told], failed);
+    }
+
+    /// The same, with several sessions of the recipient: OK means that one of them has it at least.
+    fn check_all(&self, told: &[&Log], failed: usize) {
         let prefix = format!("{} ", self.name);
-        let got: Vec<usize> =
-            bodies(told).iter().filter_map(|body| body.strip_prefix(&prefix)).map(|n| n.parse().unwrap()).collect();
-        assert!(got.is_sorted_by(|a, b| a < b), "{} → {}: doubled or out of order: {got:?}", self.name, self.to);
+        let mut got: BTreeSet<usize> = BTreeSet::new();
+        for log in told {
+            let one: Vec<usize> =
+                bodies(log).iter().filter_map(|body| body.strip_prefix(&prefix)).map(|n| n.parse().unwrap()).collect();
+            let in_order = one.is_sorted_by(|a, b| a < b);
+            assert!(in_order, "{} → {}: doubled or out of order: {one:?}", self.name, self.to);
+            got.extend(one);
+        }
         let mut bad: BTreeMap<String, usize> = BTreeMap::new();
         for (n, answer) in self.sent.iter().enumerate() {
             match answer.try_recv().unwrap_or_else(|_| panic!("{} {n}: no answer", self.name)) {
@@ -366,5 +374,110 @@ fn management_is_lost_and_comes_back_and_nobody_notices() {
         there.check(&told, 0);
         back.check(&heard, 0);
         assert!(is_undisturbed(&heard) && is_undisturbed(&told));
+    });
+}
+
+#[test]
+fn a_server_that_comes_gets_its_share_of_the_clients() {
+    const NAMES: [&str; 40] = [
+        "u00", "u01", "u02", "u03", "u04", "u05", "u06", "u07", "u08", "u09", "u10", "u11", "u12", "u13", "u14", "u15",
+        "u16", "u17", "u18", "u19", "u20", "u21", "u22", "u23", "u24", "u25", "u26", "u27", "u28", "u29", "u30", "u31",
+        "u32", "u33", "u34", "u35", "u36", "u37", "u38", "u39",
+    ];
+    seeds(5, |seed| {
+        let mut net = Network::of(seed, &["a", "b"], &NAMES);
+        let (a, b) = (net.mains[0], net.mains[1]);
+        net.sim.crash(b);
+        net.sim.run_for(3_000);
+        let clients: Vec<(NodeId, Log)> = NAMES.iter().map(|name| client_at(&mut net, name, 0)).collect();
+        net.sim.start(b);
+        let mut streams: Vec<Stream> =
+            (0..40).map(|n| Stream::new(clients[n].0, NAMES[n], NAMES[(n + 1) % 40])).collect();
+        for _ in 0..100 {
+            streams.iter_mut().for_each(|stream| stream.send(&mut net));
+            let pause = net.sim.rng().random_range(0..1_000);
+            net.sim.run_for(pause);
+        }
+        net.sim.run_for(30_000);
+        let counts = [a, b].map(|id| net.sim.with(id, |main: &mut Main, _| main.counts().0).unwrap());
+        assert_eq!(counts.iter().sum::<usize>(), 40);
+        assert!(counts[1] >= 8, "{counts:?}");
+        for (n, stream) in streams.iter().enumerate() {
+            stream.check(&clients[(n + 1) % 40].1, 0);
+        }
+        assert!(clients.iter().all(|(_, log)| is_undisturbed(log)));
+    });
+}
+
+/// Everything at once, but for servers that die: links between servers are cut, clients are moved about, management comes and goes.
+#[test]
+fn whatever_happens_between_servers_what_was_answered_ok_arrives_once_in_order() {
+    const IDS: [&str; 4] = ["a", "b", "c", "d"];
+    const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
+    seeds(60, |seed| {
+        let mut net = Network::of(seed, &IDS, &NAMES);
+        let mains = net.mains.clone();
+        net.sim.run_for(3_000);
+        let mut clients: Vec<(NodeId, Log)> = (0..4).map(|n| client_at(&mut net, NAMES[n], n)).collect();
+        // Dave is there twice.
+        clients.push(client_at(&mut net, "dave", 0));
+        let mut streams: Vec<(Stream, Vec<usize>)> = Vec::new();
+        for from in 0..4 {
+            for to in (0..4).filter(|to| *to != from) {
+                let hear = if to == 3 { vec![3, 4] } else { vec![to] };
+                // One name for each pair: it is what tells the streams apart.
+                let name: &'static str = Box::leak(format!("{} to {}:", NAMES[from], NAMES[to]).into_boxed_str());
+                streams.push((Stream::new(clients[from].0, name, NAMES[to]), hear));
+            }
+        }
+        let mut up = true;
+        for _ in 0..150 {
+            let one = net.sim.rng().random_range(0..streams.len());
+            for (stream, _) in streams.iter_mut().skip(one).step_by(3) {
+                stream.send(&mut net);
+            }
+            let pause = net.sim.rng().random_range(0..80);
+            net.sim.run_for(pause);
+            let (x, y) = (net.sim.rng().random_range(0..4), net.sim.rng().random_range(0..4));
+            match net.sim.rng().random_range(0..40) {
+                0..=3 => net.sim.cut(mains[x], mains[y]),
+                4..=7 => {
+                    net.sim.with(mains[x], |main: &mut Main, ctx| main.move_clients(ctx, 1 + y, IDS[y])).unwrap();
+                }
+                8 => {
+                    net.sim.wall(mains[x], mains[y], true);
+                    net.sim.cut(mains[x], mains[y]);
+                }
+                9 => net.sim.wall(mains[x], mains[y], false),
+                10 => {
+                    let management = net.management;
+                    match up {
+                        true => net.sim.crash(management),
+                        false => net.sim.start(management),
+                    }
+                    up = !up;
+                }
+                _ => {}
+            }
+        }
+        if !up {
+            let management = net.management;
+            net.sim.start(management);
+        }
+        for (x, y) in (0..4).flat_map(|x| (0..4).map(move |y| (x, y))) {
+            net.sim.wall(mains[x], mains[y], false);
+        }
+        net.sim.run_for(60_000);
+        for (stream, hear) in &streams {
+            let logs: Vec<&Log> = hear.iter().map(|log| &clients[*log].1).collect();
+            stream.check_all(&logs, stream.sent.len());
+        }
+        // And then everything is as before.
+        for (stream, _) in &mut streams {
+            stream.send(&mut net);
+            net.sim.run_for(1_000);
+            let last = stream.sent.pop().unwrap().try_recv();
+            assert!(matches!(last, Ok(Ok(_))), "{}: {last:?}", stream.name);
+        }
     });
 }
