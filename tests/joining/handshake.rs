@@ -267,6 +267,8 @@ fn half_open(port: &str, member: impl Fn(&mut Raw)) {
     assert!(count >= 5_000, "this machine allows only {files} open files: not enough to show anything");
     let server = Server::open();
     add(&server, "second", &key(7));
+    let mut there = Opener::prove(&server, "second", &key(7));
+    introduce(&mut there, "second", &key(7)).ok();
     let known = || Raw::connect(&server.addr(port)).ask("HELLO", &["second"]);
     // A main server is told a moment later than the operator.
     let until = std::time::Instant::now() + PATIENCE;
