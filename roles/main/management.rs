@@ -23,11 +23,6 @@ const TALKS: u64 = 10;
 /// See `TALKS`.
 const TALKED: usize = 256;
 
-/// How long after a session came management may not know of it, and how often it is asked to; milliseconds.
-const SETTLES: u64 = 60_000;
-/// See `SETTLES`.
-const AGAIN: u64 = 500;
-
 /// What is known of the two links.
 #[derive(Debug, Default)]
 pub struct Management {
@@ -262,12 +257,7 @@ pub fn presence_then(
     ctx.request(link, "PRESENCE", &fields, move |main, ctx, answer| {
         if let Err(fail) = answer {
             log::warn!("management does not take note of {name}: {fail}");
-            let settling = has_just_come(main, &name, ctx.now());
-            if fail.code == Code::Denied && settling {
-                // The server that had the session will say so.
-                let again = name.clone();
-                ctx.after(AGAIN, move |main, ctx| presence(main, ctx, &again));
-            } else if fail.code == Code::Denied {
+            if fail.code == Code::Denied {
                 // Nobody would ever find these sessions: their clients sign on again.
                 let here = main.table.find(&name).and_then(|user| main.table.get(user)).map(|user| user.here.to_vec());
                 here.unwrap_or_default().iter().for_each(|link| ctx.close(*link, "management does not know of it"));
@@ -275,15 +265,6 @@ pub fn presence_then(
         }
         then(main, ctx);
     });
-}
-
-/// Whether a session of the user has come here of which the table does not know yet.
-fn has_just_come(main: &Main, name: &str, now: u64) -> bool {
-    let Some(user) = main.table.find(name).and_then(|user| main.table.get(user)) else { return false };
-    user.here.iter().filter_map(|link| main.session_at(*link)).any(|session| {
-        let untold = session.came.as_ref().is_some_and(|came| matches!(came.version, 0 | u64::MAX));
-        untold && now < session.since.saturating_add(SETTLES)
-    })
 }
 
 /// Now and then: who writes to whom on other servers.

@@ -99,8 +99,7 @@ impl Moved {
     /// Forgets what is over.
     pub fn sweep(&mut self, now: u64) {
         self.away.retain(|_, all| {
-            // As long as the table does not say so, only this server can.
-            all.retain(|one| one.version == u64::MAX || now < one.at.saturating_add(KEPT));
+            all.retain(|one| now < one.at.saturating_add(KEPT));
             !all.is_empty()
         });
         self.after.retain(|_, (_, _, at)| now < at.saturating_add(KEPT));

@@ -30,11 +30,6 @@ pub const TIMEOUT: u64 = 8_000;
 /// How long a client that has arrived there may take to leave here; milliseconds.
 const LEAVING: u64 = 60_000;
 
-/// How often management is told of a move that it could not be told of at once, and how often it is tried; milliseconds.
-const TELL: u64 = 200;
-/// See `TELL`: five minutes, as long as management remembers that the session is not here any more.
-const TELLINGS: u32 = 1_500;
-
 /// A move that is under way.
 #[derive(Debug)]
 pub struct Moving {
@@ -217,27 +212,6 @@ fn alone(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
     let version = routes::since(main, &name, to);
     flipped(main, ctx, id, &name, to, version);
-    tell_later(ctx, [name, main.table.server_id(to).to_owned(), id.to_owned()], TELLINGS);
-}
-
-/// Management will not believe the target before it has heard of the move from here.
-fn tell_later(ctx: &mut Ctx<Main>, fields: [String; 3], left: u32) {
-    let Some(left) = left.checked_sub(1) else { return };
-    ctx.after(TELL, move |main, ctx| {
-        let Some(link) = main.management.link() else { return tell_later(ctx, fields, left) };
-        let again = fields.clone();
-        ctx.request(
-            link,
-            "MOVE",
-            &fields.each_ref().map(|field| field.as_bytes()),
-            move |_, ctx, answer| match answer {
-                Err(fail) if matches!(fail.code, Code::Unavailable | Code::Busy) => tell_later(ctx, again, left),
-                // It was noted before the answer was lost, or management was started anew, and believes the target.
-                Err(fail) => log::debug!("management does not note a move afterwards: {fail}"),
-                Ok(_) => {}
-            },
-        );
-    });
 }
 
 /// The table says that the session is at the target: from here on nothing more is queued to it here.

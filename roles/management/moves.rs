@@ -1,7 +1,5 @@
 //! MOVE (64478): a session goes on at another main server.
 
-use std::collections::VecDeque;
-
 use super::introduced;
 use super::mains;
 use super::map;
@@ -24,8 +22,6 @@ use crate::wire::Fail;
 /// How long a standby's word waits for that of the server that had the session; milliseconds. One that does not even answer
 /// a PING within it is gone.
 const PATIENCE: u64 = 5_000;
-/// How many moves are remembered.
-const NOTED: usize = 1_000;
 /// How many wait, over all.
 const WAITING: usize = 4_096;
 
@@ -33,8 +29,6 @@ const WAITING: usize = 4_096;
 #[derive(Debug, Default)]
 pub struct Moves {
     waiting: Vec<Waiting>,
-    /// The ids of the latest: one whose answer was lost is told again.
-    noted: VecDeque<String>,
 }
 
 #[derive(Debug)]
@@ -68,9 +62,6 @@ fn moved(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reque
     name::check_user(user)?;
     name::check(id)?;
     let user = name::fold(user).into_owned();
-    if management.moves.noted.iter().any(|noted| noted == id) && !standby {
-        return Ok(Answer::Ok);
-    }
     if other == server || !management.directory.knows(other) {
         return Err(refused(&server, "MOVE", "there is no such other server"));
     }
@@ -187,10 +178,6 @@ fn apply(
     to: &str,
     id: &str,
 ) {
-    if management.moves.noted.len() >= NOTED {
-        management.moves.noted.pop_front();
-    }
-    management.moves.noted.push_back(id.to_owned());
     let sessions = management.online.sessions(user, to);
     management.online.set(user, who, to, sessions.saturating_add(1));
     // What the target says of the session that it counts already may be under way, and cross this.

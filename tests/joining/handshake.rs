@@ -297,5 +297,6 @@ fn half_open(port: &str, member: impl Fn(&mut Raw)) {
     for mut link in half.into_iter().step_by(500) {
         link.read_to_close(PATIENCE);
     }
-    link.assert_alive();
+    // The first has answered no PROBE meanwhile.
+    Opener::prove_at(&server, port, "second", &key(7)).assert_alive();
 }
