@@ -202,6 +202,11 @@ impl<R: Role> Ctx<R> {
         }
     }
 
+    /// Whether the link has brought a packet's beginning, so that its end is on its way.
+    pub fn is_cut(&self, id: LinkId) -> bool {
+        self.slot(id).is_some_and(|link| !link.tail.is_empty())
+    }
+
     /// Whether a packet can be queued now: FAIL OFFLINE when the link is not open, BUSY when its queue is full.
     pub fn room(&self, id: LinkId) -> Result<(), Fail> {
         match self.slot(id) {

@@ -7,6 +7,9 @@ use super::Outcome;
 use super::Relayed;
 use super::RESULTS;
 
+/// Events that are reported together at most, while more comes without a pause.
+const TOGETHER: u32 = 4;
+
 /// What is to be done with a packet's items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -31,6 +34,8 @@ pub struct Incoming {
     open: BTreeSet<u64>,
     gap: bool,
     due: bool,
+    /// Since when a report waits for what comes next, and how many events it has waited for.
+    waited: Option<(u64, u32)>,
 }
 
 impl Incoming {
@@ -89,6 +94,16 @@ impl Incoming {
     /// What `report` gave could not be sent.
     pub fn report_again(&mut self) {
         self.due = true;
+    }
+
+    /// Whether the report can wait a moment, as `more` is on its way: many packets in a row are reported once. Asked at the
+    /// end of each event.
+    pub fn waits(&mut self, now: u64, more: bool) -> bool {
+        let (since, events) = self.waited.unwrap_or((now, 0));
+        let urgent = self.gap || !self.results.is_empty() || now > since.saturating_add(1) || events >= TOGETHER;
+        let waits = self.due && more && !urgent;
+        self.waited = waits.then_some((since, events + 1));
+        waits
     }
 
     /// Whether there is something to report.

@@ -128,7 +128,11 @@ impl<W: PartialEq> Outgoing<W> {
                 last.items.len() < BATCH && last.what == what && last.who == who && last.version == version
             });
         if !joins {
-            let [mut kind, items, ids] = self.spare.pop().unwrap_or_default();
+            let [mut kind, mut items, ids] = self.spare.pop().unwrap_or_default();
+            if open && items.capacity() == 0 {
+                // As much will follow as came: not to be grown into step by step.
+                items.reserve(BATCH);
+            }
             kind.extend_from_slice(what);
             self.bytes += kind.len() + OVERHEAD;
             self.batches.push_back(Batch { first: number, count: 0, what: kind, items, ids, who, version });

@@ -106,6 +106,17 @@ proptest! {
             }
         };
         let read = |out: &mut Outgoing<u8>, now, (upto, results, gap): (u64, Vec<(u64, Outcome)>, bool), answered: &mut Vec<(u32, bool)>| {
+            // Those of one asker are told all at once where all of a batch succeeded.
+            out.succeeded(now, upto, &results, |who, count, ids| {
+                let (mut rest, mut told) = (ids, 0);
+                while let Some((length, more)) = rest.split_first().filter(|_| *who == 0) {
+                    let (id, more) = more.split_at(usize::from(*length));
+                    answered.push((std::str::from_utf8(id).unwrap().parse::<u32>().unwrap(), true));
+                    (rest, told) = (more, told + 1);
+                }
+                assert!(*who != 0 || told == count);
+                *who == 0
+            });
             out.done(now, upto, &results, |item| {
                 let value = std::str::from_utf8(item.item).unwrap().parse::<u32>().unwrap();
                 answered.push((value, item.outcome.is_none()));
@@ -116,7 +127,7 @@ proptest! {
             now += 60;
             match step {
                 0..=3 => {
-                    out.push(0, if pushed % 7 == 0 { b"a" } else { b"b" }, (pushed % 2) as u8, b"1", pushed.to_string().as_bytes());
+                    out.push(0, if pushed % 7 == 0 { b"a" } else { b"b" }, (pushed / 5 % 2) as u8, pushed.to_string().as_bytes(), pushed.to_string().as_bytes());
                     pushed += 1;
                 }
                 4 => { there.pop(); }

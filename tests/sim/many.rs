@@ -18,7 +18,7 @@ use convergia::wire::Fail;
 use rand::RngExt;
 
 /// Signs a user on at that main server: the others cannot be reached meanwhile.
-fn client_at(net: &mut Network, name: &str, at: usize) -> (NodeId, Log) {
+pub fn client_at(net: &mut Network, name: &str, at: usize) -> (NodeId, Log) {
     let log = Log::default();
     let id = net.client_with(name, &log, |_| {});
     let others: Vec<NodeId> = net.mains.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, id)| *id).collect();
@@ -29,7 +29,7 @@ fn client_at(net: &mut Network, name: &str, at: usize) -> (NodeId, Log) {
 }
 
 /// Messages from one to another, and what became of them.
-struct Stream {
+pub struct Stream {
     from: NodeId,
     to: &'static str,
     name: &'static str,
@@ -37,17 +37,17 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(from: NodeId, name: &'static str, to: &'static str) -> Stream {
+    pub fn new(from: NodeId, name: &'static str, to: &'static str) -> Stream {
         Stream { from, to, name, sent: Vec::new() }
     }
 
-    fn send(&mut self, net: &mut Network) {
+    pub fn send(&mut self, net: &mut Network) {
         let body = format!("{} {}", self.name, self.sent.len());
         self.sent.push(net.send(self.from, self.to, &body));
     }
 
     /// What was answered OK is there, once, in order; `failed`: how many may have failed.
-    fn check(&self, told: &Log, failed: usize) {
+    pub fn check(&self, told: &Log, failed: usize) {
         self.check_all(&[told], failed);
     }
 
@@ -74,7 +74,7 @@ impl Stream {
 }
 
 /// Whether the client came back by itself, or was told of a loss.
-fn is_undisturbed(log: &Log) -> bool {
+pub fn is_undisturbed(log: &Log) -> bool {
     let events = log.lock().unwrap();
     let ons = events.iter().filter(|event| matches!(event, Event::SignedOn(_))).count();
     let lost = events.iter().any(|event| matches!(event, Event::Lost(..) | Event::Failed(_) | Event::Disconnected(_)));

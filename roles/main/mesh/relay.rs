@@ -120,10 +120,10 @@ fn receive(main: &mut Main, ctx: &mut Ctx<Main>, neighbour: ServerNo, data: Raw<
         }
         return Ok(());
     }
-    let version = main.version;
+    let (version, suspended) = (main.version, main.holds.is_suspended());
     let Some(entry) = main.mesh.get_mut(origin) else { return Ok(()) };
-    if relay.version > version || !entry.early.is_empty() {
-        // Who may send what is not known here yet.
+    if relay.version > version || suspended || !entry.early.is_empty() {
+        // Who may send what is not known here yet, or not any more.
         if entry.early_bytes + data.0.len() <= EARLY {
             entry.early_bytes += data.0.len();
             entry.early.push_back(data.0.to_vec());
@@ -175,6 +175,9 @@ fn take(
 
 /// This server's table has a later version: packets that waited for it are taken.
 pub fn table_changed(main: &mut Main, ctx: &mut Ctx<Main>) {
+    if main.holds.is_suspended() {
+        return;
+    }
     for server in main.mesh.numbers() {
         loop {
             let version = main.version;
@@ -206,6 +209,7 @@ pub fn table_changed(main: &mut Main, ctx: &mut Ctx<Main>) {
 
 /// At the end of an event: what is new in the streams is sent, and what was taken is reported.
 pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let mut waiting = Vec::new();
     for server in main.mesh.take_dirty() {
         let way = way(main, ctx, server);
         let boot = main.mesh.boot;
@@ -221,7 +225,13 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
         };
         entry.lost_since = None;
         let key = entry.mac.filter(|_| !straight);
-        let report = entry.inc.report(HOPS, dest, origin, boot);
+        let report = match entry.inc.waits(ctx.now(), ctx.is_cut(link)) {
+            true => {
+                waiting.push(server);
+                None
+            }
+            false => entry.inc.report(HOPS, dest, origin, boot),
+        };
         let unknown = entry.unknown.take().map(|stream| crate::relay::Relayed {
             ttl: HOPS,
             dest: dest.to_owned(),
@@ -267,6 +277,10 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
             send(first);
         }
         entry.out.send(now, send);
+    }
+    // Looked at again when the next event is over.
+    for server in waiting {
+        main.mesh.touch(server);
     }
 }
 

@@ -21,9 +21,9 @@ use crate::network::bodies;
 use crate::network::token;
 use crate::network::Log;
 use crate::network::Network;
-use crate::server;
-use crate::server::Manner;
-use crate::server::Rogue;
+use crate::rogue::server;
+use crate::rogue::server::Manner;
+use crate::rogue::server::Rogue;
 
 type Answers = Vec<channel::Receiver<Result<Vec<u8>, Fail>>>;
 
