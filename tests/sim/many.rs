@@ -234,6 +234,59 @@ fn all_sessions_of_a_user_get_each_message_once_while_they_move() {
 }
 
 #[test]
+fn routes_change_for_others_and_nobody_waits() {
+    seeds(10, |seed| {
+        let mut net = Network::of(seed, &["a", "b", "c"], &["alice", "bob"]);
+        net.sim.run_for(3_000);
+        let (alice, heard) = client_at(&mut net, "alice", 0);
+        let (bob, told) = client_at(&mut net, "bob", 1);
+        let mut streams = [Stream::new(alice, "alice", "bob"), Stream::new(bob, "bob", "alice")];
+        let (b, c) = (net.mains[1], net.mains[2]);
+        for there in [true, false, true] {
+            // The ways of a stay as they are.
+            net.sim.wall(b, c, there);
+            net.sim.cut(b, c);
+            net.sim.run_for(2_000);
+            streams.iter_mut().for_each(|stream| stream.send(&mut net));
+            net.sim.run_for(1_000);
+        }
+        streams[0].check(&told, 0);
+        streams[1].check(&heard, 0);
+    });
+}
+
+/// What may fail while links to management break as well: then nobody can say where a user is.
+const BROKEN: usize = 1_000;
+
+#[test]
+#[ignore = "seed 25 fails: a message is never answered"]
+fn clients_move_while_links_between_servers_break() {
+    seeds(60, |seed| {
+        let mut net = Network::of(seed, &["a", "b", "c"], &["alice", "bob"]);
+        net.sim.run_for(3_000);
+        let (alice, heard) = client_at(&mut net, "alice", 0);
+        let (bob, told) = client_at(&mut net, "bob", 1);
+        let mut streams = [Stream::new(alice, "alice", "bob"), Stream::new(bob, "bob", "alice")];
+        for _ in 0..200 {
+            streams.iter_mut().for_each(|stream| stream.send(&mut net));
+            let pause = net.sim.rng().random_range(0..100);
+            net.sim.run_for(pause);
+            if net.sim.rng().random_range(0..4) == 0 {
+                shuffle(&mut net);
+            }
+            if net.sim.rng().random_range(0..20) == 0 {
+                let nodes = [net.mains[0], net.mains[1], net.mains[2], net.management];
+                let (one, other) = (net.sim.rng().random_range(0..3), net.sim.rng().random_range(0..4));
+                net.sim.cut(nodes[one], nodes[other]);
+            }
+        }
+        net.sim.run_for(120_000);
+        streams[0].check(&told, BROKEN);
+        streams[1].check(&heard, BROKEN);
+    });
+}
+
+#[test]
 fn a_drained_server_has_nobody_left() {
     seeds(20, |seed| {
         let mut net = Network::of(seed, &["a", "b", "c"], &["alice", "bob"]);
