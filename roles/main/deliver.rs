@@ -2,8 +2,8 @@
 
 use super::marks;
 use super::mesh::complain;
-use super::mesh::control;
 use super::mesh::joint::Asker;
+use super::mesh::joint::NOBODY;
 use super::standby;
 use super::Main;
 use crate::engine::ctx::put_number;
@@ -124,14 +124,14 @@ pub fn to_session(
     true
 }
 
-/// The same; nobody waits for the copies.
+/// The same, for a message whose sender nobody answers any more; its standby gets a copy.
 pub fn to_one(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, data: &[u8]) -> bool {
     let mut copies = Vec::new();
-    let done = to_session(main, ctx, link, data, &mut copies);
+    let queued = to_session(main, ctx, link, data, &mut copies);
     for (server, id, number) in copies {
-        control::push(main, server, &["copy", &id, &number.to_string()], data);
+        standby::send(main, server, &id, number, NOBODY, data);
     }
-    done
+    queued
 }
 
 /// Queues one message to the session that came by a move, or one that came after it. None: done.

@@ -38,6 +38,8 @@ pub const MOVE_CLIENTS: Command<Main> = Command {
 pub struct Draining {
     /// Told once when nobody is left who can be moved.
     pub when_done: Option<std::sync::mpsc::Sender<()>>,
+    /// So it is.
+    done: bool,
 }
 
 fn drain(main: &mut Main, ctx: &mut Ctx<Main>, _: &Request<'_>) -> Result<Answer, Fail> {
@@ -83,14 +85,22 @@ fn step(main: &mut Main, ctx: &mut Ctx<Main>) {
             open += 1;
         }
     }
-    if !left {
-        if let Some(done) = main.draining.as_mut().and_then(|draining| draining.when_done.take()) {
-            let _ = done.send(());
-        }
+    if let Some(draining) = &mut main.draining {
+        draining.done = !left;
     }
+    tell(main);
     // Without clients there is nothing to do, and none are taken any more.
     if !main.by_link.is_empty() || !main.arrivals.is_empty() {
         ctx.after(if left { PACE } else { IDLE }, step);
+    }
+}
+
+/// Tells that nobody is left who can be moved, if it is so.
+pub fn tell(main: &mut Main) {
+    let Some(draining) = main.draining.as_mut().filter(|draining| draining.done) else { return };
+    if let Some(done) = draining.when_done.take() {
+        // Nobody waits any more: then nobody needs to know.
+        let _ = done.send(());
     }
 }
 

@@ -185,13 +185,21 @@ pub fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, mes
 /// A session begins: it gets what is kept for its user. From here on the session's own unproven part keeps it.
 pub fn deliver(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
     let Some((link, account)) = main.session(index).map(|session| (session.link, session.account)) else { return };
+    if !ctx.is_open(link) {
+        return;
+    }
     let Some(held) = main.kept.accounts.remove(&account) else { return };
     let mut rows = Vec::new();
+    // What is under way to another server may be there already.
+    let (under_way, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|message| message.under_way);
+    if !under_way.is_empty() {
+        main.kept.accounts.insert(account, under_way);
+    }
     for message in held {
         main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
         rows.push(message.row);
         // Whatever the outbox's limit: it fitted into one before.
-        ctx.push_kept(link, "RECEIVEMESSAGE", &message.data);
+        deliver::to_one(main, ctx, link, &message.data);
     }
     delete(ctx, rows);
 }
@@ -211,21 +219,36 @@ pub fn forward(main: &mut Main, user: &str, at: &[ServerNo]) {
     }
 }
 
-/// The other server has a message that was kept here, or does not want it.
-pub fn forwarded(main: &mut Main, ctx: &mut Ctx<Main>, account: &str, item: &[u8], fail: Option<Fail>) {
+/// The server `to` has a message that was kept here, or does not want it.
+pub fn forwarded(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    to: ServerNo,
+    (user, account): (&str, &str),
+    item: &[u8],
+    fail: Option<Fail>,
+) {
     let Ok(account) = account.parse::<u64>() else { return };
     let Some(held) = main.kept.accounts.get_mut(&account) else { return };
     let Some(at) = held.iter().position(|message| message.under_way && message.data == item) else { return };
-    if fail.is_some() {
-        held[at].under_way = false;
-        return;
+    if fail.is_none() {
+        let message = held.remove(at);
+        if held.is_empty() {
+            main.kept.accounts.remove(&account);
+        }
+        main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
+        return delete(ctx, vec![message.row]);
     }
-    let message = held.remove(at);
-    if held.is_empty() {
-        main.kept.accounts.remove(&account);
+    held[at].under_way = false;
+    // Signed on here meanwhile, or somewhere else; where it was, the next change of the table tells.
+    let session =
+        main.sessions.iter().position(|one| one.as_ref().is_some_and(|one| one.account == account && one.is_ready()));
+    if let Some(index) = session {
+        return deliver(main, ctx, index);
     }
-    main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
-    delete(ctx, vec![message.row]);
+    let at = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
+    let at: Vec<ServerNo> = at.unwrap_or_default().into_iter().filter(|server| *server != to).collect();
+    forward(main, user, &at);
 }
 
 /// A message that went after a client and did not reach it.

@@ -171,6 +171,11 @@ impl Session {
         }
     }
 
+    /// Whether it takes messages now, and for good.
+    fn is_ready(&self) -> bool {
+        self.quiet.is_none() && self.moving.is_none()
+    }
+
     /// Whether a message for it needs more than its outbox.
     fn is_special(&self) -> bool {
         self.quiet.is_some()
@@ -302,6 +307,8 @@ impl Main {
         if let Some(draining) = &mut self.draining {
             draining.when_done = Some(send);
         }
+        // With nobody here there is no other step that could tell.
+        drain::tell(self);
         receive
     }
 

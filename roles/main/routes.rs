@@ -127,16 +127,17 @@ fn server(main: &mut Main, ctx: &mut Ctx<Main>, line: &str) -> Result<(), Fail> 
 fn routes(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [version, checksum, lines] = request.data().take()?;
     let (version, lines) = (version.number()?, lines.text()?);
-    apply(main, ctx, version, &lines);
-    let right = entry::parse_checksum(&checksum.text()?) == Ok(main.table.checksum());
-    if !right && !main.portion.loading {
+    let checksum = entry::parse_checksum(&checksum.text()?).ok();
+    let right = |main: &Main| main.portion.loading || checksum == Some(main.table.checksum());
+    if !apply(main, ctx, version, &lines, right) {
         log::warn!("the route table has not the checksum that management says: it is loaded anew");
         load(main, ctx, true);
     }
     Ok(Answer::None)
 }
 
-fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str) {
+/// Applies lines, and tells whether the table is `right` then. If it is not, messages wait before anything is done by it.
+fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str, right: impl Fn(&Main) -> bool) -> bool {
     let now = ctx.now();
     // Names of those who are about to be nowhere are known only before.
     let mut left = Vec::new();
@@ -155,6 +156,10 @@ fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str) {
         Vec::new()
     });
     main.version = main.version.max(version);
+    let right = right(main);
+    if !right {
+        hold::suspend(main);
+    }
     for (name, mut at) in left {
         let stays = main.table.find(&name).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
         at.retain(|server| !stays.as_ref().is_some_and(|stays| stays.contains(server)));
@@ -166,6 +171,7 @@ fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str) {
     take_changes(main, ctx, changes, version);
     relay::table_changed(main, ctx);
     hold::release(main, ctx);
+    right
 }
 
 fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, version: u64) {
@@ -228,7 +234,7 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
             Ok(told) => told,
             Err(fail) => return failed(main, ctx, &fail.to_string()),
         };
-        apply(main, ctx, version, &lines);
+        apply(main, ctx, version, &lines, |_| true);
         if !next.is_empty() {
             return page(main, ctx, &next);
         }
@@ -244,10 +250,16 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
         let version = main.version;
         handover::all_told(main, version);
         main.moved.all_told(version);
-        if main.holds.is_suspended() {
-            hold::resume(main, ctx);
-        }
+        resume(main, ctx);
     });
+}
+
+/// Messages go on, those from other servers as well.
+fn resume(main: &mut Main, ctx: &mut Ctx<Main>) {
+    if main.holds.is_suspended() {
+        hold::resume(main, ctx);
+        relay::table_changed(main, ctx);
+    }
 }
 
 /// The load came to nothing. While management is away this server goes on with what it has; else it tries again.
@@ -258,7 +270,7 @@ fn failed(main: &mut Main, ctx: &mut Ctx<Main>, why: &str) {
     main.portion.failures = main.portion.failures.saturating_add(1);
     if main.management.link().is_none() {
         // It begins anew when management is back.
-        return hold::resume(main, ctx);
+        return resume(main, ctx);
     }
     let (first, most) = BACK_OFF;
     let wait = first.saturating_mul(1 << main.portion.failures.min(16)).min(most);

@@ -362,15 +362,6 @@ pub fn drop_link(main: &mut Main, index: usize) {
     }
 }
 
-/// A copy did not get there, so what is there is of no use any more. `what`: of the item.
-pub fn not_copied(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, what: &[u8]) {
-    let what = Raw(what).text().unwrap_or_default();
-    let Some(id) = what.split('|').nth(1).filter(|id| main.standbys.sessions.contains_key(*id)) else { return };
-    log::debug!("{} has not all copies for a session: it stands by for it no more", main.table.server_id(server));
-    let _ = ended(main, ctx, server, id);
-    control::push(main, server, &["ended", id], b"");
-}
-
 /// The silent link of a client is gone.
 pub fn link_closed(main: &mut Main, id: &str) {
     if let Some(held) = main.standbys.remove(id) {

@@ -253,32 +253,50 @@ fn raise_files(count: u64) -> u64 {
 
 #[test]
 fn ten_thousand_half_open_handshakes() {
+    half_open("main_management", |link| drop(link.ask("JOIN", &[]).ok()));
+}
+
+#[test]
+fn ten_thousand_half_open_handshakes_between_main_servers() {
+    half_open("main_main", |link| drop(link.ask("PROBE", &[]).ok()));
+}
+
+fn half_open(port: &str, member: impl Fn(&mut Raw)) {
     let files = raise_files(12_000);
     let count = usize::try_from(files.saturating_sub(500)).expect("a number").min(10_000);
     assert!(count >= 5_000, "this machine allows only {files} open files: not enough to show anything");
     let server = Server::open();
     add(&server, "second", &key(7));
+    let mut there = Opener::prove(&server, "second", &key(7));
+    introduce(&mut there, "second", &key(7)).ok();
+    let known = || Raw::connect(&server.addr(port)).ask("HELLO", &["second"]);
+    // A main server is told a moment later than the operator.
+    let until = std::time::Instant::now() + PATIENCE;
+    while !matches!(known(), Answer::Ok(_)) {
+        assert!(std::time::Instant::now() < until, "the server is never known");
+    }
     let before = server.rss_kib();
-    let address = server.addr("main_management");
+    let address = server.addr(port);
     let half: Vec<Raw> = (0..count)
         .map(|n| {
             let mut link = Raw::connect(&address);
             // The server may have closed it already, when others came.
             let _ = link.send_bytes(b"1 HELLO second\n");
             if n % 1_000 == 999 {
-                Opener::prove(&server, "second", &key(7)).assert_alive();
+                Opener::prove_at(&server, port, "second", &key(7)).assert_alive();
             }
             link
         })
         .collect();
-    let mut link = Opener::prove(&server, "second", &key(7));
-    link.ask("JOIN", &[]).ok();
+    let mut link = Opener::prove_at(&server, port, "second", &key(7));
+    member(&mut link);
     let grown = server.peak_rss_kib().saturating_sub(before);
-    println!("{count} half-open handshakes: {before} KiB before, {grown} KiB more at most");
+    println!("{port}: {count} half-open handshakes: {before} KiB before, {grown} KiB more at most");
     assert!(grown < 400 << 10, "{grown} KiB for {count} half-open handshakes");
     // The oldest are closed long before the last is begun, the others in time.
     for mut link in half.into_iter().step_by(500) {
         link.read_to_close(PATIENCE);
     }
-    link.assert_alive();
+    // The first has answered no PROBE meanwhile.
+    Opener::prove_at(&server, port, "second", &key(7)).assert_alive();
 }

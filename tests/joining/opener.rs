@@ -44,7 +44,13 @@ impl Opener {
     /// HELLO, with the key that the target knows for that name.
     #[track_caller]
     pub fn hello(server: &Server, name: &str, key: &ServerKey) -> Opener {
-        let mut link = Raw::connect(&server.addr("main_management"));
+        Opener::hello_at(server, "main_management", name, key)
+    }
+
+    /// The same on another port.
+    #[track_caller]
+    pub fn hello_at(server: &Server, port: &str, name: &str, key: &ServerKey) -> Opener {
+        let mut link = Raw::connect(&server.addr(port));
         let offer = link.ask("HELLO", &[name]).text();
         let plain = key.open(&STANDARD.decode(&offer).expect("Base64")).expect("sealed to this key");
         assert_eq!((offer.len(), plain.len()), (192, 96));
@@ -61,7 +67,13 @@ impl Opener {
     /// The whole handshake; the link is proven after it.
     #[track_caller]
     pub fn prove(server: &Server, name: &str, key: &ServerKey) -> Raw {
-        let mut opener = Opener::hello(server, name, key);
+        Opener::prove_at(server, "main_management", name, key)
+    }
+
+    /// The same on another port.
+    #[track_caller]
+    pub fn prove_at(server: &Server, port: &str, name: &str, key: &ServerKey) -> Raw {
+        let mut opener = Opener::hello_at(server, port, name, key);
         let proof = opener.proof();
         assert_eq!(opener.link.ask("PROVE", &[&proof]), Answer::Ok(Vec::new()));
         opener.link

@@ -28,10 +28,27 @@ struct Pair {
 }
 
 const USERS: [&str; 2] = ["alice", "bob"];
+/// Those on each server.
+const OTHERS: [[&str; 2]; 3] = [["carol", "dave"], ["eve", "frank"], ["grace", "heidi"]];
 
 impl Pair {
     fn new(cluster: &Cluster) -> Pair {
         Pair::of([cluster.libraries(&["alice"], "a"), cluster.libraries(&["bob"], "b")].into_iter().flatten())
+    }
+
+    /// With them, others on all servers, who talk to everybody.
+    fn with_others(cluster: &Cluster) -> Pair {
+        let users: Vec<&str> = OTHERS.iter().flatten().copied().chain(USERS).collect();
+        let mut others = Vec::new();
+        for (names, server) in OTHERS.iter().zip(NAMES) {
+            others.extend(names.iter().copied().zip(cluster.libraries(names, server)));
+        }
+        let mut pair = Pair::new(cluster);
+        for (user, client) in others {
+            pair.traces.push(client.trace());
+            pair.talkers.push(Talker::new(user, &users, client).rate(100));
+        }
+        pair
     }
 
     fn of(clients: impl Iterator<Item = Library>) -> Pair {
@@ -100,7 +117,7 @@ fn a_hundred_redirects() {
 #[test]
 fn a_rolling_upgrade() {
     let mut cluster = Cluster::of(&NAMES);
-    let mut pair = Pair::new(&cluster);
+    let mut pair = Pair::with_others(&cluster);
     let traces = pair.traces.clone();
     let checker = Checker::default();
     talk(&checker, &mut pair.talkers, || {
@@ -109,7 +126,8 @@ fn a_rolling_upgrade() {
             let there = traces.iter().filter(|trace| trace.server() == name).count();
             let before = moves(&traces);
             cluster.term(name);
-            assert!(moves(&traces) <= before + there, "moved once each");
+            assert!(moves(&traces) <= before + there, "moved once each, and none from elsewhere");
+            assert!(traces.iter().all(|trace| trace.server() != name), "nobody is left at {name}");
             checker.more(200);
             cluster.start(name);
             checker.more(200);

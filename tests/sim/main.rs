@@ -1,6 +1,8 @@
 //! Whole networks in one thread, on a virtual clock, from a seed: what users rely on, whatever goes wrong in between.
 //! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test sim NAME` runs that test with it alone.
 
+mod lying;
 mod many;
 mod network;
 mod one;
+mod rogue;

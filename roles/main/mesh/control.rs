@@ -106,8 +106,7 @@ pub fn done(
         ["copy", id, number] => standby::sent(main, ctx, server, id, number, fail.as_ref()),
         // Nobody there who could be given it: it is kept for the user.
         ["late", _, user, account] if fail.is_some() => kept::come_back(main, ctx, user, account, item),
-        ["copy", ..] if fail.is_some() => standby::not_copied(main, ctx, server, what.as_bytes()),
-        ["kept", _, account] => kept::forwarded(main, ctx, account, item, fail),
+        ["kept", user, account] => kept::forwarded(main, ctx, server, (user, account), item, fail),
         _ => {}
     }
 }

@@ -33,6 +33,9 @@ pub enum Asker {
 /// How often one message is sent on after sessions that move, at most: a server that lies could make it go round for ever.
 const SENT_ON: usize = 64;
 
+/// The number of no joint: nobody waits.
+pub const NOBODY: u64 = 0;
+
 #[derive(Debug)]
 struct Joint {
     asker: Asker,

@@ -120,10 +120,10 @@ fn receive(main: &mut Main, ctx: &mut Ctx<Main>, neighbour: ServerNo, data: Raw<
         }
         return Ok(());
     }
-    let version = main.version;
+    let (version, suspended) = (main.version, main.holds.is_suspended());
     let Some(entry) = main.mesh.get_mut(origin) else { return Ok(()) };
-    if relay.version > version || !entry.early.is_empty() {
-        // Who may send what is not known here yet.
+    if relay.version > version || suspended || !entry.early.is_empty() {
+        // Who may send what is not known here yet, or not any more.
         if entry.early_bytes + data.0.len() <= EARLY {
             entry.early_bytes += data.0.len();
             entry.early.push_back(data.0.to_vec());
@@ -175,6 +175,9 @@ fn take(
 
 /// This server's table has a later version: packets that waited for it are taken.
 pub fn table_changed(main: &mut Main, ctx: &mut Ctx<Main>) {
+    if main.holds.is_suspended() {
+        return;
+    }
     for server in main.mesh.numbers() {
         loop {
             let version = main.version;

@@ -16,7 +16,6 @@ use crate::relay::Outcome;
 use crate::relay::Relayed;
 use crate::roles::main::hold;
 use crate::roles::main::redirect;
-use crate::roles::main::standby;
 use crate::roles::main::Main;
 use crate::route::ServerNo;
 use crate::wire::Code;
@@ -206,12 +205,7 @@ fn result(
 ) {
     match who {
         Who::Session { index, link } => tell(main, ctx, index, link, id, outcome),
-        Who::Joint(joint) => {
-            if outcome.is_some() && what.starts_with(b"copy|") {
-                standby::not_copied(main, ctx, server, what);
-            }
-            joined(main, ctx, joint, outcome);
-        }
+        Who::Joint(joint) => joined(main, ctx, joint, outcome),
         Who::Control => control::done(main, ctx, server, what, item, outcome),
     }
 }

@@ -79,6 +79,7 @@ pub struct Network {
     free: Vec<u32>,
     /// The sum over the entries of all users.
     users_sum: u64,
+    /// Of the users: servers that have the same have the same of them, whatever their routes.
     version: u64,
     plan_due: bool,
     log: Log,

@@ -6,10 +6,6 @@ mod control;
 mod fuzz;
 mod lies;
 mod management;
-// Not all of it is used here.
-#[allow(dead_code)]
-#[path = "../sim/network.rs"]
-mod network;
 mod relay;
 mod server;
 mod stage;

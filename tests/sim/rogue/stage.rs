@@ -21,9 +21,9 @@ use crate::network::bodies;
 use crate::network::token;
 use crate::network::Log;
 use crate::network::Network;
-use crate::server;
-use crate::server::Manner;
-use crate::server::Rogue;
+use crate::rogue::server;
+use crate::rogue::server::Manner;
+use crate::rogue::server::Rogue;
 
 type Answers = Vec<channel::Receiver<Result<Vec<u8>, Fail>>>;
 
@@ -116,7 +116,8 @@ impl Stage {
         self.net.sim.run_for(5_000);
         for (answers, log) in self.sent.iter().zip([&self.told, &self.heard]) {
             for (n, answer) in answers.iter().enumerate() {
-                assert!(matches!(answer.try_recv(), Ok(Ok(_))), "message {n}");
+                let answer = answer.try_recv();
+                assert!(matches!(answer, Ok(Ok(_))), "message {n}: {answer:?}");
             }
             let wanted: Vec<String> = (0..answers.len()).map(|n| format!("talk {n}")).collect();
             assert_eq!(bodies(log), wanted);

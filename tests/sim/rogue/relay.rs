@@ -1,6 +1,6 @@
 //! RELAY and RELAYED that cannot be.
 
-use crate::stage::Stage;
+use crate::rogue::stage::Stage;
 
 const MAX: u64 = u64::MAX;
 

@@ -3,7 +3,7 @@
 use convergia::config::PortKey;
 use convergia::wire::Code;
 
-use crate::stage::Stage;
+use crate::rogue::stage::Stage;
 
 #[test]
 fn a_secret_is_good_once() {

@@ -18,8 +18,8 @@ use rand::Rng;
 use rand::RngExt;
 
 use crate::network::seeds;
-use crate::stage::resident;
-use crate::stage::Stage;
+use crate::rogue::stage::resident;
+use crate::rogue::stage::Stage;
 
 /// Something like what is expected, spoiled.
 fn spoiled(rng: &mut impl Rng, samples: &[&str]) -> Vec<u8> {

@@ -2,8 +2,8 @@
 
 use convergia::wire::Code;
 
-use crate::stage::logged;
-use crate::stage::Stage;
+use crate::rogue::stage::logged;
+use crate::rogue::stage::Stage;
 
 #[test]
 fn lies_to_management() {

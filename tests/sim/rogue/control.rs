@@ -4,9 +4,9 @@ use convergia::client::Event;
 use convergia::roles::main::Main;
 
 use crate::network::bodies;
-use crate::server::Manner;
-use crate::stage::resident;
-use crate::stage::Stage;
+use crate::rogue::server::Manner;
+use crate::rogue::stage::resident;
+use crate::rogue::stage::Stage;
 
 #[test]
 fn the_moves_of_others_are_not_its_own() {
@@ -59,9 +59,9 @@ fn offers_of_others_and_floods_of_offers() {
     let mut stage = Stage::new(12);
     let secret = "5".repeat(64);
     for user in ["alice", "bob", "nobody"] {
-        crate::stage::logged();
+        crate::rogue::stage::logged();
         stage.items("b", &format!("offer|x{user}|{user}|1|8000|{secret}|"), &[""]);
-        let logged = crate::stage::logged();
+        let logged = crate::rogue::stage::logged();
         let found = logged.iter().any(|line| line.contains("rogue") && line.contains("offers"));
         assert!(found || user == "bob", "{user}: {logged:?}");
     }

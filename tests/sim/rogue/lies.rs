@@ -2,9 +2,9 @@
 
 use convergia::wire::Code;
 
-use crate::server::Manner;
-use crate::stage::resident;
-use crate::stage::Stage;
+use crate::rogue::server::Manner;
+use crate::rogue::stage::resident;
+use crate::rogue::stage::Stage;
 
 #[test]
 fn a_message_that_is_sent_round_and_round_comes_to_an_end() {
