@@ -189,7 +189,7 @@ pub fn bodies(log: &Log) -> Vec<String> {
 /// Runs `test` on many seeds, or on the one that is asked for; names the seed of a failure.
 pub fn seeds(count: u64, test: impl Fn(u64)) {
     // What the servers log, with RUST_LOG=debug.
-    let _ = env_logger::builder().is_test(true).try_init();
+    crate::rogue::stage::keep_log();
     if let Some(seed) = std::env::var("CONVERGIA_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return test(seed);
     }
