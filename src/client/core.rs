@@ -224,7 +224,7 @@ impl Core {
 
     /// Whether there is a server that would take over.
     pub fn has_standby(&self) -> bool {
-        matches!(self.standby, Standby::Ready { .. })
+        matches!(self.standby, Standby::Ready { on: true, .. })
     }
 
     /// Sends a request to the main server; the answer goes to `reply`.

@@ -91,6 +91,10 @@ pub struct State {
     pub overlap: u64,
     pub sign_ons: u64,
     pub standbys: u64,
+    /// A standby that the session's server has not told of yet.
+    pub attached: Option<usize>,
+    /// How many messages were made when it told, of each.
+    pub copied_from: Vec<u64>,
     /// What TAKEOVERs told.
     pub received: Vec<u64>,
     /// Request-ids of refused redirects.
@@ -328,6 +332,7 @@ fn attach(server: &mut Server, ctx: &mut Ctx<Server>, request: &Request<'_>) -> 
     let mut state = look(&server.world);
     let n = find(&state, server.me, request)?;
     state.offers[n].step = Step::Over;
+    state.attached = Some(n);
     ctx.trust(request.link);
     ctx.peer(request.link).unwrap().at = At::Attached(n);
     Ok(Answer::Ok)
@@ -416,6 +421,11 @@ impl Server {
         let next = ctx.rng().random_range(if busy { 1..8 } else { 20..60 });
         ctx.after(next, Server::beat);
         if let Some(place) = state.session.filter(|place| place.server == self.me) {
+            if let Some(n) = state.attached.take_if(|n| state.offers[*n].source == self.me) {
+                state.copied_from.push(state.made);
+                state.first = state.made as i64;
+                ctx.push(place.link, "STANDBYON", &[state.offers[n].id.as_bytes()]).unwrap();
+            }
             for _ in 0..ctx.rng().random_range(0..=state.burst) {
                 let (sent_at, body) = ((1_000 + state.made).to_string(), state.made.to_string());
                 let fields = [b"bob", sent_at.as_bytes(), body.as_bytes()];

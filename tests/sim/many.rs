@@ -327,7 +327,9 @@ fn a_killed_server_takes_nothing_with_it_when_its_clients_have_a_standby() {
         net.sim.wall(bob, c, true);
         net.until_on(&[bob]);
         net.sim.wall(bob, c, false);
-        net.sim.run_for(5_000);
+        let until = net.sim.now() + 300_000;
+        let safe = |core: &mut Core, _: &mut _| core.has_standby();
+        assert!(net.sim.run(until, |sim| sim.with(bob, safe) == Some(true)), "there is no standby");
         let mut stream = Stream::new(alice, "alice", "bob");
         for round in 0..200 {
             stream.send(&mut net);
