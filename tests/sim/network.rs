@@ -188,10 +188,8 @@ pub fn bodies(log: &Log) -> Vec<String> {
 
 /// Runs `test` on many seeds, or on the one that is asked for; names the seed of a failure.
 pub fn seeds(count: u64, test: impl Fn(u64)) {
-    // What the servers log, with RUST_LOG=debug. Not otherwise: some tests look at what is logged themselves.
-    if std::env::var_os("RUST_LOG").is_some() {
-        let _ = env_logger::builder().is_test(true).try_init();
-    }
+    // What the servers log, with RUST_LOG=debug.
+    crate::rogue::stage::keep_log();
     if let Some(seed) = std::env::var("CONVERGIA_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return test(seed);
     }

@@ -8,4 +8,4 @@ mod lies;
 mod management;
 mod relay;
 mod server;
-mod stage;
+pub mod stage;

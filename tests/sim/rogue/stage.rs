@@ -31,21 +31,32 @@ thread_local! {
     static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Keeps what this test's servers log: each simulation runs in one thread.
-struct Keeper;
+/// Keeps what this test's servers log, as each simulation runs in one thread; and shows what RUST_LOG asks for.
+struct Keeper(env_logger::Logger);
 
 impl log::Log for Keeper {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::Level::Warn
+        metadata.level() <= log::Level::Warn || self.0.enabled(metadata)
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
+        if record.level() <= log::Level::Warn {
             LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
         }
+        self.0.log(record);
     }
 
     fn flush(&self) {}
+}
+
+/// From now on there is a log.
+pub fn keep_log() {
+    static KEEPER: Once = Once::new();
+    KEEPER.call_once(|| {
+        let inner = env_logger::builder().is_test(true).build();
+        log::set_max_level(inner.filter().max(log::LevelFilter::Warn));
+        log::set_boxed_logger(Box::new(Keeper(inner))).expect("the first logger");
+    });
 }
 
 /// What was logged since the last call.
@@ -65,11 +76,7 @@ pub struct Stage {
 
 impl Stage {
     pub fn new(seed: u64) -> Stage {
-        static KEEPER: Once = Once::new();
-        KEEPER.call_once(|| {
-            log::set_logger(&Keeper).expect("the first logger");
-            log::set_max_level(log::LevelFilter::Warn);
-        });
+        keep_log();
         let mut net = Network::with_another(seed, &["a", "b"], "rogue", &["alice", "bob", "mallory"]);
         let keys = [("a", 2u8), ("b", 3)];
         let keys: HashMap<_, _> =
