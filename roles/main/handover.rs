@@ -40,6 +40,8 @@ const OF_ONE: usize = 10_000;
 const LATE: usize = 64 << 20;
 /// How long after a session came the server that it came from may send messages after it; milliseconds.
 const LATE_FOR: u64 = 300_000;
+/// How long management's line may come after the source's word; milliseconds.
+const LAST_WORD: u64 = 1_000;
 /// How long a client may take at most, whatever the source says; milliseconds.
 const LONGEST: u64 = 30_000;
 
@@ -336,6 +338,10 @@ pub fn done(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, how:
     arrival.done = true;
     if how == "alone" {
         flipped(main, ctx, id, u64::MAX);
+    } else if !arrival.flipped {
+        // The source has it from management; this server may never, if that was its last word.
+        let id = id.to_owned();
+        ctx.after(LAST_WORD, move |main, ctx| flipped(main, ctx, &id, u64::MAX));
     }
     finish(main, ctx, id);
     Ok(())

@@ -2,6 +2,7 @@
 //! are still on the way.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::Came;
 use crate::route::ServerNo;
@@ -32,6 +33,8 @@ pub struct Moved {
     after: HashMap<String, (String, ServerNo, u64)>,
     /// Folded name and server → when the table said that the user was not there any more.
     gone: HashMap<(Box<str>, ServerNo), u64>,
+    /// Users, and servers that they are at by the word of the server that had them: management could not be told.
+    vouched: HashSet<(Box<str>, ServerNo)>,
 }
 
 impl Moved {
@@ -62,6 +65,14 @@ impl Moved {
         for departed in self.away.values_mut().flatten().filter(|departed| departed.version == u64::MAX) {
             departed.version = version;
         }
+        self.vouched.clear();
+    }
+
+    /// The server that had a session of the user says that it is at `server`, which the table cannot say now.
+    pub fn vouch(&mut self, user: &str, server: ServerNo) {
+        if self.vouched.len() < MOST {
+            self.vouched.insert((Box::from(&*name::fold(user)), server));
+        }
     }
 
     /// Sessions of the user that were here for somebody with the table of `version`, and are not any more: the ids of the moves, and where
@@ -91,15 +102,17 @@ impl Moved {
         }
     }
 
-    /// Whether a user was signed on at a server not long ago: what was accepted there before may be sent after that.
+    /// Whether a user was signed on at a server not long ago, or is by the word of another: what was accepted there may be sent.
     pub fn had(&self, user: &str, server: ServerNo) -> bool {
-        self.gone.contains_key(&(Box::from(&*name::fold(user)), server))
+        let key = (Box::from(&*name::fold(user)), server);
+        self.gone.contains_key(&key) || self.vouched.contains(&key)
     }
 
     /// Forgets what is over.
     pub fn sweep(&mut self, now: u64) {
         self.away.retain(|_, all| {
-            all.retain(|one| now < one.at.saturating_add(KEPT));
+            // While the table does not say it, nobody else knows where they are.
+            all.retain(|one| one.version == u64::MAX || now < one.at.saturating_add(KEPT));
             !all.is_empty()
         });
         self.after.retain(|_, (_, _, at)| now < at.saturating_add(KEPT));

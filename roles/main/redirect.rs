@@ -211,7 +211,30 @@ fn alone(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let to = moving.to;
     let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
     let version = routes::since(main, &name, to);
+    if version == u64::MAX {
+        // Else the others would not believe what it sends from there.
+        let target = main.table.server_id(to).to_owned();
+        for server in main.mesh.numbers().filter(|server| *server != main.own).collect::<Vec<_>>() {
+            if main.mesh.get(server).is_some_and(|server| server.facts.boot != 0) {
+                control::push(main, server, &["went", &name, &target], b"");
+            }
+        }
+    }
     flipped(main, ctx, id, &name, to, version);
+}
+
+/// A session of `user` has gone from `origin` to another server, and management could not be told.
+///
+/// # Errors
+/// DENIED: it was not there. NOTFOUND: there is no such server.
+pub fn went(main: &mut Main, origin: ServerNo, user: &str, to: &str) -> Result<(), Fail> {
+    let to = main.table.server_no(to).ok_or_else(|| Fail::new(Code::NotFound, "no such server"))?;
+    let there = main.table.find(user).and_then(|user| main.table.get(user));
+    if !there.is_some_and(|user| user.at.contains(&origin)) && !main.moved.had(user, origin) {
+        return Err(Fail::new(Code::Denied, "not signed on there"));
+    }
+    main.moved.vouch(user, to);
+    Ok(())
 }
 
 /// The table says that the session is at the target: from here on nothing more is queued to it here.

@@ -58,6 +58,7 @@ pub fn take<'a>(
             ["cancel", id] => handover::cancelled(main, ctx, origin, id),
             ["late", id, _, _] => handover::late(main, ctx, origin, id, item),
             ["done", id, how] => handover::done(main, ctx, origin, id, how),
+            ["went", user, to] => redirect::went(main, origin, user, to),
             ["arrived", id] => redirect::arrived(main, ctx, origin, id),
             ["left", id] => redirect::target_left(main, ctx, origin, id),
             ["kept", user, account] => kept::from_server(main, ctx, user, account, item),
