@@ -24,7 +24,7 @@ use crate::wire::Fail;
 /// How long to wait before the next dial, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (100, 20_000);
 /// Of two servers the one with the greater id waits this long for the other to dial.
-const COURTESY: u64 = 300;
+const COURTESY: u64 = 50;
 /// How often a neighbour is probed, and how long it may take to answer; milliseconds. A link that is dead without a word is
 /// noticed after both.
 const PROBE: (u64, u64) = (2_000, 4_000);
