@@ -12,8 +12,8 @@ use super::PATIENCE;
 use super::SLOWEST;
 use super::WINDOW;
 
-/// Buffers of batches that are kept to be used again.
-const SPARE: usize = 64;
+/// Bytes of empty batches that a busy stream keeps, to be used again: about what is under way.
+const SPARE: usize = 4 << 20;
 
 /// Items of one kind that follow each other: one packet.
 #[derive(Debug)]
@@ -66,7 +66,9 @@ pub struct Outgoing<W> {
     since: Option<u64>,
     patience: u64,
     resent: u64,
+    /// Empty; the one used last first, as it is in the cache.
     spare: Vec<[Vec<u8>; 3]>,
+    spare_bytes: usize,
 }
 
 impl<W: PartialEq> Outgoing<W> {
@@ -84,6 +86,7 @@ impl<W: PartialEq> Outgoing<W> {
             patience: PATIENCE,
             resent: 0,
             spare: Vec::new(),
+            spare_bytes: 0,
         }
     }
 
@@ -129,6 +132,7 @@ impl<W: PartialEq> Outgoing<W> {
             });
         if !joins {
             let [mut kind, mut items, ids] = self.spare.pop().unwrap_or_default();
+            self.spare_bytes = self.spare_bytes.saturating_sub(items.capacity());
             if open && items.capacity() == 0 {
                 // As much will follow as came: not to be grown into step by step.
                 items.reserve(BATCH);
@@ -271,13 +275,19 @@ impl<W: PartialEq> Outgoing<W> {
         }
     }
 
+    /// Nothing waits, and nothing has for a while: what was kept to be used again is given back.
+    pub fn rest(&mut self) {
+        (self.spare, self.spare_bytes) = (Vec::new(), 0);
+    }
+
     fn forget_first(&mut self) {
         let Some(batch) = self.batches.pop_front() else { return };
         self.sent = self.sent.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(batch.what.len() + batch.items.len() + batch.ids.len() + OVERHEAD);
         let mut buffers = [batch.what, batch.items, batch.ids];
-        // A few are kept, so that a busy stream allocates nothing.
-        if self.spare.len() < SPARE {
+        // A busy stream allocates nothing.
+        if self.spare_bytes + buffers[1].capacity() <= SPARE && buffers[1].capacity() <= 2 * BATCH {
+            self.spare_bytes += buffers[1].capacity();
             buffers.iter_mut().for_each(Vec::clear);
             self.spare.push(buffers);
         }

@@ -293,6 +293,7 @@ fn results(lines: Raw<'_>) -> Result<Results, Fail> {
 /// Appends an item: its length as it stands on the wire, a space, the bytes.
 #[inline]
 pub fn put_item(out: &mut Vec<u8>, item: &[u8]) {
+    out.reserve(item.len() + 21);
     put(out, item.len() as u64);
     out.push(b' ');
     out.extend_from_slice(item);

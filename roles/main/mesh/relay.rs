@@ -324,6 +324,7 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
         let Some(entry) = main.mesh.get_mut(server) else { continue };
         if entry.out.is_idle() {
             entry.lost_since = None;
+            entry.out.rest();
             continue;
         }
         let patience = if entry.facts.up { GIVE_UP } else { GIVE_UP_DOWN };
