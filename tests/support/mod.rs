@@ -7,6 +7,7 @@
 // Every test file is a crate of its own and uses only a part of this.
 #![allow(dead_code, unused_imports)]
 
+pub mod chat;
 pub mod check;
 pub mod cluster;
 pub mod command;
@@ -18,6 +19,7 @@ pub mod temp;
 pub mod tls;
 pub mod traffic;
 
+pub use chat::Chat;
 pub use check::Checker;
 pub use cluster::Cluster;
 pub use cluster::Plan;
