@@ -13,6 +13,7 @@ mod kept;
 mod moving;
 mod servers;
 mod three_sites;
+mod two_machines;
 
 use support::check::all_pairs;
 use support::traffic::talk;

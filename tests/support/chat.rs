@@ -42,7 +42,8 @@ pub struct Chat {
     trace: Arc<Trace>,
     open: Open,
     next: u64,
-    _state: TempDir,
+    /// Removed when this is dropped.
+    state: Option<TempDir>,
 }
 
 impl Chat {
@@ -50,23 +51,29 @@ impl Chat {
     #[track_caller]
     pub fn sign_on(url: &str, user: &str, password: &str) -> Chat {
         let state = TempDir::new();
-        let mut child = Command::new(executable())
+        let mut command = Command::new(executable());
+        command
             .args(["chat", "--json", "--server", url, "--user", user])
             .env_clear()
             .env("HOME", state.path())
             .env("CONVERGIA_CLIENT_STATE", state.path().join("client.json"))
-            .env("CONVERGIA_PASSWORD", password)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the executable starts");
+            .env("CONVERGIA_PASSWORD", password);
+        let mut chat = Chat::start(command, user);
+        chat.state = Some(state);
+        chat
+    }
+
+    /// The same with a command, `chat --json` and what else it needs, that was put together.
+    #[track_caller]
+    pub fn start(mut command: Command, user: &str) -> Chat {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the executable starts");
         let (input, output) = (child.stdin.take(), child.stdout.take().expect("a pipe"));
         let (events, came) = mpsc::channel();
         let (ready, is_ready) = mpsc::channel();
         let (trace, open) = (Arc::new(Trace::default()), Open::default());
         let listener = Listener { events, ready, trace: Arc::clone(&trace), open: Arc::clone(&open), signed_on: false };
         thread::spawn(move || listener.run(output));
-        let chat = Chat { child, input, came, trace, open, next: 0, _state: state };
+        let chat = Chat { child, input, came, trace, open, next: 0, state: None };
         is_ready.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{user} is not signed on after {PATIENCE:?}"));
         chat
     }
@@ -94,7 +101,7 @@ impl Voice for Chat {
     fn sign_off(&mut self) {
         self.input = None;
         // Nothing comes any more when it has ended.
-        while !matches!(self.came.recv_timeout(GOODBYE), Err(_)) {}
+        while self.came.recv_timeout(GOODBYE).is_ok() {}
     }
 }
 
