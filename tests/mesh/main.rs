@@ -8,6 +8,7 @@ mod around;
 mod by_hand;
 mod chain;
 mod drain;
+mod faster;
 mod hops;
 mod kept;
 mod moving;

@@ -15,6 +15,7 @@ pub mod raw;
 pub mod server;
 pub mod sign_on;
 pub mod sites;
+pub mod slow;
 pub mod temp;
 pub mod tls;
 pub mod traffic;
@@ -34,6 +35,7 @@ pub use sign_on::register_open;
 pub use sign_on::sign_on;
 pub use sites::Sites;
 pub use sites::Topology;
+pub use slow::SlowLine;
 pub use temp::TempDir;
 
 /// Numbers that a seed decides: splitmix64. Tests print the seed, so that a failure can be run again.
