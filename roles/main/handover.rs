@@ -20,6 +20,7 @@ use super::SESSIONS;
 use super::STATUS_BYTES;
 use crate::config::PortKey;
 use crate::engine::anyone;
+use crate::engine::command::Later;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -42,6 +43,8 @@ const LATE: usize = 64 << 20;
 const LATE_FOR: u64 = 300_000;
 /// How long management's line may come after the source's word; milliseconds.
 const LAST_WORD: u64 = 1_000;
+/// When the source is told again that a client is here, because it was not reached; milliseconds.
+const AGAIN: u64 = 500;
 /// How long a client may take at most, whatever the source says; milliseconds.
 const LONGEST: u64 = 30_000;
 
@@ -98,6 +101,8 @@ pub struct Arrival {
     /// Its session, once it is here. None again when its link has gone.
     session: Option<(usize, LinkId)>,
     came: bool,
+    /// The client's HANDOVER: answered when it is certain that the source does not take the client back.
+    asked: Option<Later>,
     flipped: bool,
     done: bool,
     /// What the source sends after it.
@@ -118,6 +123,7 @@ impl Arrival {
             standby: false,
             session: Some(at),
             came: true,
+            asked: None,
             flipped: false,
             done: true,
             late,
@@ -232,6 +238,7 @@ pub fn offered(
         standby,
         session: None,
         came: false,
+        asked: None,
         flipped: false,
         done: false,
         late: Vec::new(),
@@ -269,11 +276,36 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     }
     if let Some(arrival) = main.arrivals.get_mut(&id) {
         (arrival.came, arrival.session) = (true, Some((index, request.link)));
+        arrival.asked = Some(request.later());
     }
     // What it sends is read when the source has answered all that came before.
     ctx.pause(request.link, true);
     control::push(main, from, &["arrived", &id], b"");
-    Ok(Answer::Data(id.into_bytes()))
+    Ok(Answer::Later)
+}
+
+/// The source knows that the client is here, or has given it up, or was not reached. The client is told only now: it would leave
+/// the source at once, which may have to give the move up as long as it does not know.
+pub fn source_knows(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, fail: Option<Fail>) {
+    match fail {
+        None => settled(main, ctx, id),
+        Some(fail) if fail.code == Code::Unavailable => {
+            let id = id.to_owned();
+            ctx.after(AGAIN, move |main, _| {
+                if main.arrivals.get(&id).is_some_and(|arrival| arrival.asked.is_some()) {
+                    control::push(main, from, &["arrived", &id], b"");
+                }
+            });
+        }
+        Some(_) => drop(cancelled(main, ctx, from, id)),
+    }
+}
+
+/// The client may leave the source.
+fn settled(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
+    if let Some(later) = main.arrivals.get_mut(id).and_then(|arrival| arrival.asked.take()) {
+        ctx.answer(&later, Ok(id.as_bytes().to_vec()));
+    }
 }
 
 /// The source gives the move up.
@@ -286,6 +318,9 @@ pub fn cancelled(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str)
         return Ok(());
     }
     if let Some(arrival) = main.arrivals.remove(id) {
+        if let Some(later) = arrival.asked {
+            ctx.answer(&later, Err(Fail::new(Code::Expired, "the move was cancelled")));
+        }
         if let Some((index, link)) = arrival.session {
             main.forget_session(index);
             if let Some(peer) = ctx.peer(link) {
@@ -352,6 +387,8 @@ pub fn done(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, how:
 pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, version: u64) {
     let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| !arrival.flipped) else { return };
     arrival.flipped = true;
+    settled(main, ctx, id);
+    let Some(arrival) = main.arrivals.get_mut(id) else { return };
     let (name, session, status) = (arrival.user.clone(), arrival.session, std::mem::take(&mut arrival.status));
     let version = if version == u64::MAX { routes::since(main, &name, main.own) } else { version };
     log::debug!("{id}: {name} is here since version {version}");
@@ -406,7 +443,7 @@ pub fn speak(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
 /// The link of a session that is not ready is gone: what waited is kept.
 pub fn link_closed(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, waiting: Vec<Vec<u8>>) {
     let Some(mut arrival) = main.arrivals.remove(id) else { return };
-    arrival.session = None;
+    (arrival.session, arrival.asked) = (None, None);
     arrival.late.extend(waiting);
     let (from, user, flipped) = (arrival.from, arrival.user.clone(), arrival.flipped);
     main.arrivals.insert(id.to_owned(), arrival);

@@ -178,9 +178,13 @@ pub fn arrived(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -
         control::reply(main, from, &["cancel", id]);
         return Err(expired());
     };
-    let Some(moving) = session.moving.as_mut().filter(|m| m.to == from && m.stage == Stage::Asked) else {
+    let Some(moving) = session.moving.as_mut().filter(|m| m.to == from && m.stage != Stage::Offered) else {
         return Err(expired());
     };
+    if moving.has_arrived() {
+        // It is said again when the answer was lost.
+        return Ok(());
+    }
     moving.stage = Stage::Arrived;
     moving.until = now.saturating_add(LEAVING);
     let user = session.user;

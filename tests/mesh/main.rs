@@ -8,10 +8,13 @@ mod around;
 mod by_hand;
 mod chain;
 mod drain;
+mod faster;
+mod hops;
 mod kept;
 mod moving;
 mod servers;
 mod three_sites;
+mod two_machines;
 
 use support::check::all_pairs;
 use support::traffic::talk;

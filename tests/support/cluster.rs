@@ -13,6 +13,7 @@ use convergia::wire::Code;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::chat::Chat;
 use super::command::admin;
 use super::raw::Raw;
 use super::server::public_key;
@@ -378,6 +379,15 @@ impl Cluster {
     #[track_caller]
     pub fn talker(&self, user: &str, name: &str, others: &[&str]) -> Talker {
         Talker::new(user, others, self.sign_on(user, name))
+    }
+
+    /// `convergia chat` in the site of the users, signed on at a server that it reaches; registers the user if there is none.
+    #[track_caller]
+    pub fn chat(&self, user: &str) -> Chat {
+        self.sites().within(sites::USERS, || {
+            sign_on::register_if_new(self.management(), user);
+            Chat::sign_on(&self.url(), user, sign_on::PASSWORD)
+        })
     }
 
     /// For a client of the library; registers the user if there is none. Management chooses the server. Not with sites: the

@@ -7,6 +7,7 @@
 // Every test file is a crate of its own and uses only a part of this.
 #![allow(dead_code, unused_imports)]
 
+pub mod chat;
 pub mod check;
 pub mod cluster;
 pub mod command;
@@ -14,10 +15,12 @@ pub mod raw;
 pub mod server;
 pub mod sign_on;
 pub mod sites;
+pub mod slow;
 pub mod temp;
 pub mod tls;
 pub mod traffic;
 
+pub use chat::Chat;
 pub use check::Checker;
 pub use cluster::Cluster;
 pub use cluster::Plan;
@@ -32,6 +35,7 @@ pub use sign_on::register_open;
 pub use sign_on::sign_on;
 pub use sites::Sites;
 pub use sites::Topology;
+pub use slow::SlowLine;
 pub use temp::TempDir;
 
 /// Numbers that a seed decides: splitmix64. Tests print the seed, so that a failure can be run again.

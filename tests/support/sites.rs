@@ -3,6 +3,7 @@
 //! Site number S (from 1) has two addresses of its own: 10.77.S.1, to which only sites with a link to it have a route, and
 //! 10.77.S.2, which is reached only from within, for its clients. Nothing is forwarded from one cable to the next. The
 //! management server is in a namespace of its own, 10.77.0.1, which every site reaches, and which forwards nothing either.
+//! People who reach several sites are in another one, see `Topology::users`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,6 +24,8 @@ use rustix::thread::LinkNameSpaceType;
 
 /// The site that the management server is in.
 pub const MANAGEMENT: &str = "management";
+/// The site of people who can be moved, see `Topology::users`.
+pub const USERS: &str = "users";
 /// Where `ip netns` keeps its names.
 const NAMES: &str = "/run/netns";
 /// Each needs a net of four addresses out of 256.
@@ -49,6 +52,7 @@ pub fn available() -> bool {
 pub struct Topology {
     sites: Vec<String>,
     links: Vec<(String, String)>,
+    users: Vec<String>,
     silent: bool,
 }
 
@@ -56,7 +60,7 @@ impl Topology {
     /// Sites that do not reach each other yet; each reaches management.
     pub fn sites(names: &[&str]) -> Topology {
         let sites: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        assert!(sites.len() <= MOST && !sites.iter().any(|name| name == MANAGEMENT), "{sites:?}");
+        assert!(sites.len() <= MOST && !sites.iter().any(|name| name == MANAGEMENT || name == USERS), "{sites:?}");
         Topology { sites, ..Topology::default() }
     }
 
@@ -74,6 +78,20 @@ impl Topology {
         self.links.push((one.to_owned(), other.to_owned()));
         assert!(self.links.len() <= MOST, "too many links");
         self
+    }
+
+    /// People in a site of their own, `USERS`, who reach what clients reach in each of these sites. No server is there, and
+    /// it forwards nothing.
+    #[must_use]
+    pub fn users(mut self, sites: &[&str]) -> Topology {
+        assert!(sites.iter().all(|site| self.sites.iter().any(|name| name == site)), "{sites:?}");
+        self.users = sites.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let users = (!self.users.is_empty()).then_some(USERS);
+        self.sites.iter().map(String::as_str).chain(users)
     }
 
     /// What goes to a site out of reach is swallowed, as firewalls do. Otherwise it is refused at once.
@@ -105,7 +123,7 @@ impl Sites {
         remove_stale();
         let prefix = format!("cvg-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut sites = Sites { prefix, numbers: BTreeMap::new(), links: BTreeMap::new() };
-        for (number, name) in std::iter::once(MANAGEMENT).chain(topology.sites.iter().map(String::as_str)).enumerate() {
+        for (number, name) in std::iter::once(MANAGEMENT).chain(topology.all()).enumerate() {
             // First its name, so that it is removed whatever happens next.
             sites.numbers.insert(name.to_owned(), number);
             ip(&["netns", "add", &sites.namespace(name)]);
@@ -117,7 +135,7 @@ impl Sites {
             }
             batch(&sites.namespace(name), &own);
         }
-        for name in &topology.sites {
+        for name in topology.all() {
             let [there, _] = sites.cable(MANAGEMENT, name, 250, sites.numbers[name]);
             let mut routes = format!("route add 10.77.0.1/32 via {}\n", there.address);
             if topology.silent {
@@ -131,10 +149,21 @@ impl Sites {
                 let route = format!("route add {}/32 via {}\n", sites.address(to), via.address);
                 batch(&sites.namespace(from), &route);
             }
-            let ends = [(here.namespace, here.device), (there.namespace, there.device)];
-            sites.links.insert(pair(one, other), ends);
+            sites.join(one, other, here, there);
+        }
+        for (number, name) in topology.users.iter().enumerate() {
+            let [here, there] = sites.cable(USERS, name, 252, number);
+            let route = format!("route add {}/32 via {}\n", sites.inner(name), there.address);
+            batch(&sites.namespace(USERS), &route);
+            sites.join(USERS, name, here, there);
         }
         sites
+    }
+
+    /// Notes a cable, so that it can be cut.
+    fn join(&mut self, one: &str, other: &str, here: End, there: End) {
+        let ends = [(here.namespace, here.device), (there.namespace, there.device)];
+        self.links.insert(pair(one, other), ends);
     }
 
     /// A cable with a net of its own, the one numbered `number` of 10.77.`net`. Both ends know each other's hardware address, so

@@ -123,13 +123,20 @@ impl Trace {
         self.seen.lock().expect("the trace")
     }
 
-    fn moved(&self, server: String) {
+    /// It is signed on.
+    pub fn signed_on(&self, server: String) {
+        self.seen().server = server;
+    }
+
+    /// It was moved.
+    pub fn moved(&self, server: String) {
         let mut seen = self.seen();
         seen.server = server;
         seen.moves.push(Instant::now());
     }
 
-    fn message(&self) {
+    /// A message came.
+    pub fn message(&self) {
         let (mut seen, now) = (self.seen(), Instant::now());
         let silence = seen.last.replace(now).map_or(Duration::ZERO, |last| now - last);
         if silence >= SILENCE {
@@ -181,7 +188,7 @@ impl Library {
         let (posted, replies) = mpsc::channel::<(u64, Reply)>();
         let weak = Arc::downgrade(&client);
         let trace = Arc::new(Trace::default());
-        trace.seen().server = server;
+        trace.signed_on(server);
         let seen = Arc::clone(&trace);
         thread::spawn(move || {
             // It ends soon after the last owner has gone.

@@ -104,6 +104,7 @@ pub fn done(
             true => standby::offered(main, ctx, server, id, fail),
             false => redirect::offered(main, ctx, server, id, fail),
         },
+        ["arrived", id] => handover::source_knows(main, ctx, server, id, fail),
         ["copy", id, number] => standby::sent(main, ctx, server, id, number, fail.as_ref()),
         // Nobody there who could be given it: it is kept for the user.
         ["late", _, user, account] if fail.is_some() => kept::come_back(main, ctx, user, account, item),

@@ -41,6 +41,27 @@ pub const PROBE_COMMAND: Command<Main> = Command {
     run: |_, _, _: &Request<'_>| Ok(Answer::Ok),
 };
 
+/// The round trip of a link; microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundTrip {
+    smoothed: Option<u64>,
+    /// What management was told last. Only a change by much is told, as it makes everybody plan anew.
+    told: Option<u64>,
+}
+
+impl RoundTrip {
+    /// Takes another one. True: management is to be told.
+    fn measured(&mut self, trip: u64) -> bool {
+        let fresh = self.smoothed.map_or(trip, |before| (before.saturating_mul(3).saturating_add(trip)) / 4);
+        self.smoothed = Some(fresh);
+        if self.told.is_some_and(|told| fresh.abs_diff(told) <= told / 2 + 2_000) {
+            return false;
+        }
+        self.told = Some(fresh);
+        true
+    }
+}
+
 /// Management has told something of a server: it is dialled if that makes sense.
 pub fn changed(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, fresh: bool) {
     let courtesy = if main.table.server_id(server) < &*main.settings.server_id { COURTESY } else { 0 };
@@ -107,7 +128,7 @@ pub fn proven(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, id: &str) {
         }
         ctx.close(old.link, "there is a later link");
     }
-    entry.neighbour = Some(Neighbour { link, opener, round_trip: None, probed: None });
+    entry.neighbour = Some(Neighbour { link, opener, round_trip: RoundTrip::default(), probed: None });
     entry.tries = 0;
     log::info!("linked to main server {id}");
     probe(main, ctx, server);
@@ -141,12 +162,7 @@ fn probe(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo) {
         let neighbour = main.mesh.get_mut(server).and_then(|entry| entry.neighbour.as_mut());
         let Some(neighbour) = neighbour.filter(|neighbour| neighbour.link == link && answer.is_ok()) else { return };
         neighbour.probed = None;
-        let before = neighbour.round_trip;
-        // Smoothed; and told only when it has changed by much, as it makes everybody plan anew.
-        let fresh = before.map_or(trip, |before| (before * 3 + trip) / 4);
-        let told = before.is_some_and(|before| fresh.abs_diff(before) <= before / 2 + 2_000);
-        if !told {
-            neighbour.round_trip = Some(fresh);
+        if neighbour.round_trip.measured(trip) {
             report(main, ctx);
         }
     });
@@ -220,7 +236,7 @@ pub fn report(main: &mut Main, ctx: &mut Ctx<Main>) {
             .mesh
             .numbers()
             .filter_map(|server| {
-                let trip = main.mesh.get(server)?.neighbour?.round_trip?;
+                let trip = main.mesh.get(server)?.neighbour?.round_trip.told?;
                 Some(format!("{}|{trip}", main.table.server_id(server)))
             })
             .collect();
@@ -249,4 +265,26 @@ pub fn report_again(main: &mut Main, ctx: &mut Ctx<Main>) {
 /// Whether there is any way to a server now.
 pub fn is_reached(main: &Main, ctx: &Ctx<Main>, server: ServerNo) -> bool {
     way(main, ctx, server).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told after so many probes that all take as long.
+    fn told(round_trip: &mut RoundTrip, trip: u64, probes: usize) -> (u64, usize) {
+        let times = (0..probes).filter(|_| round_trip.measured(trip)).count();
+        (round_trip.told.unwrap(), times)
+    }
+
+    #[test]
+    fn a_round_trip_that_changes_is_told() {
+        let mut round_trip = RoundTrip::default();
+        assert_eq!(told(&mut round_trip, 1_000, 10), (1_000, 1));
+        let (slow, _) = told(&mut round_trip, 200_000, 20);
+        assert!(slow > 130_000, "{slow}");
+        let (fast, _) = told(&mut round_trip, 1_000, 40);
+        assert!(fast < 10_000, "a link that was slow once is not slow for ever: {fast}");
+        assert_eq!(told(&mut round_trip, 2_000, 10).1, 0, "noise is not told");
+    }
 }

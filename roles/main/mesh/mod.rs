@@ -73,8 +73,8 @@ pub struct Neighbour {
     pub link: LinkId,
     /// This side opened it.
     pub opener: bool,
-    /// Microseconds, rounded to milliseconds.
-    pub round_trip: Option<u64>,
+    /// Measured in milliseconds.
+    pub round_trip: links::RoundTrip,
     /// When the open probe was sent; None: it was answered.
     pub probed: Option<u64>,
 }

@@ -3,11 +3,13 @@
 use convergia::config::PortKey;
 use convergia::wire::Code;
 
+use crate::rogue::server::Manner;
 use crate::rogue::stage::Stage;
 
 #[test]
 fn a_secret_is_good_once() {
     let mut stage = Stage::new(31);
+    stage.manner(Manner::Takes);
     let client = PortKey::ClientMain;
     let secret = "5".repeat(64);
     let code = |answer: Result<String, convergia::wire::Fail>| answer.expect_err("refused").code;
