@@ -276,8 +276,12 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     for account in sorted(due) {
         let Some(fetch) = main.fetches.all.get(&account) else { continue };
         let here = !links(main, ctx, &fetch.user, account).is_empty();
-        let due: Vec<(ServerNo, u32)> =
-            fetch.keepers.iter().filter(|(_, keeper)| now >= keeper.at).map(|(server, of)| (*server, of.tries)).collect();
+        let due: Vec<(ServerNo, u32)> = fetch
+            .keepers
+            .iter()
+            .filter(|(_, keeper)| now >= keeper.at)
+            .map(|(server, of)| (*server, of.tries))
+            .collect();
         for (server, tries) in due {
             if here {
                 ask(main, ctx, account, server, tries);

@@ -188,7 +188,9 @@ pub fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, mes
     ctx.store(
         move |db| {
             let mut insert = db
-                .prepare_cached("INSERT INTO kept(id, account, data, kept_at, user, receipt) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+                .prepare_cached(
+                    "INSERT INTO kept(id, account, data, kept_at, user, receipt) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )
                 .map_err(Fail::internal)?;
             for message in &fresh {
                 let values = params![message.row, account, message.data, now, owner, receipt];
@@ -315,7 +317,8 @@ pub fn given(main: &mut Main, ctx: &mut Ctx<Main>, (user, account): (&str, &str)
 
 /// What is kept for a user who has signed on here meanwhile.
 fn to_those_here(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) {
-    let ready = |session: &super::Session| session.account == account && session.is_ready() && ctx.is_open(session.link);
+    let ready =
+        |session: &super::Session| session.account == account && session.is_ready() && ctx.is_open(session.link);
     let Some(link) = main.sessions.iter().flatten().find(|session| ready(session)).map(|session| session.link) else {
         return;
     };

@@ -44,7 +44,11 @@ pub struct Receipts {
 /// BADARGS.
 pub fn check(receipt: &str) -> Result<(), Fail> {
     let good = receipt.len() <= BYTES && !receipt.contains(|c: char| c == '|' || c.is_control());
-    if good { Ok(()) } else { Err(Fail::new(Code::BadArgs, "no receipt")) }
+    if good {
+        Ok(())
+    } else {
+        Err(Fail::new(Code::BadArgs, "no receipt"))
+    }
 }
 
 impl Receipts {
@@ -70,7 +74,11 @@ impl Receipts {
     /// What this server can show for a user; empty: nothing.
     pub fn of(&self, account: u64) -> &str {
         let Some(entry) = self.all.get(&account) else { return "" };
-        if entry.own.is_empty() { &entry.from } else { &entry.own }
+        if entry.own.is_empty() {
+            &entry.from
+        } else {
+            &entry.own
+        }
     }
 }
 
@@ -83,9 +91,7 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     main.receipts.next = now.saturating_add(ROUND);
     let here: HashSet<u64> = main.sessions.iter().flatten().map(|session| session.account).collect();
     main.receipts.all.retain(|account, entry| here.contains(account) || now < entry.at.saturating_add(AFTER));
-    let old = |account: &u64| {
-        main.receipts.all.get(account).is_some_and(|entry| now >= entry.at.saturating_add(RENEW))
-    };
+    let old = |account: &u64| main.receipts.all.get(account).is_some_and(|entry| now >= entry.at.saturating_add(RENEW));
     let users = main.sessions.iter().flatten().filter(|session| old(&session.account)).map(|session| session.user);
     let names: Vec<String> =
         users.take(AT_ONCE).filter_map(|user| Some(main.table.get(user)?.name.to_string())).collect();

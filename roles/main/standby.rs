@@ -387,7 +387,8 @@ fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Res
     let index = sign_on::begin(main, ctx, request.link, &held.user, held.account, Some(came));
     // Read when everybody knows that it is here: others would not believe what it sends.
     ctx.pause(request.link, true);
-    let arrival = handover::Arrival::settled(held.from, (held.user, held.account, held.receipt), (index, request.link), missing);
+    let arrival =
+        handover::Arrival::settled(held.from, (held.user, held.account, held.receipt), (index, request.link), missing);
     main.arrivals.insert(id.clone(), arrival);
     control::push(main, held.from, &["taken", &id], b"");
     handover::take_over(main, ctx, &id);

@@ -68,7 +68,8 @@ fn moved(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reque
     match receipt {
         Some(receipt) => {
             // Whoever it is that may be gone on with: the receipt is for this account, at that server.
-            let who = management.trust.whose(&user, other).or_else(|| management.online.get(&user).map(|user| &user.who));
+            let who =
+                management.trust.whose(&user, other).or_else(|| management.online.get(&user).map(|user| &user.who));
             let good = who.and_then(|who| management.receipts.check(receipt, &user, who.id));
             if good.is_none_or(|good| good.server != other) {
                 return Err(refused(&server, "MOVE", "the server that has the session never offered it there"));

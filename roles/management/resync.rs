@@ -76,14 +76,7 @@ pub fn waits(management: &Management, server: &str, user: &str) -> bool {
 }
 
 /// Looks the account up, then takes the newest word. Bounded by the requests that a link may have open.
-pub fn ask(
-    management: &mut Management,
-    ctx: &mut Ctx<Management>,
-    server: &str,
-    user: &str,
-    word: Word,
-    later: Later,
-) {
+pub fn ask(management: &mut Management, ctx: &mut Ctx<Management>, server: &str, user: &str, word: Word, later: Later) {
     let key: Key = (server.to_owned(), user.to_owned());
     let resync = &mut management.resync;
     match resync.waiting.get_mut(&key) {
