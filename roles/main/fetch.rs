@@ -37,7 +37,7 @@ const MOST: usize = 256;
 pub const KEEPERS: Command<Main> = Command {
     name: "KEEPERS",
     ports: &[PortKey::MainManagement],
-    args: "username LF account LF server-id|server-id…",
+    args: "username LF account LF servers",
     gate: anyone,
     run,
 };
@@ -74,6 +74,15 @@ impl Fetch {
 #[derive(Debug, Default)]
 pub struct Fetches {
     all: HashMap<u64, Fetch>,
+    /// What has come for sessions that are quiet, all together.
+    bytes: usize,
+}
+
+impl Fetches {
+    /// A session has this no more, or is no more.
+    pub fn freed(&mut self, older: &[Vec<u8>]) {
+        self.bytes = self.bytes.saturating_sub(older.iter().map(Vec::len).sum());
+    }
 }
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
@@ -156,7 +165,7 @@ pub fn kept(
     sent_at.number()?;
     let account = Raw(account.as_bytes()).number()?;
     let until = ctx.now().saturating_add(SILENCE);
-    let full = ctx.queued() > ctx.limits().outbox_total;
+    let full = ctx.queued() > ctx.limits().outbox_total || main.fetches.bytes > kept::TOTAL;
     let links = links(main, ctx, user, account);
     let quiet = |link: &LinkId| {
         main.session_at(*link).and_then(|session| session.quiet.as_ref()).map_or(0, |quiet| quiet.bytes)
@@ -184,6 +193,7 @@ pub fn kept(
         match session.and_then(|session| session.quiet.as_mut()) {
             Some(quiet) => {
                 quiet.bytes += item.len();
+                main.fetches.bytes += item.len();
                 quiet.older.push(item.to_vec());
             }
             None => drop(deliver::to_one(main, ctx, link, item)),

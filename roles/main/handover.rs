@@ -416,6 +416,7 @@ pub fn speak(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
     let Some(session) = session else { return };
     let (link, user, account) = (session.link, session.user, session.account);
     let Some(quiet) = session.quiet.take() else { return };
+    main.fetches.freed(&quiet.older);
     let mut older = kept::take(main, ctx, account);
     older.extend(quiet.older);
     // Of several servers: each has its own in order, and what one sender has sent is told apart by its time.

@@ -1,7 +1,9 @@
 //! Messages answered OK whose recipient's link died before it proved to have read them. They are stored, and given to the
-//! user's next session, from when on its link is responsible for them.
+//! user's next session, from when on its link is responsible for them: here, or at another main server, which asks for them
+//! (`fetch`).
 
 use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use rusqlite::params;
 
@@ -38,7 +40,7 @@ pub const SCHEMA_RECEIPTS: &str = "ALTER TABLE kept ADD COLUMN receipt TEXT NOT 
 /// Kept for one user at most, in bytes: what an outbox and its unproven part can hold, twice.
 pub const PER_USER: usize = 20 << 20;
 /// Kept for all users together at most, in bytes; in memory and on disk.
-const TOTAL: usize = 256 << 20;
+pub const TOTAL: usize = 256 << 20;
 /// Kept this long at most, in milliseconds: 30 days.
 const AGE: i64 = 30 * 24 * 3_600 * 1_000;
 
@@ -58,7 +60,7 @@ struct Held {
     user: String,
     /// Management's, or of the server that the session had come from; empty: none was ever given.
     receipt: String,
-    messages: Vec<Message>,
+    messages: VecDeque<Message>,
     /// Servers that wait until it is known what has come of those under way.
     askers: Vec<ServerNo>,
 }
@@ -95,7 +97,7 @@ pub fn load(ctx: &mut Ctx<Main>, then: fn(&mut Main, &mut Ctx<Main>)) {
                 main.kept.bytes += data.len();
                 main.kept.last_row = row;
                 let held = main.kept.accounts.entry(u64::try_from(account).unwrap_or_default()).or_default();
-                held.messages.push(Message { data, row, under_way: false });
+                held.messages.push_back(Message { data, row, under_way: false });
                 (held.user, held.receipt) = (user, receipt);
             }
             then(main, ctx);
@@ -183,7 +185,7 @@ pub fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, mes
         *last_row += 1;
         fresh.push(Message { data, row: *last_row, under_way: false });
     }
-    held.messages.extend_from_slice(&fresh);
+    held.messages.extend(fresh.iter().cloned());
     let account = i64::try_from(account).unwrap_or(i64::MAX);
     ctx.store(
         move |db| {
@@ -202,6 +204,7 @@ pub fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, mes
     );
     // Each time: who was told that there is nothing more asks again.
     tell(main, ctx, number);
+    tidy(main, number);
 }
 
 /// Tells management whether something is kept for an account: it tells the server where the user is signed on.
@@ -227,11 +230,18 @@ pub fn tell_all(main: &Main, ctx: &mut Ctx<Main>) {
     accounts.into_iter().for_each(|account| tell(main, ctx, account));
 }
 
-/// What was kept is gone: it is somebody else's to keep.
-fn tidy(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) {
+/// Nothing is remembered of an account for which nothing is kept any more.
+fn tidy(main: &mut Main, account: u64) {
+    if main.kept.accounts.get(&account).is_some_and(|held| held.messages.is_empty()) {
+        main.kept.accounts.remove(&account);
+    }
+}
+
+/// Some of it is gone; if that was all, management is told.
+fn gone(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) {
     if main.kept.accounts.get(&account).is_some_and(|held| held.messages.is_empty()) {
         tell(main, ctx, account);
-        main.kept.accounts.remove(&account);
+        tidy(main, account);
     }
 }
 
@@ -239,13 +249,13 @@ fn tidy(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) {
 pub fn take(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) -> Vec<Vec<u8>> {
     let Some(held) = main.kept.accounts.get_mut(&account) else { return Vec::new() };
     // What is under way to another server may be there already.
-    let (under_way, taken): (Vec<_>, Vec<_>) =
+    let (under_way, taken): (VecDeque<_>, VecDeque<_>) =
         std::mem::take(&mut held.messages).into_iter().partition(|message| message.under_way);
     held.messages = under_way;
     let rows = taken.iter().map(|message| message.row).collect();
     let taken: Vec<Vec<u8>> = taken.into_iter().map(|message| message.data).collect();
     main.kept.bytes = main.kept.bytes.saturating_sub(taken.iter().map(Vec::len).sum());
-    tidy(main, ctx, account);
+    gone(main, ctx, account);
     delete(ctx, rows);
     taken
 }
@@ -298,7 +308,7 @@ pub fn given(main: &mut Main, ctx: &mut Ctx<Main>, (user, account): (&str, &str)
     let Some(at) = held.messages.iter().position(|message| message.under_way && message.data == item) else { return };
     match fail {
         None => {
-            let message = held.messages.remove(at);
+            let Some(message) = held.messages.remove(at) else { return };
             main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
             delete(ctx, vec![message.row]);
         }
@@ -312,7 +322,7 @@ pub fn given(main: &mut Main, ctx: &mut Ctx<Main>, (user, account): (&str, &str)
     for server in askers {
         give(main, server, user, account);
     }
-    tidy(main, ctx, account);
+    gone(main, ctx, account);
 }
 
 /// What is kept for a user who has signed on here meanwhile.

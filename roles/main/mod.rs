@@ -360,6 +360,7 @@ impl Main {
         standby::drop_link(self, index);
         let session = self.sessions.get_mut(index)?.take()?;
         self.by_link.remove(&session.link);
+        self.fetches.freed(session.quiet.as_ref().map_or(&[], |quiet| &quiet.older));
         self.map.watchers.retain(|link| *link != session.link);
         if let Some(moving) = &session.moving {
             self.moves.remove(&moving.id);
