@@ -52,6 +52,8 @@ struct Keeper {
     /// When something is done if nothing comes.
     at: u64,
     tries: u32,
+    /// The latest `sent-at` so far: a clock that was set back changes no order.
+    last: u64,
 }
 
 /// What is fetched for one account.
@@ -80,8 +82,8 @@ pub struct Fetches {
 
 impl Fetches {
     /// A session has this no more, or is no more.
-    pub fn freed(&mut self, older: &[Vec<u8>]) {
-        self.bytes = self.bytes.saturating_sub(older.iter().map(Vec::len).sum());
+    pub fn freed(&mut self, older: &[(u64, Vec<u8>)]) {
+        self.bytes = self.bytes.saturating_sub(older.iter().map(|(_, data)| data.len()).sum());
     }
 }
 
@@ -117,7 +119,7 @@ pub fn named(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, ser
 
 fn ask(main: &mut Main, ctx: &Ctx<Main>, account: u64, server: ServerNo, tries: u32) {
     let Some(fetch) = main.fetches.all.get_mut(&account) else { return };
-    let keeper = Keeper { asked: true, again: false, at: ctx.now().saturating_add(SILENCE), tries };
+    let keeper = Keeper { asked: true, again: false, at: ctx.now().saturating_add(SILENCE), tries, last: 0 };
     fetch.keepers.insert(server, keeper);
     let user = fetch.user.clone();
     control::push(main, server, &["fetch", &user, &account.to_string()], b"");
@@ -162,7 +164,7 @@ pub fn kept(
 ) -> Result<(), Fail> {
     let [sender, sent_at, _] = Raw(item).take::<3>()?;
     name::check_user(&sender.text()?)?;
-    sent_at.number()?;
+    let sent_at = sent_at.number()?;
     let account = Raw(account.as_bytes()).number()?;
     let until = ctx.now().saturating_add(SILENCE);
     let full = ctx.queued() > ctx.limits().outbox_total || main.fetches.bytes > kept::TOTAL;
@@ -180,7 +182,8 @@ pub fn kept(
         complain(main, from, format_args!("sends what it has kept for {user}, and was not asked for that"));
         return Err(Fail::new(Code::Denied, "not asked for"));
     };
-    fetch.keepers.insert(from, Keeper { at: until, again: keeper.again || full, ..keeper });
+    let last = keeper.last.max(sent_at);
+    fetch.keepers.insert(from, Keeper { at: until, again: keeper.again || full, last, ..keeper });
     if links.is_empty() {
         return Err(Fail::new(Code::Offline, "not signed on here"));
     }
@@ -194,7 +197,7 @@ pub fn kept(
             Some(quiet) => {
                 quiet.bytes += item.len();
                 main.fetches.bytes += item.len();
-                quiet.older.push(item.to_vec());
+                quiet.older.push((last, item.to_vec()));
             }
             None => drop(deliver::to_one(main, ctx, link, item)),
         }
@@ -217,7 +220,7 @@ pub fn end(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, account: &str) 
             // Not at once: what had no room here has none yet.
             let wait = if keeper.tries == 0 { SOON } else { back_off(keeper.tries) };
             let (at, tries) = (ctx.now().saturating_add(wait), keeper.tries.saturating_add(1));
-            fetch.keepers.insert(from, Keeper { asked: false, again: false, at, tries });
+            fetch.keepers.insert(from, Keeper { asked: false, again: false, at, tries, last: 0 });
             ctx.after(SOON, tick);
         }
         _ => {}

@@ -57,8 +57,8 @@ pub const HANDOVER: Command<Main> = Command {
 /// Messages that wait for their session to be ready.
 #[derive(Debug, Default)]
 pub struct Quiet {
-    /// What was kept for its user, and comes before the others.
-    pub older: Vec<Vec<u8>>,
+    /// What was kept for its user, and comes before the others; each with the time by which it is sorted.
+    pub older: Vec<(u64, Vec<u8>)>,
     /// DATA of RECEIVEMESSAGE, escaped.
     pub messages: Vec<Vec<u8>>,
     /// All together.
@@ -417,11 +417,16 @@ pub fn speak(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
     let (link, user, account) = (session.link, session.user, session.account);
     let Some(quiet) = session.quiet.take() else { return };
     main.fetches.freed(&quiet.older);
-    let mut older = kept::take(main, ctx, account);
+    let mut last = 0;
+    let timed = |data: Vec<u8>| {
+        last = kept::sent_at(&data).max(last);
+        (last, data)
+    };
+    let mut older: Vec<(u64, Vec<u8>)> = kept::take(main, ctx, account).into_iter().map(timed).collect();
     older.extend(quiet.older);
     // Of several servers: each has its own in order, and what one sender has sent is told apart by its time.
-    older.sort_by_key(|data| kept::sent_at(data));
-    for data in older.iter().chain(&quiet.messages) {
+    older.sort_by_key(|(at, _)| *at);
+    for data in older.iter().map(|(_, data)| data).chain(&quiet.messages) {
         ctx.push_kept(link, "RECEIVEMESSAGE", data);
     }
     let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();

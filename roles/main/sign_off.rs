@@ -51,7 +51,7 @@ pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, why: &str, unde
     let standby = main.session(index).is_some_and(|session| session.standby.is_some());
     let Some(session) = main.forget_session(index) else { return };
     let quiet = session.quiet.unwrap_or_default();
-    let waiting: Vec<Vec<u8>> = quiet.older.into_iter().chain(quiet.messages).collect();
+    let waiting: Vec<Vec<u8>> = quiet.older.into_iter().map(|(_, data)| data).chain(quiet.messages).collect();
     if let Some(id) = session.came.map(|came| came.id).filter(|id| main.arrivals.get(id).is_some()) {
         let user = session.user;
         main.table.sign_off(user, session.link);

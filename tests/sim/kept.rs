@@ -159,3 +159,32 @@ fn what_is_kept_follows_its_user_from_server_to_server() {
         scene.stream.check_once(&[&scene.told]);
     });
 }
+
+/// He comes twice at once, by two servers that do not have what was kept: one of the sessions gets it, and each gets nothing twice.
+#[test]
+fn what_is_kept_goes_to_one_of_two_sessions_that_come_at_once() {
+    seeds(40, |seed| {
+        let mut scene = Scene::new(seed);
+        let [_, b, c] = scene.net.mains[..] else { panic!("three servers") };
+        scene.net.sim.wall(scene.bob, b, true);
+        let a = scene.net.mains[0];
+        scene.net.sim.stall(scene.bob, a, true);
+        scene.send(20, 20);
+        scene.net.sim.run_for(1_000);
+        scene.breaks(0, 0);
+        let other = Log::default();
+        let twin = scene.net.client_with("bob", &other, |_| {});
+        scene.net.sim.wall(twin, c, true);
+        // In half of them that is where it was kept.
+        scene.net.sim.wall(twin, if seed % 2 == 0 { a } else { b }, true);
+        scene.comes_back();
+        scene.net.until_on(&[twin]);
+        scene.send(20, 20);
+        scene.net.sim.run_for(20_000);
+        scene.stream.check_once(&[&scene.told, &other]);
+        let (one, two) = (bodies(&scene.told), bodies(&other));
+        for kept in (0..20).map(|n| format!("alice {n}")) {
+            assert!(one.contains(&kept) != two.contains(&kept), "{kept}: given to both, or to nobody");
+        }
+    });
+}
