@@ -11,6 +11,7 @@ use super::management;
 use super::marks;
 use super::mesh::complain;
 use super::mesh::control;
+use super::receipts;
 use super::routes;
 use super::sign_on;
 use super::Came;
@@ -59,6 +60,8 @@ pub const HANDOVER: Command<Main> = Command {
 /// Messages that wait for their session to be ready.
 #[derive(Debug, Default)]
 pub struct Quiet {
+    /// What was kept for its user, and comes before the others; each with the time by which it is sorted.
+    pub older: Vec<(u64, Vec<u8>)>,
     /// DATA of RECEIVEMESSAGE, escaped.
     pub messages: Vec<Vec<u8>>,
     /// All together.
@@ -80,6 +83,8 @@ pub struct Offer<'a> {
     pub secret: &'a str,
     /// `w`: it wants changes of the map. `s`: it comes as a standby.
     pub flags: &'a str,
+    /// Management's word that the user is signed on at the server that offers it.
+    pub receipt: &'a str,
 }
 
 /// A client that is on its way here, or has come and is not ready.
@@ -96,6 +101,8 @@ pub struct Arrival {
     until: u64,
     status: String,
     watching: bool,
+    /// The source's, for this user.
+    pub receipt: String,
     /// It comes as a standby.
     pub standby: bool,
     /// Its session, once it is here. None again when its link has gone.
@@ -111,7 +118,12 @@ pub struct Arrival {
 
 impl Arrival {
     /// A session that this server has taken over: all that is missing is that the table says so.
-    pub fn settled(from: ServerNo, user: String, account: u64, at: (usize, LinkId), late: Vec<Vec<u8>>) -> Arrival {
+    pub fn settled(
+        from: ServerNo,
+        (user, account, receipt): (String, u64, String),
+        at: (usize, LinkId),
+        late: Vec<Vec<u8>>,
+    ) -> Arrival {
         Arrival {
             from,
             user,
@@ -120,6 +132,7 @@ impl Arrival {
             until: 0,
             status: String::new(),
             watching: false,
+            receipt,
             standby: false,
             session: Some(at),
             came: true,
@@ -212,6 +225,7 @@ pub fn offered(
 ) -> Result<(), Fail> {
     name::check_user(offer.user)?;
     name::check(offer.id)?;
+    receipts::check(offer.receipt)?;
     let user = main.table.find(offer.user).and_then(|user| main.table.get(user));
     if !user.is_some_and(|user| user.at.contains(&from)) {
         complain(main, from, format_args!("offers {}, who is not signed on there", offer.user.escape_debug()));
@@ -235,6 +249,7 @@ pub fn offered(
         until: ctx.now().saturating_add(number(offer.left)?.min(LONGEST)),
         status: Raw(item).text()?.chars().take(STATUS_BYTES).collect(),
         watching: offer.flags.contains('w'),
+        receipt: offer.receipt.to_owned(),
         standby,
         session: None,
         came: false,
@@ -269,6 +284,8 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     let id = id.text()?.into_owned();
     let arrival = meant(main, &id, &user.text()?, &secret.unescape(), false)?;
     let (name, account, from, watching) = (arrival.user.clone(), arrival.account, arrival.from, arrival.watching);
+    let receipt = arrival.receipt.clone();
+    main.receipts.came(account, &receipt, ctx.now());
     let came = Came { id: id.clone(), from, version: 0 };
     let index = sign_on::begin(main, ctx, request.link, &name, account, Some(came));
     if watching {
@@ -418,8 +435,9 @@ fn finish(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     match arrival.session {
         Some((index, link)) => {
             // Ahead of what waits for it: they were sent before.
-            for data in &arrival.late {
-                ctx.push_kept(link, "RECEIVEMESSAGE", data);
+            let session = main.sessions.get_mut(index).and_then(Option::as_mut);
+            if let Some(quiet) = session.and_then(|session| session.quiet.as_mut()) {
+                quiet.messages.splice(0..0, arrival.late);
             }
             speak(main, ctx, index);
             ctx.pause(link, false);
@@ -430,14 +448,26 @@ fn finish(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
 
 /// The session is ready: what waited for it goes into its outbox, and what comes from now on.
 pub fn speak(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
-    let Some(Some(session)) = main.sessions.get_mut(index) else { return };
-    let (link, user) = (session.link, session.user);
-    for data in session.quiet.take().unwrap_or_default().messages {
-        ctx.push_kept(link, "RECEIVEMESSAGE", &data);
+    // A link that is being closed takes nothing more: what waits is kept when it is gone.
+    let session = main.sessions.get_mut(index).and_then(Option::as_mut).filter(|session| ctx.is_open(session.link));
+    let Some(session) = session else { return };
+    let (link, user, account) = (session.link, session.user, session.account);
+    let Some(quiet) = session.quiet.take() else { return };
+    main.fetches.freed(&quiet.older);
+    let mut last = 0;
+    let timed = |data: Vec<u8>| {
+        last = kept::sent_at(&data).max(last);
+        (last, data)
+    };
+    let mut older: Vec<(u64, Vec<u8>)> = kept::take(main, ctx, account).into_iter().map(timed).collect();
+    older.extend(quiet.older);
+    // Of several servers: each has its own in order, and what one sender has sent is told apart by its time.
+    older.sort_by_key(|(at, _)| *at);
+    for data in older.iter().map(|(_, data)| data).chain(&quiet.messages) {
+        ctx.push_kept(link, "RECEIVEMESSAGE", data);
     }
     let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
     marks::renew(main, &name);
-    kept::deliver(main, ctx, index);
 }
 
 /// The link of a session that is not ready is gone: what waited is kept.
@@ -480,10 +510,10 @@ pub fn source_lost(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo) {
 pub fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let Some(arrival) = main.arrivals.get(id) else { return };
     let from = main.table.server_id(arrival.from).to_owned();
-    let (user, id) = (arrival.user.clone(), id.to_owned());
+    let (user, id, receipt) = (arrival.user.clone(), id.to_owned(), arrival.receipt.clone());
     let Some(link) = main.management.link() else { return flipped(main, ctx, &id, u64::MAX) };
     let (name, again) = (user.clone(), id.clone());
-    let fields = [user.as_bytes(), from.as_bytes(), id.as_bytes(), b"taken"];
+    let fields = [user.as_bytes(), from.as_bytes(), id.as_bytes(), b"taken", receipt.as_bytes()];
     ctx.request(link, "MOVE", &fields, move |main, ctx, answer| {
         if let Err(fail) = answer {
             log::warn!("management does not note that {name} is here: {fail}");

@@ -1,7 +1,9 @@
 //! Messages answered OK whose recipient's link died before it proved to have read them. They are stored, and given to the
-//! user's next session, from when on its link is responsible for them.
+//! user's next session, from when on its link is responsible for them: here, or at another main server, which asks for them
+//! (`fetch`).
 
 use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use rusqlite::params;
 
@@ -32,22 +34,35 @@ pub const SCHEMA: &str = "
 /// Whose they are, by name as well: other servers tell where a name is signed on.
 pub const SCHEMA_NAMES: &str = "ALTER TABLE kept ADD COLUMN user TEXT NOT NULL DEFAULT '';";
 
+/// Management's receipt, with which it believes that this server has something for the user.
+pub const SCHEMA_RECEIPTS: &str = "ALTER TABLE kept ADD COLUMN receipt TEXT NOT NULL DEFAULT '';";
+
 /// Kept for one user at most, in bytes: what an outbox and its unproven part can hold, twice.
-const PER_USER: usize = 20 << 20;
+pub const PER_USER: usize = 20 << 20;
 /// Kept for all users together at most, in bytes; in memory and on disk.
-const TOTAL: usize = 256 << 20;
+pub const TOTAL: usize = 256 << 20;
 /// Kept this long at most, in milliseconds: 30 days.
 const AGE: i64 = 30 * 24 * 3_600 * 1_000;
 
 /// What is kept, by account: a name may be given up and taken by somebody else. Also in the database, from where it is loaded at start.
 #[derive(Debug, Default)]
 pub struct Kept {
-    accounts: HashMap<u64, Vec<Message>>,
-    /// Folded names and the accounts that had them when something was kept.
-    names: HashMap<Box<str>, u64>,
+    accounts: HashMap<u64, Held>,
     bytes: usize,
     /// The greatest number of a row so far.
     last_row: i64,
+}
+
+/// What is kept for one account.
+#[derive(Debug, Default)]
+struct Held {
+    /// The user.
+    user: String,
+    /// Management's, or of the server that the session had come from; empty: none was ever given.
+    receipt: String,
+    messages: VecDeque<Message>,
+    /// Servers that wait until it is known what has come of those under way.
+    askers: Vec<ServerNo>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,22 +82,23 @@ pub fn load(ctx: &mut Ctx<Main>, then: fn(&mut Main, &mut Ctx<Main>)) {
         move |db| {
             db.execute("DELETE FROM kept WHERE kept_at < ?1", [oldest]).map_err(Fail::internal)?;
             let mut rows =
-                db.prepare("SELECT id, account, data, user FROM kept ORDER BY id").map_err(Fail::internal)?;
+                db.prepare("SELECT id, account, data, user, receipt FROM kept ORDER BY id").map_err(Fail::internal)?;
             let rows = rows
                 .query_map([], |row| {
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, String>(3)?))
+                    let (user, receipt) = (row.get::<_, String>(3)?, row.get::<_, String>(4)?);
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get(2)?, user, receipt))
                 })
                 .map_err(Fail::internal)?;
             rows.collect::<Result<Vec<_>, _>>().map_err(Fail::internal)
         },
         move |main, ctx, loaded| {
-            for (row, account, data, user) in loaded.unwrap_or_default() {
+            for (row, account, data, user, receipt) in loaded.unwrap_or_default() {
                 let data: Vec<u8> = data;
                 main.kept.bytes += data.len();
                 main.kept.last_row = row;
-                let account = u64::try_from(account).unwrap_or_default();
-                main.kept.accounts.entry(account).or_default().push(Message { data, row, under_way: false });
-                main.kept.names.insert(Box::from(&*name::fold(&user)), account);
+                let held = main.kept.accounts.entry(u64::try_from(account).unwrap_or_default()).or_default();
+                held.messages.push_back(Message { data, row, under_way: false });
+                (held.user, held.receipt) = (user, receipt);
             }
             then(main, ctx);
         },
@@ -150,11 +166,14 @@ pub fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, mes
     }
     log::info!("{user}: {} messages are kept for the next sign-on", messages.len());
     let now = i64::try_from(ctx.now()).unwrap_or(i64::MAX);
-    main.kept.names.insert(Box::from(&*name::fold(user)), account);
-    let owner = user.to_owned();
-    let Kept { accounts, bytes, last_row, .. } = &mut main.kept;
+    let (owner, receipt, number) = (user.to_owned(), main.receipts.of(account).to_owned(), account);
+    let Kept { accounts, bytes, last_row } = &mut main.kept;
     let held = accounts.entry(account).or_default();
-    let mut of_user: usize = held.iter().map(|message| message.data.len()).sum();
+    held.user = user.to_owned();
+    if !receipt.is_empty() {
+        held.receipt.clone_from(&receipt);
+    }
+    let mut of_user: usize = held.messages.iter().map(|message| message.data.len()).sum();
     let mut fresh = Vec::new();
     for data in messages {
         if of_user + data.len() > PER_USER || *bytes + data.len() > TOTAL {
@@ -166,128 +185,168 @@ pub fn store(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: u64, mes
         *last_row += 1;
         fresh.push(Message { data, row: *last_row, under_way: false });
     }
-    held.extend_from_slice(&fresh);
+    held.messages.extend(fresh.iter().cloned());
     let account = i64::try_from(account).unwrap_or(i64::MAX);
     ctx.store(
         move |db| {
             let mut insert = db
-                .prepare_cached("INSERT INTO kept(id, account, data, kept_at, user) VALUES (?1, ?2, ?3, ?4, ?5)")
+                .prepare_cached(
+                    "INSERT INTO kept(id, account, data, kept_at, user, receipt) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )
                 .map_err(Fail::internal)?;
             for message in &fresh {
-                insert.execute(params![message.row, account, message.data, now, owner]).map_err(Fail::internal)?;
+                let values = params![message.row, account, message.data, now, owner, receipt];
+                insert.execute(values).map_err(Fail::internal)?;
             }
             Ok(())
         },
         |_, _, _| {},
     );
+    // Each time: who was told that there is nothing more asks again.
+    tell(main, ctx, number);
+    tidy(main, number);
 }
 
-/// A session begins: it gets what is kept for its user. From here on the session's own unproven part keeps it.
-pub fn deliver(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
-    let Some((link, account)) = main.session(index).map(|session| (session.link, session.account)) else { return };
-    if !ctx.is_open(link) {
-        return;
+/// Tells management whether something is kept for an account: it tells the server where the user is signed on.
+fn tell(main: &Main, ctx: &mut Ctx<Main>, account: u64) {
+    let held = main.kept.accounts.get(&account).filter(|held| !held.receipt.is_empty());
+    if let (Some(held), Some(link)) = (held, main.management.link()) {
+        let (user, number, name) = (&held.user, account.to_string(), held.user.clone());
+        let receipt = if held.messages.is_empty() { "" } else { &held.receipt };
+        let fields = [user.as_bytes(), number.as_bytes(), receipt.as_bytes()];
+        ctx.request(link, "KEEPS", &fields, move |_, _, answer| {
+            // When it is lost with the link, all is told again.
+            if let Err(fail) = answer {
+                log::warn!("management does not note that messages are kept for {name}: {fail}");
+            }
+        });
     }
-    let Some(held) = main.kept.accounts.remove(&account) else { return };
-    let mut rows = Vec::new();
+}
+
+/// Management knows this server, perhaps for the first time: it is told of everybody for whom something is kept.
+pub fn tell_all(main: &Main, ctx: &mut Ctx<Main>) {
+    let mut accounts: Vec<u64> = main.kept.accounts.keys().copied().collect();
+    accounts.sort_unstable();
+    accounts.into_iter().for_each(|account| tell(main, ctx, account));
+}
+
+/// Nothing is remembered of an account for which nothing is kept any more.
+fn tidy(main: &mut Main, account: u64) {
+    if main.kept.accounts.get(&account).is_some_and(|held| held.messages.is_empty()) {
+        main.kept.accounts.remove(&account);
+    }
+}
+
+/// Some of it is gone; if that was all, management is told.
+fn gone(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) {
+    if main.kept.accounts.get(&account).is_some_and(|held| held.messages.is_empty()) {
+        tell(main, ctx, account);
+        tidy(main, account);
+    }
+}
+
+/// Takes what is kept for an account, and is not under way to another server: from here on the session that gets it keeps it.
+pub fn take(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) -> Vec<Vec<u8>> {
+    let Some(held) = main.kept.accounts.get_mut(&account) else { return Vec::new() };
     // What is under way to another server may be there already.
-    let (under_way, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|message| message.under_way);
-    if !under_way.is_empty() {
-        main.kept.accounts.insert(account, under_way);
-    }
-    for message in held {
-        main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
-        rows.push(message.row);
-        // Whatever the outbox's limit: it fitted into one before.
-        deliver::to_one(main, ctx, link, &message.data);
-    }
+    let (under_way, taken): (VecDeque<_>, VecDeque<_>) =
+        std::mem::take(&mut held.messages).into_iter().partition(|message| message.under_way);
+    held.messages = under_way;
+    let rows = taken.iter().map(|message| message.row).collect();
+    let taken: Vec<Vec<u8>> = taken.into_iter().map(|message| message.data).collect();
+    main.kept.bytes = main.kept.bytes.saturating_sub(taken.iter().map(Vec::len).sum());
+    gone(main, ctx, account);
     delete(ctx, rows);
+    taken
 }
 
-/// The user is signed on at `at`: what is kept here goes there, unless there is a session here.
-pub fn forward(main: &mut Main, user: &str, at: &[ServerNo]) {
-    let Some(account) = main.kept.names.get(&*name::fold(user)).copied() else { return };
-    let here = main.table.find(user).and_then(|user| main.table.get(user)).is_some_and(|user| !user.here.is_empty());
-    let Some(server) = at.iter().find(|server| **server != main.own).filter(|_| !here) else { return };
+/// Another server asks for what is kept for a user who is signed on there.
+///
+/// # Errors
+/// OFFLINE: the user is not signed on there. BADARGS.
+pub fn asked(main: &mut Main, from: ServerNo, user: &str, account: &str) -> Result<(), Fail> {
+    name::check_user(user)?;
+    let account = Raw(account.as_bytes()).number()?;
+    let there = main.table.find(user).and_then(|user| main.table.get(user));
+    if !there.is_some_and(|user| user.at.contains(&from)) {
+        return Err(Fail::new(Code::Offline, "not signed on there"));
+    }
+    give(main, from, user, account);
+    Ok(())
+}
+
+/// Gives what is kept. What is under way to another server is waited for: it may come back.
+fn give(main: &mut Main, to: ServerNo, user: &str, account: u64) {
+    let held = main.kept.accounts.get_mut(&account);
     let mut items = Vec::new();
-    for message in main.kept.accounts.get_mut(&account).into_iter().flatten().filter(|message| !message.under_way) {
-        message.under_way = true;
-        items.push(message.data.clone());
+    if let Some(held) = held.filter(|held| name::fold(&held.user) == name::fold(user)) {
+        if held.messages.iter().any(|message| message.under_way) {
+            if !held.askers.contains(&to) {
+                held.askers.push(to);
+            }
+            return;
+        }
+        for message in &mut held.messages {
+            message.under_way = true;
+            items.push(message.data.clone());
+        }
+    }
+    let account = account.to_string();
+    if items.is_empty() {
+        return control::reply(main, to, &["keptend", user, &account]);
     }
     for item in items {
-        control::push(main, *server, &["kept", user, &account.to_string()], &item);
+        control::push(main, to, &["kept", user, &account], &item);
     }
+    control::push(main, to, &["keptend", user, &account], b"");
 }
 
 /// The server `to` has a message that was kept here, or does not want it.
-pub fn forwarded(
-    main: &mut Main,
-    ctx: &mut Ctx<Main>,
-    to: ServerNo,
-    (user, account): (&str, &str),
-    item: &[u8],
-    fail: Option<Fail>,
-) {
+pub fn given(main: &mut Main, ctx: &mut Ctx<Main>, (user, account): (&str, &str), item: &[u8], fail: Option<Fail>) {
     let Ok(account) = account.parse::<u64>() else { return };
     let Some(held) = main.kept.accounts.get_mut(&account) else { return };
-    let Some(at) = held.iter().position(|message| message.under_way && message.data == item) else { return };
-    if fail.is_none() {
-        let message = held.remove(at);
-        if held.is_empty() {
-            main.kept.accounts.remove(&account);
+    let Some(at) = held.messages.iter().position(|message| message.under_way && message.data == item) else { return };
+    match fail {
+        None => {
+            let Some(message) = held.messages.remove(at) else { return };
+            main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
+            delete(ctx, vec![message.row]);
         }
-        main.kept.bytes = main.kept.bytes.saturating_sub(message.data.len());
-        return delete(ctx, vec![message.row]);
+        Some(_) => held.messages[at].under_way = false,
     }
-    held[at].under_way = false;
-    // Signed on here meanwhile, or somewhere else; where it was, the next change of the table tells.
-    let session =
-        main.sessions.iter().position(|one| one.as_ref().is_some_and(|one| one.account == account && one.is_ready()));
-    if let Some(index) = session {
-        return deliver(main, ctx, index);
+    if held.messages.iter().any(|message| message.under_way) {
+        return;
     }
-    let at = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
-    let at: Vec<ServerNo> = at.unwrap_or_default().into_iter().filter(|server| *server != to).collect();
-    forward(main, user, &at);
+    let askers = std::mem::take(&mut held.askers);
+    to_those_here(main, ctx, account);
+    for server in askers {
+        give(main, server, user, account);
+    }
+    gone(main, ctx, account);
+}
+
+/// What is kept for a user who has signed on here meanwhile.
+fn to_those_here(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) {
+    let ready =
+        |session: &super::Session| session.account == account && session.is_ready() && ctx.is_open(session.link);
+    let Some(link) = main.sessions.iter().flatten().find(|session| ready(session)).map(|session| session.link) else {
+        return;
+    };
+    for data in take(main, ctx, account) {
+        deliver::to_one(main, ctx, link, &data);
+    }
 }
 
 /// A message that went after a client and did not reach it.
 pub fn come_back(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: &str, item: &[u8]) {
     let Ok(account) = account.parse::<u64>() else { return };
     store(main, ctx, user, account, vec![item.to_vec()]);
-    let at = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
-    forward(main, user, &at.unwrap_or_default());
+    to_those_here(main, ctx, account);
 }
 
-/// A message that another server has kept for a user who is signed on here.
-///
-/// # Errors
-/// OFFLINE: not here. BADARGS: no message.
-pub fn from_server(main: &mut Main, ctx: &mut Ctx<Main>, user: &str, account: &str, item: &[u8]) -> Result<(), Fail> {
-    let [sender, sent_at, _] = Raw(item).take::<3>()?;
-    name::check_user(&sender.text()?)?;
-    sent_at.number()?;
-    let account = Raw(account.as_bytes()).number()?;
-    let quiet = |link: &LinkId| {
-        main.session_at(*link).and_then(|session| session.quiet.as_ref()).map_or(0, |quiet| quiet.bytes)
-    };
-    let here = main.table.find(user).and_then(|user| main.table.get(user));
-    let full = here.is_some_and(|user| user.here.iter().any(|link| quiet(link) > PER_USER));
-    if full || ctx.queued() > ctx.limits().outbox_total {
-        return Err(Fail::new(Code::Busy, "too much waits to be read; retry later"));
-    }
-    let here = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| user.here.to_vec());
-    let mut given = false;
-    for link in here.unwrap_or_default() {
-        // The name may be another person's by now.
-        if main.session_at(link).is_some_and(|session| session.account == account) {
-            given |= deliver::to_one(main, ctx, link, item);
-        }
-    }
-    match given {
-        true => Ok(()),
-        false => Err(Fail::new(Code::Offline, "not signed on here")),
-    }
+/// When a message was sent: DATA of RECEIVEMESSAGE.
+pub fn sent_at(data: &[u8]) -> u64 {
+    Raw(data).take::<3>().and_then(|[_, at, _]| at.number()).unwrap_or(0)
 }
 
 /// After what stored them, as the database's jobs run in their order.
@@ -347,7 +406,7 @@ mod tests {
         let lost = format!("-1 RECEIVEMESSAGE alice~\n{sent_at}~\nhi\n");
         host.with(now, |main, ctx| {
             keep(main, ctx, "bob", 7, lost.as_bytes());
-            main.kept.accounts.get(&7).map_or(0, Vec::len)
+            main.kept.accounts.get(&7).map_or(0, |held| held.messages.len())
         })
     }
 

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::fetch;
 use super::get_server_map;
+use super::kept;
 use super::mesh::links;
+use super::receipts;
 use super::redirect;
 use super::routes;
 use super::Main;
@@ -15,6 +18,7 @@ use crate::engine::LinkId;
 use crate::engine::Target;
 use crate::wire::Code;
 use crate::wire::Fail;
+use crate::wire::Raw;
 
 /// How long to wait before the next try to reach management, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (100, 10_000);
@@ -182,6 +186,7 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
             for name in names {
                 presence(main, ctx, &name);
             }
+            kept::tell_all(main, ctx);
             get_server_map::management_back(main, ctx);
             if main.draining.is_some() {
                 ctx.request(link, "DRAINING", &[], |_, _, _| {});
@@ -232,14 +237,15 @@ fn again(main: &mut Main, ctx: &mut Ctx<Main>, port: PortKey) {
 
 /// Reports how often a user is signed on here, and the user's status.
 pub fn presence(main: &mut Main, ctx: &mut Ctx<Main>, name: &str) {
-    presence_then(main, ctx, name, |_, _| {});
+    presence_then(main, ctx, name, 0, |_, _| {});
 }
 
-/// The same; `then` runs when management has told everybody, or cannot.
+/// The same. `gone_on`: so many of those that were here may go on at another server, beside those that have arrived there. `then` runs when management has told everybody, or cannot.
 pub fn presence_then(
     main: &mut Main,
     ctx: &mut Ctx<Main>,
     name: &str,
+    gone_on: u32,
     then: impl FnOnce(&mut Main, &mut Ctx<Main>) + Send + 'static,
 ) {
     let Some(link) = main.management.link else { return ctx.after(0, then) };
@@ -249,22 +255,41 @@ pub fn presence_then(
         let moving = main.session_at(**link).and_then(|session| session.moving.as_ref());
         !moving.is_some_and(redirect::Moving::has_arrived)
     };
-    let sessions = here.iter().filter(stays).count().to_string();
+    let sessions = here.iter().filter(stays).count();
+    let left = here.len() - sessions + gone_on as usize;
+    let account = here.first().and_then(|link| main.session_at(*link)).map(|session| session.account);
+    let receipt = account.map_or("", |account| main.receipts.of(account));
+    let (sessions, left) = (sessions.to_string(), left.to_string());
     let status = main.statuses.get(name).map_or("", String::as_str);
-    let fields = [name.as_bytes(), sessions.as_bytes(), status.as_bytes()];
+    let fields = [name, &sessions, &left, receipt, status].map(str::as_bytes);
     // When it is lost with the link, everything is reported again.
     let name = name.to_owned();
     ctx.request(link, "PRESENCE", &fields, move |main, ctx, answer| {
-        if let Err(fail) = answer {
-            log::warn!("management does not take note of {name}: {fail}");
-            if fail.code == Code::Denied {
-                // Nobody would ever find these sessions: their clients sign on again.
-                let here = main.table.find(&name).and_then(|user| main.table.get(user)).map(|user| user.here.to_vec());
-                here.unwrap_or_default().iter().for_each(|link| ctx.close(*link, "management does not know of it"));
+        match answer.and_then(|data| taken(main, ctx, &name, account, data)) {
+            Ok(()) => {}
+            Err(fail) => {
+                log::warn!("management does not take note of {name}: {fail}");
+                if fail.code == Code::Denied {
+                    // Nobody would ever find these sessions: their clients sign on again.
+                    let here = main.table.find(&name).and_then(|user| main.table.get(user));
+                    let here = here.map(|user| user.here.to_vec()).unwrap_or_default();
+                    here.iter().for_each(|link| ctx.close(*link, "management does not know of it"));
+                }
             }
         }
         then(main, ctx);
     });
+}
+
+/// Management has taken note: a receipt, and who keeps messages for the user; nothing when the user is not here.
+fn taken(main: &mut Main, ctx: &mut Ctx<Main>, name: &str, account: Option<u64>, data: Raw<'_>) -> Result<(), Fail> {
+    let Some(account) = account.filter(|_| !data.0.is_empty()) else { return Ok(()) };
+    let [receipt, keepers] = data.take()?;
+    let receipt = receipt.text()?;
+    receipts::check(&receipt)?;
+    main.receipts.given(account, &receipt, ctx.now());
+    fetch::named(main, ctx, name, account, &keepers.text()?);
+    Ok(())
 }
 
 /// Now and then: who writes to whom on other servers.

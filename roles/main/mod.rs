@@ -3,6 +3,7 @@
 mod deliver;
 mod disconnect;
 mod drain;
+mod fetch;
 mod get_server_map;
 mod handover;
 mod hold;
@@ -13,6 +14,7 @@ pub mod members;
 mod mesh;
 mod moved;
 mod post;
+mod receipts;
 mod redirect;
 mod routes;
 mod send_message;
@@ -45,7 +47,7 @@ use crate::wire::Fail;
 use crate::wire::SERVER_STOPS;
 
 /// The schema of the main server's database.
-pub const MIGRATIONS: &[&str] = &[kept::SCHEMA, members::SCHEMA, kept::SCHEMA_NAMES];
+pub const MIGRATIONS: &[&str] = &[kept::SCHEMA, members::SCHEMA, kept::SCHEMA_NAMES, kept::SCHEMA_RECEIPTS];
 
 /// How often one user may be signed on at once (contract 5).
 pub const SESSIONS: usize = 8;
@@ -234,6 +236,8 @@ pub struct Main {
     members: members::Members,
     map: get_server_map::Map,
     kept: kept::Kept,
+    fetches: fetch::Fetches,
+    receipts: receipts::Receipts,
     statuses: HashMap<Box<str>, String>,
     delivered: u64,
     /// Sessions by their links.
@@ -276,6 +280,8 @@ impl Main {
             members,
             map: get_server_map::Map::default(),
             kept: kept::Kept::default(),
+            fetches: fetch::Fetches::default(),
+            receipts: receipts::Receipts::default(),
             statuses: HashMap::new(),
             delivered: 0,
             by_link: HashMap::new(),
@@ -354,6 +360,7 @@ impl Main {
         standby::drop_link(self, index);
         let session = self.sessions.get_mut(index)?.take()?;
         self.by_link.remove(&session.link);
+        self.fetches.freed(session.quiet.as_ref().map_or(&[], |quiet| &quiet.older));
         self.map.watchers.retain(|link| *link != session.link);
         if let Some(moving) = &session.moving {
             self.moves.remove(&moving.id);
@@ -402,6 +409,7 @@ impl Role for Main {
             mesh::links::PROBE_COMMAND,
             routes::SERVERS,
             routes::ROUTES,
+            fetch::KEEPERS,
             drain::DRAIN,
             drain::MOVE_CLIENTS,
             handover::HANDOVER,
@@ -428,6 +436,8 @@ impl Role for Main {
         redirect::tick(self, ctx);
         handover::tick(self, ctx);
         standby::tick(self, ctx);
+        fetch::tick(self, ctx);
+        receipts::tick(self, ctx);
         management::talks(self, ctx);
         self.moved.sweep(ctx.now());
     }

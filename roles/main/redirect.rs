@@ -95,6 +95,7 @@ pub fn start(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, to: ServerNo) -
     }
     let Some(user) = main.table.get(session.user) else { return false };
     let (name, account) = (user.name.to_string(), session.account.to_string());
+    let receipt = main.receipts.of(session.account).to_owned();
     let watching = main.map.watchers.contains(&session.link);
     let flags = if watching { "w" } else { "" };
     session.moving = Some(Moving {
@@ -114,7 +115,7 @@ pub fn start(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, to: ServerNo) -
     let mut item = Vec::new();
     crate::wire::raw::escape_into(&mut item, status.as_bytes());
     let left = TIMEOUT.to_string();
-    control::push(main, to, &["offer", &id, &name, &account, &left, &secret, flags], &item);
+    control::push(main, to, &["offer", &id, &name, &account, &left, &secret, flags, &receipt], &item);
     true
 }
 
@@ -254,7 +255,7 @@ pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, name: &str, to: S
     marks::renew(main, name);
     if version == u64::MAX {
         // Else management knows; and what it was told now could cross another session that comes here.
-        management::presence(main, ctx, name);
+        management::presence_then(main, ctx, name, 1, |_, _| {});
     }
     try_finish(main, ctx, index);
 }

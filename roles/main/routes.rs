@@ -1,8 +1,8 @@
 //! What management tells of the network (64478): the servers, and this server's portion of the route table.
 
+use super::fetch;
 use super::handover;
 use super::hold;
-use super::kept;
 use super::management;
 use super::marks;
 use super::members;
@@ -92,6 +92,7 @@ fn server(main: &mut Main, ctx: &mut Ctx<Main>, line: &str) -> Result<(), Fail> 
                 if main.mesh.get(number).is_some_and(gone) {
                     handover::source_lost(main, ctx, number);
                     standby::server_lost(main, ctx, number);
+                    fetch::server_lost(main, ctx, number);
                 }
             });
             relay::server_down(ctx);
@@ -119,6 +120,7 @@ fn server(main: &mut Main, ctx: &mut Ctx<Main>, line: &str) -> Result<(), Fail> 
         relayed::give_up(main, ctx, number, "the recipient's server was started anew");
         handover::source_lost(main, ctx, number);
         standby::server_lost(main, ctx, number);
+        fetch::server_lost(main, ctx, number);
     }
     links::changed(main, ctx, number, fresh);
     Ok(())
@@ -200,7 +202,6 @@ fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, vers
                 }
                 handover::told(main, user, &at, version);
                 marks::renew(main, &name);
-                kept::forward(main, &name, &at);
             }
         }
     }

@@ -7,6 +7,7 @@ use super::marks;
 use super::redirect;
 use super::session_of;
 use super::signed_on;
+use super::standby;
 use super::Main;
 use super::Peer;
 use crate::config::PortKey;
@@ -36,6 +37,8 @@ pub fn finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, link: LinkId) 
         *peer = Peer::Stranger;
     }
     // Nothing is kept: whoever signs off reads to the end, or does not want to.
+    // Nobody goes on with it.
+    standby::drop_link(main, index);
     ended(main, ctx, index, "signed off", &[]);
 }
 
@@ -45,8 +48,10 @@ pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, why: &str, unde
     if redirect::link_closed(main, ctx, index, undelivered) {
         return;
     }
+    let standby = main.session(index).is_some_and(|session| session.standby.is_some());
     let Some(session) = main.forget_session(index) else { return };
-    let waiting = session.quiet.map(|quiet| quiet.messages).unwrap_or_default();
+    let quiet = session.quiet.unwrap_or_default();
+    let waiting: Vec<Vec<u8>> = quiet.older.into_iter().map(|(_, data)| data).chain(quiet.messages).collect();
     if let Some(id) = session.came.map(|came| came.id).filter(|id| main.arrivals.get(id).is_some()) {
         let user = session.user;
         main.table.sign_off(user, session.link);
@@ -64,5 +69,6 @@ pub fn ended(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, why: &str, unde
     if !waiting.is_empty() {
         kept::store(main, ctx, &name, session.account, waiting);
     }
-    management::presence(main, ctx, &name);
+    // Perhaps the client is at its standby already.
+    management::presence_then(main, ctx, &name, u32::from(standby), |_, _| {});
 }

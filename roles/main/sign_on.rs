@@ -1,8 +1,10 @@
 //! SIGNON: a client shows the ticket that management gave it for this server.
 
+use super::fetch;
 use super::handover;
 use super::management;
 use super::marks;
+use super::receipts;
 use super::Came;
 use super::Main;
 use super::Peer;
@@ -41,11 +43,13 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     let server = main.settings.server_id.clone();
     let fields = [user.as_bytes(), &ticket, server.as_bytes()];
     ctx.request(validation, "VALIDATE", &fields, move |main, ctx, answer| {
-        // The answer is the name as registered, and the account's number.
-        let result = answer.and_then(|data| data.take::<2>()).and_then(|[name, account]| {
-            let (name, account) = (name.text()?.into_owned(), account.number()?);
+        // The answer is the name as registered, the account's number, and a receipt.
+        let result = answer.and_then(|data| data.take::<3>()).and_then(|[name, account, receipt]| {
+            let (name, account, receipt) = (name.text()?.into_owned(), account.number()?, receipt.text()?);
             name::check_user(&name)?;
+            receipts::check(&receipt)?;
             check(main, ctx, later.link(), &name)?;
+            main.receipts.given(account, &receipt, ctx.now());
             Ok((name, account))
         });
         match result {
@@ -93,13 +97,16 @@ fn welcome(main: &mut Main, ctx: &mut Ctx<Main>, later: Later, name: &str, accou
     marks::renew(main, name);
     ctx.pause(link, true);
     log::info!("{name} signed on");
-    management::presence_then(main, ctx, name, move |main, ctx| {
+    management::presence_then(main, ctx, name, 0, move |main, ctx| {
         if main.session_at(link).is_none() {
             return;
         }
         ctx.answer(&later, Ok(hex::encode(&id).into_bytes()));
-        handover::speak(main, ctx, index);
-        ctx.pause(link, false);
+        // What it asks is answered when all that is older has come.
+        if !fetch::waits(main, ctx, link, account) {
+            handover::speak(main, ctx, index);
+            ctx.pause(link, false);
+        }
     });
 }
 

@@ -71,6 +71,8 @@ struct Held {
     from: ServerNo,
     user: String,
     account: u64,
+    /// That server's, for this user.
+    receipt: String,
     link: LinkId,
     copies: VecDeque<(u64, Vec<u8>)>,
     bytes: usize,
@@ -147,11 +149,12 @@ fn ask(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
         session.standbys_asked += 1;
     }
     let session = main.session(index).ok_or_else(none)?;
+    let receipt = main.receipts.of(session.account);
     let (account, name) = (session.account.to_string(), main.table.get(session.user).map(|user| user.name.to_string()));
     let name = name.ok_or_else(none)?;
     main.standbys.asked.insert(id.clone(), (index, request.link, request.later(), secret.clone()));
-    let left = redirect::TIMEOUT.to_string();
-    control::push(main, server, &["offer", &id, &name, &account, &left, &secret, "s"], b"");
+    let (left, receipt) = (redirect::TIMEOUT.to_string(), receipt.to_owned());
+    control::push(main, server, &["offer", &id, &name, &account, &left, &secret, "s", &receipt], b"");
     Ok(Answer::Later)
 }
 
@@ -188,12 +191,13 @@ fn attach(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result
         return Err(Fail::new(Code::Busy, "this server stands by for too many; retry later"));
     }
     let (from, user, account) = (arrival.from, arrival.user.clone(), arrival.account);
+    let receipt = arrival.receipt.clone();
     main.arrivals.remove(&id);
     if let Some(peer) = ctx.peer(request.link) {
         *peer = Peer::Standby(id.clone());
     }
     ctx.trust(request.link);
-    let held = Held { from, user, account, link: request.link, copies: VecDeque::new(), bytes: 0 };
+    let held = Held { from, user, account, receipt, link: request.link, copies: VecDeque::new(), bytes: 0 };
     main.standbys.held.insert(id.clone(), held);
     control::push(main, from, &["attached", &id], b"");
     Ok(Answer::Ok)
@@ -379,10 +383,12 @@ fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Res
         held.copies.into_iter().filter(|(number, _)| *number > received).map(|(_, data)| data).collect();
     log::info!("{} goes on here, with {} messages it has not read", held.user, missing.len());
     let came = Came { id: id.clone(), from: held.from, version: 0 };
+    main.receipts.came(held.account, &held.receipt, ctx.now());
     let index = sign_on::begin(main, ctx, request.link, &held.user, held.account, Some(came));
     // Read when everybody knows that it is here: others would not believe what it sends.
     ctx.pause(request.link, true);
-    let arrival = handover::Arrival::settled(held.from, held.user, held.account, (index, request.link), missing);
+    let arrival =
+        handover::Arrival::settled(held.from, (held.user, held.account, held.receipt), (index, request.link), missing);
     main.arrivals.insert(id.clone(), arrival);
     control::push(main, held.from, &["taken", &id], b"");
     handover::take_over(main, ctx, &id);
@@ -412,7 +418,7 @@ pub fn taken(main: &mut Main, ctx: &mut Ctx<Main>, by: ServerNo, id: &str) -> Re
     main.table.sign_off(user, link);
     main.forget_session(index);
     marks::renew(main, &name);
-    management::presence(main, ctx, &name);
+    management::presence_then(main, ctx, &name, 1, |_, _| {});
     Ok(())
 }
 

@@ -58,6 +58,7 @@ pub fn removed(management: &mut Management, ctx: &mut Ctx<Management>, id: &str)
     }
     management.directory.known.remove(id);
     management.trust.server_removed(id);
+    management.keepers.server_gone(id);
     management.drained.remove(id);
     routes::server_removed(management, ctx, id);
     change(management, ctx, id);

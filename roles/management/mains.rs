@@ -92,6 +92,8 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     let server = MainServer { link, name, address, fingerprint, mesh, public_key: key.to_string(), boot, draining };
     management.mains.insert(id.clone(), server);
     if came {
+        // It says anew what it keeps.
+        management.keepers.server_gone(&id);
         management.network.changed(&id, ctx.now());
     }
     management.trust.server_back(&id, boot);

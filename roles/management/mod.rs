@@ -8,6 +8,7 @@ mod directory;
 mod drain;
 mod get_ports;
 mod join;
+mod keepers;
 mod keys;
 mod links;
 mod login;
@@ -18,6 +19,7 @@ mod network;
 mod online;
 mod operator_servers;
 mod presence;
+mod receipts;
 mod registration;
 mod resync;
 mod routes;
@@ -114,6 +116,8 @@ pub struct Management {
     trust: trust::Trust,
     resync: resync::Resync,
     moves: moves::Moves,
+    receipts: receipts::Receipts,
+    keepers: keepers::Keepers,
     routes: routes::Routes,
     talks: talks::Talks,
     balance: balance::Balance,
@@ -128,6 +132,7 @@ impl Management {
     /// Management without any server or user.
     pub fn new(settings: Settings) -> Management {
         let network = network::Network::new(&settings.name, settings.key.clone());
+        let receipts = receipts::Receipts::new(&settings.key);
         Management {
             settings,
             started: 0,
@@ -144,6 +149,8 @@ impl Management {
             trust: trust::Trust::default(),
             resync: resync::Resync::default(),
             moves: moves::Moves::default(),
+            receipts,
+            keepers: keepers::Keepers::default(),
             routes: routes::Routes::default(),
             talks: talks::Talks::default(),
             balance: balance::Balance::default(),
@@ -256,6 +263,7 @@ impl Role for Management {
             presence::PRESENCE,
             presence::LOOKUP,
             moves::MOVE,
+            keepers::KEEPS,
             links::LINKS,
             routes::PORTION,
             talks::TALKS,

@@ -46,7 +46,7 @@ struct Waiting {
 pub const MOVE: Command<Management> = Command {
     name: "MOVE",
     ports: &[PortKey::MainManagement],
-    args: "username LF to LF request-id, or username LF from LF request-id LF taken",
+    args: "username LF to LF request-id, or username LF from LF request-id LF taken LF receipt",
     gate: introduced,
     run: moved,
 };
@@ -54,10 +54,10 @@ pub const MOVE: Command<Management> = Command {
 fn moved(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let server = server_of(ctx, request.link)?;
     let text = request.data().text()?;
-    let (user, other, id, standby) = match text.split('\n').collect::<Vec<_>>()[..] {
-        [user, to, id] => (user, to, id, false),
-        [user, from, id, "taken"] => (user, from, id, true),
-        _ => return Err(Fail::bad_args("username LF to LF request-id, or username LF from LF request-id LF taken")),
+    let (user, other, id, receipt) = match text.split('\n').collect::<Vec<_>>()[..] {
+        [user, to, id] => (user, to, id, None),
+        [user, from, id, "taken", receipt] => (user, from, id, Some(receipt)),
+        _ => return Err(Fail::bad_args(MOVE.args)),
     };
     name::check_user(user)?;
     name::check(id)?;
@@ -65,9 +65,18 @@ fn moved(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reque
     if other == server || !management.directory.knows(other) {
         return Err(refused(&server, "MOVE", "there is no such other server"));
     }
-    match standby {
-        true => take_over(management, ctx, request, &user, other, &server, id),
-        false => hand_over(management, ctx, request, &user, &server, other, id),
+    match receipt {
+        Some(receipt) => {
+            // Whoever it is that may be gone on with: the receipt is for this account, at that server.
+            let who =
+                management.trust.whose(&user, other).or_else(|| management.online.get(&user).map(|user| &user.who));
+            let good = who.and_then(|who| management.receipts.check(receipt, &user, who.id));
+            if good.is_none_or(|good| good.server != other) {
+                return Err(refused(&server, "MOVE", "the server that has the session never offered it there"));
+            }
+            take_over(management, ctx, request, &user, other, &server, id)
+        }
+        None => hand_over(management, ctx, request, &user, &server, other, id),
     }
 }
 
@@ -96,7 +105,7 @@ fn hand_over(
     }
     management.online.set(user, &who, from, sessions.saturating_sub(1));
     apply(management, ctx, user, &who, from, to, id);
-    routes::when_numbered(management, ctx, request.later());
+    routes::when_numbered(management, ctx, request.later(), Vec::new());
     Ok(Answer::Later)
 }
 
@@ -115,7 +124,7 @@ fn take_over(
     }
     if let Some(who) = management.trust.take_over(user, from, ctx.now()) {
         apply(management, ctx, user, &who, from, to, id);
-        routes::when_numbered(management, ctx, request.later());
+        routes::when_numbered(management, ctx, request.later(), Vec::new());
         return Ok(Answer::Later);
     }
     if management.online.sessions(user, from) == 0 {
@@ -212,7 +221,7 @@ fn go_on(management: &mut Management, ctx: &mut Ctx<Management>, waiting: Waitin
     match management.trust.take_over(&waiting.user, &waiting.from, ctx.now()) {
         Some(who) => {
             apply(management, ctx, &waiting.user, &who, &waiting.from, &waiting.to, &waiting.id);
-            routes::when_numbered(management, ctx, waiting.later);
+            routes::when_numbered(management, ctx, waiting.later, Vec::new());
         }
         // Two standbys wait for one session.
         None => management.moves.waiting.push(waiting),

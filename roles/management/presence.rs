@@ -1,6 +1,7 @@
 //! PRESENCE and LOOKUP (64478): who is signed on where, in the words of the main servers, and how far they are believed.
 
 use super::introduced;
+use super::keepers;
 use super::main_server;
 use super::map;
 use super::moves;
@@ -26,7 +27,7 @@ pub const SESSIONS: u32 = 8;
 pub const PRESENCE: Command<Management> = Command {
     name: "PRESENCE",
     ports: &[PortKey::MainManagement],
-    args: "username LF sessions LF status",
+    args: "username LF sessions LF left LF receipt LF status",
     gate: introduced,
     run: presence,
 };
@@ -36,16 +37,18 @@ pub const LOOKUP: Command<Management> =
 
 fn presence(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let server = server_of(ctx, request.link)?;
-    let [user, sessions, status] = request.data().take()?;
+    let [user, sessions, left, receipt, status] = request.data().take()?;
     let (user, sessions, status) = (user.text()?, sessions.number()?, clean(&status.text()?));
+    let (left, receipt) = (u32::try_from(left.number()?).unwrap_or(u32::MAX), receipt.text()?);
     name::check_user(&user)?;
     let user = name::fold(&user).into_owned();
     let sessions = u32::try_from(sessions).ok().filter(|sessions| *sessions <= SESSIONS);
     let Some(sessions) = sessions else {
         return Err(refused(&server, "PRESENCE", "a user has 8 sessions at most"));
     };
+    let word = |status: String| Word { sessions, left, receipt: receipt.to_string(), status };
     if resync::waits(management, &server, &user) {
-        resync::ask(management, ctx, &server, &user, sessions, status, request.later());
+        resync::ask(management, ctx, &server, &user, word(status), request.later());
         return Ok(Answer::Later);
     }
     let before = management.online.sessions(&user, &server);
@@ -53,7 +56,7 @@ fn presence(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
         Some(0) | None => management.online.get(&user).map(|presence| presence.who.clone()),
         Some(more) => match management.trust.take(&user, &server, more, ctx.now()) {
             None if resync::is_on(management, &server, ctx.now()) => {
-                resync::ask(management, ctx, &server, &user, sessions, status, request.later());
+                resync::ask(management, ctx, &server, &user, word(status), request.later());
                 return Ok(Answer::Later);
             }
             None => return Err(refused(&server, "PRESENCE", "no ticket of this user was shown there")),
@@ -62,13 +65,36 @@ fn presence(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
     };
     // Nobody: it was not there, and is not.
     let Some(who) = who else { return Ok(Answer::Ok) };
-    match set(management, ctx, &server, &user, &who, sessions, &status) {
+    let changed = set(management, ctx, &server, &user, &who, &word(status));
+    let told = answer(management, &server, &user, ctx.now());
+    match changed {
         true => {
-            routes::when_numbered(management, ctx, request.later());
+            routes::when_numbered(management, ctx, request.later(), told);
             Ok(Answer::Later)
         }
-        false => Ok(Answer::Ok),
+        false => Ok(Answer::Data(told)),
     }
+}
+
+/// What a main server says of a user.
+#[derive(Debug)]
+pub struct Word {
+    /// So many sessions are there.
+    pub sessions: u32,
+    /// So many that were there may go on elsewhere.
+    pub left: u32,
+    /// That the user was there before, or at the server that a session has come from; or nothing.
+    pub receipt: String,
+    /// What the user says of itself.
+    pub status: String,
+}
+
+/// The answer to a server where the user is signed on: a receipt, and who keeps messages for the user. Nothing, where it is not.
+pub fn answer(management: &Management, server: &str, user: &str, now: u64) -> Vec<u8> {
+    let here = management.online.get(user).filter(|user| user.servers.contains_key(server));
+    let Some(presence) = here else { return Vec::new() };
+    let receipt = management.receipts.give(user, presence.who.id, server, now);
+    format!("{receipt}\n{}", keepers::of(management, presence.who.id, server)).into_bytes()
 }
 
 /// Text for the map: one line, without the mark between columns.
@@ -83,19 +109,20 @@ pub fn set(
     server: &str,
     user: &str,
     who: &Who,
-    sessions: u32,
-    status: &str,
+    word: &Word,
 ) -> bool {
+    let sessions = word.sessions;
     let before = management.online.sessions(user, server);
     let changed = management.online.set(user, who, server, sessions);
     if sessions != before {
         routes::user_changed(management, ctx, server, &who.name, sessions);
     }
-    let status = sessions > 0 && management.online.set_status(user, status);
+    let status = sessions > 0 && management.online.set_status(user, &word.status);
     if changed || status {
         map::user_changed(management, ctx, user, who);
     }
-    for _ in sessions..before {
+    // Of a session that has simply ended nothing is left to go on with.
+    for _ in 0..before.saturating_sub(sessions).min(word.left) {
         management.trust.release(user, server, who, ctx.now());
     }
     if sessions < before {

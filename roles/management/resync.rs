@@ -2,14 +2,15 @@
 //! compare with, as those were in its memory.
 //!
 //! So, for a server whose process is older than this management's, and for a while after it first came, PRESENCE is
-//! believed for every account that there is. A main server that lies can use that, for these minutes, to place other users at
-//! itself and get what is sent to them; in normal running it cannot.
+//! believed with a receipt in place of a ticket: management's own word, of before, that the user was signed on there, or at the
+//! server that the session came from meanwhile.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
 use super::online::Who;
 use super::presence;
+use super::presence::Word;
 use super::refused;
 use super::routes;
 use super::Management;
@@ -42,8 +43,7 @@ pub struct Resync {
 /// The newest word of a server on a user, and who is told when it is taken.
 #[derive(Debug)]
 struct Waiting {
-    sessions: u32,
-    status: String,
+    word: Word,
     laters: Vec<Later>,
 }
 
@@ -76,24 +76,16 @@ pub fn waits(management: &Management, server: &str, user: &str) -> bool {
 }
 
 /// Looks the account up, then takes the newest word. Bounded by the requests that a link may have open.
-pub fn ask(
-    management: &mut Management,
-    ctx: &mut Ctx<Management>,
-    server: &str,
-    user: &str,
-    sessions: u32,
-    status: String,
-    later: Later,
-) {
+pub fn ask(management: &mut Management, ctx: &mut Ctx<Management>, server: &str, user: &str, word: Word, later: Later) {
     let key: Key = (server.to_owned(), user.to_owned());
     let resync = &mut management.resync;
     match resync.waiting.get_mut(&key) {
         Some(waiting) => {
-            (waiting.sessions, waiting.status) = (sessions, status);
+            waiting.word = word;
             waiting.laters.push(later);
         }
         None => {
-            resync.waiting.insert(key.clone(), Waiting { sessions, status, laters: vec![later] });
+            resync.waiting.insert(key.clone(), Waiting { word, laters: vec![later] });
             resync.queue.push_back(key);
         }
     }
@@ -135,13 +127,20 @@ fn take(management: &mut Management, ctx: &mut Ctx<Management>, key: &Key, waiti
         let fail = refused(server, "PRESENCE", "there is no such user");
         return waiting.laters.iter().for_each(|later| ctx.answer(later, Err(fail.clone())));
     };
+    let more = waiting.word.sessions > management.online.sessions(user, server);
+    let receipt = management.receipts.check(&waiting.word.receipt, user, found.id);
+    if more && !receipt.is_some_and(|receipt| receipt.is_fresh(ctx.now())) {
+        let fail = refused(server, "PRESENCE", "this user was not signed on there before");
+        return waiting.laters.iter().for_each(|later| ctx.answer(later, Err(fail.clone())));
+    }
     // Its server may have gone meanwhile.
     let up = waiting.laters.iter().any(|later| ctx.is_open(later.link()));
     if up && management.mains.contains_key(server) {
         let who = Who { id: found.id, name: Box::from(found.name) };
-        presence::set(management, ctx, server, user, &who, waiting.sessions, &waiting.status);
+        presence::set(management, ctx, server, user, &who, &waiting.word);
     }
+    let told = presence::answer(management, server, user, ctx.now());
     for later in waiting.laters {
-        routes::when_numbered(management, ctx, later);
+        routes::when_numbered(management, ctx, later, told.clone());
     }
 }

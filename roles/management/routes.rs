@@ -39,7 +39,7 @@ const HELD: usize = 8_192;
 pub struct Routes {
     network: Network,
     /// Requests that made changes which have no number yet.
-    unnumbered: Vec<Later>,
+    unnumbered: Vec<(Later, Vec<u8>)>,
     timer: bool,
     last: u64,
     last_plan: u64,
@@ -151,9 +151,9 @@ fn log(result: Result<(), Fail>) {
     }
 }
 
-/// Answers OK when what was changed by this event has its number, and is queued to all main servers.
-pub fn when_numbered(management: &mut Management, ctx: &mut Ctx<Management>, later: Later) {
-    management.routes.unnumbered.push(later);
+/// Answers OK, with `data`, when what was changed by this event has its number, and is queued to all main servers.
+pub fn when_numbered(management: &mut Management, ctx: &mut Ctx<Management>, later: Later, data: Vec<u8>) {
+    management.routes.unnumbered.push((later, data));
     schedule(management, ctx);
 }
 
@@ -186,8 +186,8 @@ fn flush(management: &mut Management, ctx: &mut Ctx<Management>) {
     }
     let updates = routes.network.take();
     send(management, ctx, updates);
-    for later in std::mem::take(&mut management.routes.unnumbered) {
-        ctx.answer(&later, Ok(Vec::new()));
+    for (later, data) in std::mem::take(&mut management.routes.unnumbered) {
+        ctx.answer(&later, Ok(data));
     }
 }
 

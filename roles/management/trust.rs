@@ -75,7 +75,7 @@ impl Grants {
 pub struct Trust {
     /// The server may report one more session.
     granted: Grants,
-    /// The server has reported one session less: another may go on with it.
+    /// The server has reported one session less, and that another may go on with it.
     released: Grants,
     /// Servers whose link is gone.
     away: HashMap<String, Away>,
@@ -94,7 +94,7 @@ impl Trust {
         self.granted.add(user, server, who, now);
     }
 
-    /// The server has reported one session less.
+    /// The server has reported one session less, and that another server may go on with it.
     pub fn release(&mut self, user: &str, server: &str, who: &Who, now: u64) {
         self.released.add(user, server, who, now);
     }
@@ -119,6 +119,12 @@ impl Trust {
     pub fn take_over(&mut self, user: &str, server: &str, now: u64) -> Option<Who> {
         self.released.sweep(now, GRANTS);
         self.released.take(user, server, 1).or_else(|| self.take_away(user, server))
+    }
+
+    /// Whose sessions on `server` may be gone on with, if any are.
+    pub fn whose(&self, user: &str, server: &str) -> Option<&Who> {
+        let released = self.released.by_key.get(&(Box::from(user), Box::from(server))).map(|(who, _)| who);
+        released.or_else(|| self.away.get(server)?.users.get(user).map(|(who, _)| who))
     }
 
     fn take_away(&mut self, user: &str, server: &str) -> Option<Who> {

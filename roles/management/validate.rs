@@ -57,17 +57,18 @@ fn ticket(management: &mut Management, ctx: &mut Ctx<Management>, request: &Requ
                     return Err(Fail::new(Code::Limit, "this user is signed on 8 times already"));
                 }
                 // Only the server that the ticket was made for may say that the user is there.
-                if let Some(server) = &server {
+                let receipt = server.as_deref().map(|server| {
                     let who = Who { id: user.id, name: Box::from(&*user.name) };
                     management.trust.grant(&folded, server, &who, ctx.now());
-                }
-                Ok(user)
+                    management.receipts.give(&folded, user.id, server, ctx.now())
+                });
+                Ok((user, receipt))
             });
             // Main servers name themselves, and want the name as registered and the account's number: a name may be
             // given up and taken by somebody else.
-            let answer = user.map(|user| match server.is_some() {
-                true => format!("{}\n{}", user.name, user.id.0).into_bytes(),
-                false => Vec::new(),
+            let answer = user.map(|(user, receipt)| match receipt {
+                Some(receipt) => format!("{}\n{}\n{receipt}", user.name, user.id.0).into_bytes(),
+                None => Vec::new(),
             });
             ctx.answer(&later, answer);
         },

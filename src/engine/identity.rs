@@ -124,13 +124,23 @@ impl ServerKey {
     pub fn mac_key(&self, peer: &PublicKey, purpose: &str) -> Option<Zeroizing<[u8; 32]>> {
         let shared = self.agree(peer)?;
         let (first, second) = (self.public.min(*peer), self.public.max(*peer));
-        let extracted = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]), shared.as_slice());
-        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, extracted.as_ref()));
-        for part in [purpose.as_bytes(), &[0], &first.0, &second.0, &[1]] {
-            context.update(part);
-        }
-        <[u8; 32]>::try_from(context.sign().as_ref()).map(Zeroizing::new).ok()
+        derive(&shared, &[purpose.as_bytes(), &[0], &first.0, &second.0])
     }
+
+    /// A key for HMAC that this server alone can compute, after every start the same; another for every `purpose`.
+    /// HKDF-SHA256 (RFC 5869) without salt, of the secret key; info: `purpose`, a zero byte, the public key.
+    pub fn own_key(&self, purpose: &str) -> Option<Zeroizing<[u8; 32]>> {
+        derive(&self.secret.bytes, &[purpose.as_bytes(), &[0], &self.public.0])
+    }
+}
+
+/// HKDF-SHA256 without salt, for 32 bytes; `info` in parts.
+fn derive(secret: &Zeroizing<[u8; 32]>, info: &[&[u8]]) -> Option<Zeroizing<[u8; 32]>> {
+    let extracted = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]), secret.as_slice());
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, extracted.as_ref()));
+    info.iter().for_each(|part| context.update(part));
+    context.update(&[1]);
+    <[u8; 32]>::try_from(context.sign().as_ref()).map(Zeroizing::new).ok()
 }
 
 impl fmt::Debug for ServerKey {
@@ -211,6 +221,9 @@ mod tests {
         assert_eq!(key, bob.mac_key(&alice.public(), "relay").unwrap());
         assert_ne!(key, alice.mac_key(&bob.public(), "other").unwrap());
         assert_ne!(key, alice.mac_key(&alice.public(), "relay").unwrap());
+        let own = alice.own_key("relay").unwrap();
+        assert_eq!(own, ServerKey::from_bytes(&[7; 32]).own_key("relay").unwrap(), "after a restart too");
+        assert!(![alice.own_key("other"), bob.own_key("relay"), Some(key)].contains(&Some(own)));
     }
 
     #[test]

@@ -67,9 +67,11 @@ fn validate() {
     assert_fails(&link.ask("VALIDATE", &["alice", &two.ticket, "elsewhere"]), Code::Wrong);
     assert_fails(&link.ask("VALIDATE", &["alice", &two.ticket, &two.server_id]), Code::Wrong);
     let three = ticket(&server, "alice");
-    // A server that names itself is told the name as registered, and the account's number.
+    // A server that names itself is told the name as registered, the account's number, and a receipt.
     let told = link.ask("VALIDATE", &["ALICE", &three.ticket, &three.server_id]).text();
-    assert_eq!(told.split_once('\n').map(|(name, _)| name), Some("alice"));
+    let [name, account, receipt] = told.split('\n').collect::<Vec<_>>()[..] else { panic!("{told:?}") };
+    assert!(name == "alice" && account.parse::<u64>().is_ok());
+    assert!(receipt.starts_with(&format!("{}:", three.server_id)));
 }
 
 #[test]

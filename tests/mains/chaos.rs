@@ -62,7 +62,12 @@ fn step(net: &mut Network, nodes: &[NodeId]) {
             settle(net, nodes);
             if net.say(node, "MOVE", &[user, IDS[to], "17"]).is_ok() {
                 net.at(node, |fake| fake.users.insert(user.to_owned(), here - 1));
-                net.at(nodes[to], |fake| *fake.users.entry(user.to_owned()).or_default() += 1);
+                let receipt = net.receipt(node, user);
+                net.at(nodes[to], |fake| {
+                    *fake.users.entry(user.to_owned()).or_default() += 1;
+                    // It came with the session.
+                    fake.receipts.entry(user.to_owned()).or_insert(receipt);
+                });
             }
         }
         _ => net.sim.run_for(50),

@@ -24,6 +24,8 @@ pub struct Fake {
     pub link: Option<LinkId>,
     /// What it reports whenever it introduces itself: sessions by user, and links.
     pub users: BTreeMap<String, u32>,
+    /// What it shows for them.
+    pub receipts: BTreeMap<String, String>,
     pub links: Vec<&'static str>,
     pub table: Table<u32>,
     pub version: u64,
@@ -44,6 +46,7 @@ impl Fake {
             boot: 0,
             link: None,
             users: BTreeMap::new(),
+            receipts: BTreeMap::new(),
             links: Vec::new(),
             table,
             version: 0,
@@ -103,12 +106,19 @@ impl Fake {
     pub fn presence(&mut self, ctx: &mut Ctx<Fake>, user: &str, sessions: u32) {
         let Some(link) = self.link else { return };
         let (count, user) = (sessions.to_string(), user.to_owned());
-        let fields = [user.clone().into_bytes(), count.into_bytes(), Vec::new()];
-        ctx.request(link, "PRESENCE", &fields.each_ref().map(Vec::as_slice), move |fake, _, answer| {
-            if let Err(fail) = answer {
-                fake.told.push(("PRESENCE".to_owned(), format!("{user} {}", fail.code.word())));
-            }
+        let receipt = self.receipts.get(&user).cloned().unwrap_or_default();
+        let fields = [&*user.clone(), &count, "0", &receipt, ""].map(|field| field.as_bytes().to_vec());
+        ctx.request(link, "PRESENCE", &fields.each_ref().map(Vec::as_slice), move |fake, _, answer| match answer {
+            Ok(data) => fake.given(&user, &data.text().expect("UTF-8")),
+            Err(fail) => fake.told.push(("PRESENCE".to_owned(), format!("{user} {}", fail.code.word()))),
         });
+    }
+
+    /// PRESENCE was answered: `receipt LF keepers`, or nothing.
+    pub fn given(&mut self, user: &str, answer: &str) {
+        if let Some((receipt, _)) = answer.split_once('\n') {
+            self.receipts.insert(user.to_owned(), receipt.to_owned());
+        }
     }
 
     pub fn report_links(&self, ctx: &mut Ctx<Fake>) {
@@ -183,6 +193,7 @@ impl Role for Fake {
                 row("ROUTES", "lines"),
                 row("SERVERS", "lines"),
                 row("MAPCHANGED", "lines"),
+                row("KEEPERS", "username LF account LF server-id|server-id…"),
                 row("DRAIN", ""),
                 row("MOVECLIENTS", "count LF server-id"),
                 row("DISCONNECT", "username LF reason"),

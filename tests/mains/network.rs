@@ -189,7 +189,24 @@ impl Network {
         let id = self.at(node, |fake| fake.id.clone());
         let (server, ticket) = self.choose(user, &format!("{id}|yes|1")).expect("a ticket");
         assert_eq!(server, id);
-        self.ask("net:validation", "VALIDATE", &[user, &ticket, &id]).expect("a good ticket");
+        let told = self.ask("net:validation", "VALIDATE", &[user, &ticket, &id]).expect("a good ticket");
+        let receipt = told.split('\n').nth(2).expect("a receipt").to_owned();
+        self.at(node, |fake| fake.receipts.insert(user.to_owned(), receipt));
+    }
+
+    /// A server says how often a user is there, and that a session less may go on elsewhere if `left`.
+    #[track_caller]
+    pub fn presence(&mut self, node: NodeId, user: &str, sessions: u32, left: bool) -> Result {
+        let receipt = self.receipt(node, user);
+        let left = if left { "1" } else { "0" };
+        let answer = self.say(node, "PRESENCE", &[user, &sessions.to_string(), left, &receipt, ""])?;
+        self.at(node, |fake| fake.given(user, &answer));
+        Ok(answer)
+    }
+
+    /// What a server can show for a user.
+    pub fn receipt(&mut self, node: NodeId, user: &str) -> String {
+        self.at(node, |fake| fake.receipts.get(user).cloned().unwrap_or_default())
     }
 
     /// The user signs on there; the fake server reports it again whenever it introduces itself.
@@ -201,7 +218,7 @@ impl Network {
             *sessions += 1;
             *sessions
         });
-        self.say(node, "PRESENCE", &[user, &sessions.to_string(), ""]).expect("believed");
+        self.presence(node, user, sessions, false).expect("believed");
     }
 }
 

@@ -31,12 +31,22 @@ fn after_a_restart_of_management_all_is_as_before() {
     }
     net.until(b, |fake| fake.told("PRESENCE") == ["nobody DENIED"]);
     net.until(a, |fake| fake.next_hop("b") == "b");
+    // A server that was up before is believed what it had, and nothing else.
+    let (alice, bob) = (net.receipt(a, "alice"), net.receipt(b, "bob"));
+    for bad in ["", "a:1:00", &*alice, &bob.replacen('b', "a", 1)] {
+        assert_fails(net.say(a, "PRESENCE", &["bob", "1", "0", bad, ""]), Code::Denied);
+    }
+    net.until(a, |fake| fake.places("bob") == ["b"]);
+    // A session may have come meanwhile; then the word of the server that had it came with it.
+    net.say(a, "PRESENCE", &["bob", "1", "0", &bob, ""]).expect("it came from b");
+    net.until(b, |fake| fake.places("bob") == ["a", "b"]);
+    net.presence(a, "bob", 0, false).expect("gone");
     // A server that was started after management is believed nothing.
     let c = net.main("c", &[]);
-    assert_fails(net.say(c, "PRESENCE", &["alice", "1", ""]), Code::Denied);
+    assert_fails(net.say(c, "PRESENCE", &["alice", "1", "0", &alice, ""]), Code::Denied);
     // And those from before only for a while.
     net.sim.run_for(300_000);
-    assert_fails(net.say(a, "PRESENCE", &["bob", "1", ""]), Code::Denied);
+    assert_fails(net.say(a, "PRESENCE", &["bob", "1", "0", &bob, ""]), Code::Denied);
 }
 
 #[test]
@@ -78,13 +88,13 @@ fn a_link_that_breaks_costs_nobody() {
     net.until(b, |fake| fake.server("a")[1] == "down" && fake.places("alice").is_empty());
     net.until(b, |fake| fake.server("a")[1] == "up" && fake.places("alice") == ["a"]);
     // What it had it may say again, and not more.
-    assert_fails(net.say(a, "PRESENCE", &["bob", "1", ""]), Code::Denied);
+    assert_fails(net.presence(a, "bob", 1, false), Code::Denied);
     // Another process under the same name has nothing to say again.
     net.sim.crash(a);
     net.until(b, |fake| fake.places("alice").is_empty());
     net.sim.start(a);
     net.until(a, |fake| fake.loaded);
-    assert_fails(net.say(a, "PRESENCE", &["alice", "1", ""]), Code::Denied);
+    assert_fails(net.presence(a, "alice", 1, false), Code::Denied);
     for node in [a, b] {
         assert_eq!(net.at(node, |fake| fake.wrong.clone()), Vec::<String>::new());
     }

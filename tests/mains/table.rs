@@ -19,7 +19,7 @@ fn all_have_the_same_table_and_it_has_the_right_checksum() {
     let c = net.main("c", &["b"]);
     net.sign_on(c, "Alice");
     net.sign_on(c, "carol");
-    net.say(c, "PRESENCE", &["carol", "0", ""]).expect("gone");
+    net.presence(c, "carol", 0, false).expect("gone");
     net.sim.run_for(1_000);
     for node in [a, b, c] {
         let (alice, bob, carol) = net.at(node, |fake| {
@@ -62,7 +62,7 @@ fn a_presence_without_a_ticket_is_refused() {
     let a = net.main("a", &[]);
     let b = net.main("b", &[]);
     net.account("alice");
-    let says = |net: &mut Network, node, sessions: &str| net.say(node, "PRESENCE", &["alice", sessions, ""]);
+    let says = |net: &mut Network, node, sessions: &str| net.presence(node, "alice", sessions.parse().unwrap(), false);
     assert_fails(says(&mut net, a, "1"), Code::Denied);
     net.validate(a, "alice");
     assert_fails(says(&mut net, b, "1"), Code::Denied);
@@ -70,7 +70,7 @@ fn a_presence_without_a_ticket_is_refused() {
     says(&mut net, a, "1").expect("this is what was shown");
     assert_fails(says(&mut net, a, "2"), Code::Denied);
     assert_fails(says(&mut net, a, "9"), Code::Denied);
-    assert_fails(net.say(a, "PRESENCE", &["nobody", "1", ""]), Code::Denied);
+    assert_fails(net.presence(a, "nobody", 1, false), Code::Denied);
     says(&mut net, a, "0").expect("gone");
     assert_fails(says(&mut net, a, "1"), Code::Denied);
     says(&mut net, b, "0").expect("it never was there");
@@ -85,7 +85,7 @@ fn an_ok_comes_when_the_change_was_told() {
     net.sim.faults.delay = 0..=0;
     net.validate(a, "alice");
     let before = net.at(a, |fake| fake.told("ROUTES").len());
-    net.say(a, "PRESENCE", &["alice", "1", ""]).expect("believed");
+    net.presence(a, "alice", 1, false).expect("believed");
     assert_eq!(
         net.at(a, |fake| fake.told("ROUTES")[before..].join("\n").lines().last().map(str::to_owned)).unwrap(),
         "u|alice|a"
@@ -108,8 +108,8 @@ fn a_session_moves() {
     assert_eq!(routes, "m|17|Alice|a|b u|Alice|b");
     assert_fails(net.say(a, "MOVE", &["alice", "b", "18"]), Code::Denied);
     // What the target says of the session that it has already may cross the move.
-    net.say(b, "PRESENCE", &["alice", "0", ""]).expect("before it knew");
-    net.say(b, "PRESENCE", &["alice", "1", ""]).expect("and then");
+    net.presence(b, "alice", 0, false).expect("before it knew");
+    net.presence(b, "alice", 1, false).expect("and then");
     assert_eq!(net.at(b, |fake| fake.wrong.clone()), Vec::<String>::new());
 }
 
@@ -119,15 +119,19 @@ fn a_standby_takes_over_what_was_given_up() {
     let a = net.main("a", &[]);
     let b = net.main("b", &[]);
     net.account("alice");
-    let over = ["alice", "a", "17", "taken"];
-    assert_fails(net.say(b, "MOVE", &over), Code::Denied);
+    net.account("bob");
+    assert_fails(net.say(b, "MOVE", &["alice", "a", "17", "taken", ""]), Code::Denied);
     net.sign_on(a, "alice");
+    net.sign_on(b, "bob");
+    // With the session it was offered, a's word came to b.
+    let receipt = net.receipt(a, "alice");
+    let over = ["alice", "a", "17", "taken", &*receipt];
     // The server that has the session says nothing.
     assert_fails(net.say(b, "MOVE", &over), Code::Denied);
     // It gives it up, after the other has said so.
     let answer = net.begin(b, "MOVE", &over);
     net.sim.run_for(1_000);
-    net.say(a, "PRESENCE", &["alice", "0", ""]).expect("given up");
+    net.presence(a, "alice", 0, true).expect("given up");
     net.end(&answer).expect("moved");
     net.until(a, |fake| fake.places("alice") == ["b"]);
     net.at(a, |fake| fake.users.clear());
@@ -137,9 +141,33 @@ fn a_standby_takes_over_what_was_given_up() {
     net.sign_on(a, "alice");
     net.sim.crash(a);
     net.until(b, |fake| fake.server("a")[1] == "down");
-    net.say(b, "MOVE", &["alice", "a", "18", "taken"]).expect("moved");
-    assert_fails(net.say(b, "MOVE", &["alice", "a", "19", "taken"]), Code::Denied);
+    for bad in ["", "a:1:00", &*net.receipt(b, "bob")] {
+        assert_fails(net.say(b, "MOVE", &["alice", "a", "18", "taken", bad]), Code::Denied);
+    }
+    net.say(b, "MOVE", &["alice", "a", "18", "taken", &receipt]).expect("moved");
+    assert_fails(net.say(b, "MOVE", &["alice", "a", "19", "taken", &receipt]), Code::Denied);
     assert_eq!(net.at(b, |fake| fake.wrong.clone()), Vec::<String>::new());
+}
+
+#[test]
+fn nobody_goes_on_with_a_session_that_has_ended() {
+    let mut net = Network::new(10);
+    let a = net.main("a", &[]);
+    let b = net.main("b", &[]);
+    net.account("alice");
+    net.sign_on(a, "alice");
+    let receipt = net.receipt(a, "alice");
+    net.presence(a, "alice", 0, false).expect("signed off");
+    assert_fails(net.say(b, "MOVE", &["alice", "a", "17", "taken", &receipt]), Code::Denied);
+    // Nor does the server that had it.
+    assert_fails(net.say(a, "MOVE", &["alice", "b", "18"]), Code::Denied);
+    net.at(a, |fake| fake.users.clear());
+    // One of two has a standby, and is given up; the other is not.
+    net.sign_on(a, "alice");
+    net.sign_on(a, "alice");
+    net.presence(a, "alice", 0, true).expect("one signed off, one given up");
+    net.say(b, "MOVE", &["alice", "a", "19", "taken", &receipt]).expect("moved");
+    assert_fails(net.say(b, "MOVE", &["alice", "a", "20", "taken", &receipt]), Code::Denied);
 }
 
 #[test]
@@ -149,13 +177,55 @@ fn a_standby_needs_not_wait_until_a_dead_server_is_missed() {
     let b = net.main("b", &[]);
     net.account("alice");
     net.sign_on(a, "alice");
+    let receipt = net.receipt(a, "alice");
     // Its link stands, and nothing comes of it any more.
     let management = net.management;
     net.sim.stall(a, management, true);
     let start = net.sim.now();
-    net.say(b, "MOVE", &["alice", "a", "17", "taken"]).expect("moved");
+    net.say(b, "MOVE", &["alice", "a", "17", "taken", &receipt]).expect("moved");
     assert!(net.sim.now() < start + 10_000);
     net.until(b, |fake| fake.places("alice") == ["b"] && fake.server("a")[1] == "down");
+}
+
+#[test]
+fn who_keeps_messages_is_named_where_the_user_is() {
+    let mut net = Network::new(11);
+    let a = net.main("a", &[]);
+    let b = net.main("b", &[]);
+    let c = net.main("c", &[]);
+    net.account("alice");
+    net.account("bob");
+    net.sign_on(a, "alice");
+    net.sign_on(b, "bob");
+    let (alice, bob) = (net.receipt(a, "alice"), net.receipt(b, "bob"));
+    let keepers = |answer: &str| answer.split_once('\n').expect("receipt LF keepers").1.to_owned();
+    assert_eq!(keepers(&net.presence(a, "alice", 1, false).expect("there")), "");
+    // Only of those that it had, or that came from there.
+    for bad in ["x", "b:1:00", &*bob] {
+        assert_fails(net.say(b, "KEEPS", &["alice", "1", bad]), Code::Denied);
+    }
+    assert_fails(net.say(a, "KEEPS", &["alice", "2", &alice]), Code::Denied);
+    assert_fails(net.say(a, "KEEPS", &["bob", "1", &alice]), Code::Denied);
+    net.say(a, "KEEPS", &["ALICE", "1", &alice]).expect("noted");
+    assert_eq!(keepers(&net.presence(a, "alice", 1, false).expect("there")), "", "not itself");
+    net.validate(c, "alice");
+    assert_eq!(keepers(&net.presence(c, "alice", 1, false).expect("there")), "a");
+    // Whoever keeps more later: the others are told.
+    net.say(b, "KEEPS", &["alice", "1", &alice]).expect("it came from there");
+    net.until(c, |fake| fake.told("KEEPERS") == ["alice\n1\nb"]);
+    net.until(a, |fake| fake.told("KEEPERS") == ["alice\n1\nb"]);
+    assert_eq!(keepers(&net.presence(c, "alice", 1, false).expect("there")), "a|b");
+    net.say(a, "KEEPS", &["alice", "1", ""]).expect("nothing more");
+    assert_eq!(keepers(&net.presence(c, "alice", 1, false).expect("there")), "b");
+    // One that is away cannot be asked.
+    net.sim.crash(b);
+    net.until(c, |fake| fake.server("b")[1] == "down");
+    assert_eq!(keepers(&net.presence(c, "alice", 1, false).expect("there")), "");
+    net.sim.start(b);
+    net.until(b, |fake| fake.loaded);
+    assert_eq!(keepers(&net.presence(c, "alice", 1, false).expect("there")), "", "it says so anew");
+    net.say(b, "KEEPS", &["alice", "1", &alice]).expect("noted");
+    net.until(c, |fake| fake.told("KEEPERS").len() == 2);
 }
 
 #[test]
@@ -187,12 +257,19 @@ fn what_is_ill_formed_is_refused() {
     }
     let fields = main(0, "b");
     assert_fails(net.say(a, "MAINSERVER", &fields.each_ref().map(String::as_str)), Code::Denied);
-    let bad: [(&str, &[&str]); 9] = [
+    let bad: [(&str, &[&str]); 16] = [
         ("PRESENCE", &["alice", "1"]),
-        ("PRESENCE", &["alice", "x", ""]),
-        ("PRESENCE", &["a b", "1", ""]),
+        ("PRESENCE", &["alice", "1", "0", ""]),
+        ("PRESENCE", &["alice", "x", "0", "", ""]),
+        ("PRESENCE", &["alice", "1", "x", "", ""]),
+        ("PRESENCE", &["a b", "1", "0", "", ""]),
+        ("KEEPS", &["alice", "1"]),
+        ("KEEPS", &["alice", "x", ""]),
+        ("KEEPS", &["a b", "1", ""]),
+        ("KEEPS", &["alice", "18446744073709551615", ""]),
         ("MOVE", &["alice", "b"]),
-        ("MOVE", &["alice", "b", "17", "given"]),
+        ("MOVE", &["alice", "b", "17", "taken"]),
+        ("MOVE", &["alice", "b", "17", "given", ""]),
         ("MOVE", &["alice", "b", "a/b"]),
         ("LOOKUP", &["a b"]),
         ("PORTION", &["x"]),

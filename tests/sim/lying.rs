@@ -62,7 +62,7 @@ fn run(between: &mut Between, ctx: &mut Ctx<Between>, request: &Request<'_>) -> 
     }
     between.loads += u32::from(name == "PORTION" && data == b"0");
     let fields: &[&[u8]] = if data.is_empty() { &[] } else { &[&data] };
-    if ["ROUTES", "SERVERS", "MAPCHANGED"].contains(&&*name) {
+    if ["ROUTES", "SERVERS", "MAPCHANGED", "KEEPERS"].contains(&&*name) {
         ctx.push(other, &name, fields)?;
         return Ok(Answer::None);
     }
@@ -102,6 +102,8 @@ impl Role for Between {
                 row("LINKS"),
                 row("PORTION"),
                 row("MOVE"),
+                row("KEEPS"),
+                row("KEEPERS"),
                 row("TALKS"),
                 row("DRAINING"),
                 row("WATCHMAP"),

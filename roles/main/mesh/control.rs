@@ -7,6 +7,7 @@ use super::Who;
 use crate::engine::Ctx;
 use crate::relay::Incoming;
 use crate::relay::Outcome;
+use crate::roles::main::fetch;
 use crate::roles::main::handover;
 use crate::roles::main::kept;
 use crate::roles::main::redirect;
@@ -52,8 +53,9 @@ pub fn take<'a>(
     let columns: Vec<&str> = what.split('|').collect();
     for item in items {
         let result = match *columns {
-            ["offer", id, user, account, left, secret, flags] => {
-                handover::offered(main, ctx, origin, &handover::Offer { id, user, account, left, secret, flags }, item)
+            ["offer", id, user, account, left, secret, flags, receipt] => {
+                let offer = handover::Offer { id, user, account, left, secret, flags, receipt };
+                handover::offered(main, ctx, origin, &offer, item)
             }
             ["cancel", id] => handover::cancelled(main, ctx, origin, id),
             ["late", id, _, _] => handover::late(main, ctx, origin, id, item),
@@ -61,7 +63,9 @@ pub fn take<'a>(
             ["went", user, to] => redirect::went(main, origin, user, to),
             ["arrived", id] => redirect::arrived(main, ctx, origin, id),
             ["left", id] => redirect::target_left(main, ctx, origin, id),
-            ["kept", user, account] => kept::from_server(main, ctx, user, account, item),
+            ["fetch", user, account] => kept::asked(main, origin, user, account),
+            ["kept", user, account] => fetch::kept(main, ctx, origin, user, account, item),
+            ["keptend", _, account] => fetch::end(main, ctx, origin, account),
             ["attached", id] => standby::attached(main, ctx, origin, id),
             ["copy", id, number] => standby::copy(main, ctx, origin, id, number, item),
             ["copied", id, number] => standby::copied(main, origin, id, number),
@@ -100,7 +104,7 @@ pub fn done(
     };
     let columns: Vec<&str> = what.split('|').collect();
     match *columns {
-        ["offer", id, .., flags] => match flags.contains('s') {
+        ["offer", id, .., flags, _] => match flags.contains('s') {
             true => standby::offered(main, ctx, server, id, fail),
             false => redirect::offered(main, ctx, server, id, fail),
         },
@@ -108,7 +112,8 @@ pub fn done(
         ["copy", id, number] => standby::sent(main, ctx, server, id, number, fail.as_ref()),
         // Nobody there who could be given it: it is kept for the user.
         ["late", _, user, account] if fail.is_some() => kept::come_back(main, ctx, user, account, item),
-        ["kept", user, account] => kept::forwarded(main, ctx, server, (user, account), item, fail),
+        ["kept", user, account] => kept::given(main, ctx, (user, account), item, fail),
+        ["fetch", _, account] => fetch::answered(main, ctx, server, account, fail),
         _ => {}
     }
 }

@@ -18,10 +18,10 @@ fn a_secret_is_good_once() {
         assert_eq!(code(stage.ask(client, "b:73", command, fields).1), Code::Expired);
     }
     assert_eq!(code(stage.ask(client, "b:73", "TAKEOVER", &["0"]).1), Code::Expired);
-    stage.items("b", &format!("offer|x1|mallory|3|8000|{secret}|"), &[""]);
-    stage.items("b", &format!("offer|x2|mallory|3|8000|{secret}|s"), &[""]);
+    stage.items("b", &format!("offer|x1|mallory|3|8000|{secret}||"), &[""]);
+    stage.items("b", &format!("offer|x2|mallory|3|8000|{secret}|s|"), &[""]);
     // Not the same id again.
-    stage.items("b", "offer|x1|mallory|3|8000|6|", &[""]);
+    stage.items("b", "offer|x1|mallory|3|8000|6||", &[""]);
     for wrong in [["x1", "mallory", "6"], ["x1", "bob", &*secret], ["x1", "mallory", ""]] {
         assert_eq!(code(stage.ask(client, "b:73", "HANDOVER", &wrong).1), Code::Wrong);
     }
@@ -38,7 +38,7 @@ fn a_secret_is_good_once() {
         assert_eq!(answer.is_ok(), n == 0, "{answer:?}");
     }
     // Too late.
-    stage.items("b", &format!("offer|x3|mallory|3|18446744073709551615|{secret}|s"), &[""]);
+    stage.items("b", &format!("offer|x3|mallory|3|18446744073709551615|{secret}|s|"), &[""]);
     stage.net.sim.run_for(35_000);
     assert_eq!(code(stage.ask(client, "b:73", "ATTACH", &["x3", "mallory", &secret]).1), Code::Expired);
     stage.assert_undisturbed();

@@ -42,6 +42,10 @@ fn the_moves_of_others_are_not_its_own() {
                 "late|ID|bob|x",
                 "copy|ID|x",
                 "kept|bob|1",
+                "kept|bob|2",
+                "keptend|bob|2",
+                "fetch|bob|2",
+                "fetch|bob|x",
             ] {
                 stage.items(to, &what.replace("ID", id), &[evil]);
             }
@@ -60,22 +64,24 @@ fn offers_of_others_and_floods_of_offers() {
     let secret = "5".repeat(64);
     for user in ["alice", "bob", "nobody"] {
         crate::rogue::stage::logged();
-        stage.items("b", &format!("offer|x{user}|{user}|1|8000|{secret}|"), &[""]);
+        stage.items("b", &format!("offer|x{user}|{user}|1|8000|{secret}||"), &[""]);
         let logged = crate::rogue::stage::logged();
         let found = logged.iter().any(|line| line.contains("rogue") && line.contains("offers"));
         assert!(found || user == "bob", "{user}: {logged:?}");
     }
     for bad in [
-        "offer|a:b|mallory|1|8000|s|",
-        "offer|x|mallory|x|8000|s|",
-        "offer|x|mallory|1|x|s|",
-        "offer|x|mal lory|1|8|s|",
+        "offer|a:b|mallory|1|8000|s||",
+        "offer|x|mallory|x|8000|s||",
+        "offer|x|mallory|1|x|s||",
+        "offer|x|mal lory|1|8|s||",
+        "offer|x|mallory|1|8|s|",
+        "offer|x|mallory|1|8|s||a\tb",
     ] {
         stage.items("b", bad, &[""]);
     }
     for n in 0..25_000 {
         let (secret, flags) = (&secret, ["", "s", "w"][n % 3]);
-        let what = format!("offer|x{n}|mallory|3|18446744073709551615|{secret}|{flags}");
+        let what = format!("offer|x{n}|mallory|3|18446744073709551615|{secret}|{flags}|");
         let now = stage.net.sim.now();
         stage.at(|rogue, ctx| {
             let (boot, stream) = (rogue.boots["b"].clone(), rogue.next_stream(now));
@@ -109,6 +115,9 @@ fn floods_of_steps_that_nobody_acknowledges() {
             "m|mallory|bob|5|x",
             "m|mallory|nobody|5|",
             "kept|bob|9",
+            "fetch|mallory|3",
+            "fetch|mallory|2",
+            "keptend|mallory|3",
         ] {
             stage.items(if n % 2 == 0 { "a" } else { "b" }, what, &items);
         }

@@ -10,16 +10,23 @@ fn lies_to_management() {
     let mut stage = Stage::new(41);
     let long = "b|1\n".repeat(200_000);
     let talks = "mallory|bob|18446744073709551615\n".repeat(257);
-    let bad: [(&str, &[&str], Code); 18] = [
-        ("PRESENCE", &["alice", "1", ""], Code::Denied),
-        ("PRESENCE", &["bob", "8", ""], Code::Denied),
-        ("PRESENCE", &["nobody", "1", ""], Code::Denied),
-        ("PRESENCE", &["mallory", "2", ""], Code::Denied),
-        ("PRESENCE", &["mallory", "18446744073709551615", ""], Code::Denied),
-        ("PRESENCE", &["mallory", "-1", ""], Code::BadArgs),
+    let own = stage.receipt.clone();
+    let bad: [(&str, &[&str], Code); 24] = [
+        ("PRESENCE", &["alice", "1", "0", "", ""], Code::Denied),
+        ("PRESENCE", &["bob", "8", "0", "", ""], Code::Denied),
+        ("PRESENCE", &["nobody", "1", "0", "", ""], Code::Denied),
+        ("PRESENCE", &["mallory", "2", "0", "", ""], Code::Denied),
+        ("PRESENCE", &["mallory", "18446744073709551615", "0", "", ""], Code::Denied),
+        ("PRESENCE", &["mallory", "-1", "0", "", ""], Code::BadArgs),
         ("MOVE", &["alice", "b", "x"], Code::Denied),
-        ("MOVE", &["alice", "a", "x", "taken"], Code::Denied),
-        ("MOVE", &["bob", "b", "x", "taken"], Code::Denied),
+        ("PRESENCE", &["bob", "1", "8", &own, ""], Code::Denied),
+        ("MOVE", &["alice", "a", "x", "taken", ""], Code::Denied),
+        ("MOVE", &["alice", "a", "x", "taken", &own], Code::Denied),
+        ("MOVE", &["bob", "b", "x", "taken", "b:1:00"], Code::Denied),
+        ("MOVE", &["bob", "b", "x", "taken"], Code::BadArgs),
+        ("KEEPS", &["bob", "2", &own], Code::Denied),
+        ("KEEPS", &["mallory", "2", &own], Code::Denied),
+        ("KEEPS", &["mallory", "x", ""], Code::BadArgs),
         ("MOVE", &["mallory", "rogue", "x"], Code::Denied),
         ("MOVE", &["mallory", "nowhere", "x"], Code::Denied),
         ("LINKS", &["nowhere|1"], Code::Denied),

@@ -6,6 +6,7 @@ mod control;
 mod fuzz;
 mod lies;
 mod management;
+mod receipts;
 mod relay;
 mod server;
 pub mod stage;

@@ -35,6 +35,7 @@ pub struct Rogue {
     shakes: Handshakes,
     keys: HashMap<String, PublicKey>,
     pub management: Option<LinkId>,
+    dialed: Option<LinkId>,
     /// Links to main servers.
     pub mesh: HashMap<String, LinkId>,
     /// When the others were started.
@@ -54,6 +55,7 @@ impl Rogue {
             shakes: Handshakes::new("rogue", key),
             keys,
             management: None,
+            dialed: None,
             mesh: HashMap::new(),
             boots: HashMap::new(),
             got: Vec::new(),
@@ -74,6 +76,10 @@ impl Rogue {
     pub fn next_stream(&mut self, now: u64) -> u64 {
         self.stream = now.max(self.stream + 1);
         self.stream
+    }
+
+    fn dial(&mut self, ctx: &mut Ctx<Rogue>) {
+        self.dialed = Some(ctx.connect(PortKey::MainManagement, Target::Local(PortKey::MainManagement), ()));
     }
 
     fn introduce(&mut self, ctx: &mut Ctx<Rogue>, link: LinkId) {
@@ -169,6 +175,7 @@ impl Role for Rogue {
                 row("SERVERS", MANAGEMENT, told),
                 row("ROUTES", MANAGEMENT, told),
                 row("MAPCHANGED", MANAGEMENT, |_, _, _| Ok(Answer::None)),
+                row("KEEPERS", MANAGEMENT, |_, _, _| Ok(Answer::None)),
                 row("DISCONNECT", MANAGEMENT, |_, _, _| Ok(Answer::Ok)),
                 row("MOVECLIENTS", MANAGEMENT, |_, _, _| Ok(Answer::Ok)),
             ]
@@ -178,7 +185,7 @@ impl Role for Rogue {
     fn start(&mut self, ctx: &mut Ctx<Rogue>) {
         self.boot = ctx.now();
         handshake::ready(self, ctx);
-        ctx.connect(PortKey::MainManagement, Target::Local(PortKey::MainManagement), ());
+        self.dial(ctx);
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Rogue>, link: LinkId) {
@@ -189,9 +196,13 @@ impl Role for Rogue {
         }
     }
 
-    fn closed(&mut self, _: &mut Ctx<Rogue>, link: LinkId, _: Gone<()>) {
+    fn closed(&mut self, ctx: &mut Ctx<Rogue>, link: LinkId, _: Gone<()>) {
         self.shakes.closed(link);
         self.mesh.retain(|_, known| *known != link);
+        if self.dialed == Some(link) {
+            (self.management, self.dialed) = (None, None);
+            ctx.after(100, Rogue::dial);
+        }
     }
 }
 

@@ -71,13 +71,15 @@ pub struct Stage {
     pub bob: NodeId,
     pub heard: Log,
     pub told: Log,
+    /// Management's word that mallory is at the server that lies.
+    pub receipt: String,
     sent: [Answers; 2],
 }
 
 impl Stage {
     pub fn new(seed: u64) -> Stage {
         keep_log();
-        let mut net = Network::with_another(seed, &["a", "b"], "rogue", &["alice", "bob", "mallory"]);
+        let mut net = Network::with_another(seed, &["a", "b"], "rogue", &["alice", "bob", "mallory", "carol"]);
         let keys = [("a", 2u8), ("b", 3)];
         let keys: HashMap<_, _> =
             keys.iter().map(|(id, n)| ((*id).to_owned(), ServerKey::from_bytes(&[*n; 32]).public())).collect();
@@ -88,7 +90,8 @@ impl Stage {
         let (heard, told) = (Log::default(), Log::default());
         let alice = client_at(&mut net, "alice", &heard, 0);
         let bob = client_at(&mut net, "bob", &told, 1);
-        let mut stage = Stage { net, rogue, alice, bob, heard, told, sent: [Vec::new(), Vec::new()] };
+        let mut stage =
+            Stage { net, rogue, alice, bob, heard, told, receipt: String::new(), sent: [Vec::new(), Vec::new()] };
         assert_eq!(stage.at(|rogue, _| rogue.mesh.len()), 2, "linked to both");
         stage.sign_mallory_on();
         stage.talk(10);
@@ -219,13 +222,14 @@ impl Stage {
         let choice = self.ask_on(link, "REPORTSERVERS", &["rogue|yes|1"]).expect("a ticket");
         let ticket = choice.strip_prefix("rogue\n").expect("for this server").to_owned();
         let (_, good) = self.ask(PortKey::Validation, "net:82", "VALIDATE", &["mallory", &ticket, "rogue"]);
-        good.expect("a good ticket");
-        self.management("PRESENCE", &["mallory", "1", ""]).expect("believed");
+        let good = good.expect("a good ticket");
+        self.receipt = good.split('\n').nth(2).expect("a receipt").to_owned();
+        self.management("PRESENCE", &["mallory", "1", "0", "", ""]).expect("believed");
         self.net.sim.run_for(500);
     }
 }
 
-fn client_at(net: &mut Network, name: &str, log: &Log, at: usize) -> NodeId {
+pub fn client_at(net: &mut Network, name: &str, log: &Log, at: usize) -> NodeId {
     let id = net.client_with(name, log, |_| {});
     let other = net.mains[1 - at];
     net.sim.wall(id, other, true);
