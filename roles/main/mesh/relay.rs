@@ -92,12 +92,21 @@ pub fn forward(
     Ok(())
 }
 
-/// Whether a packet comes from whom it says: from the neighbour itself, or with a tag that only the two ends can make.
-pub fn authentic(main: &Main, link: ServerNo, from: ServerNo, kind: &str, signed: &Signed<'_>) -> Result<(), Fail> {
+/// Whether a packet comes from whom it says: from the neighbour itself, or with a tag that only the two ends can make. `rest` is the
+/// end of its body: the items, or the results.
+pub fn authentic(
+    main: &Main,
+    link: ServerNo,
+    from: ServerNo,
+    kind: &str,
+    signed: &Signed<'_>,
+    rest: &[u8],
+) -> Result<(), Fail> {
     let own = from == link && signed.tag.is_empty();
     let key = main.mesh.get(from).and_then(|server| server.mac.as_ref());
-    let parts = [kind.as_bytes(), signed.head, raw::SEPARATOR, signed.body];
-    if own || key.is_some_and(|key| tag::is_good(key, &parts, signed.tag)) {
+    let before = signed.body.len().saturating_sub(rest.len());
+    let start = [kind.as_bytes(), signed.head, raw::SEPARATOR, signed.body.get(..before).unwrap_or_default()];
+    if own || key.is_some_and(|key| tag::is_good(key, &start, rest, signed.tag)) {
         return Ok(());
     }
     Err(Fail::new(Code::Denied, format!("it is not of {}, as it says", main.table.server_id(from))))
@@ -111,7 +120,7 @@ fn receive(main: &mut Main, ctx: &mut Ctx<Main>, neighbour: ServerNo, data: Raw<
     });
     let origin = origin.filter(|_| relay.origin != main.settings.server_id);
     let origin = origin.ok_or_else(|| Fail::new(Code::Denied, "of a server that sends nothing here"))?;
-    authentic(main, neighbour, origin, "RELAY", &signed)?;
+    authentic(main, neighbour, origin, "RELAY", &signed, items.0)?;
     if relay.boot != main.mesh.boot {
         // Of a stream to an earlier start of this server.
         if let Some(entry) = main.mesh.get_mut(origin) {
@@ -299,8 +308,10 @@ fn write(
         let mut salt = [0; tag::SALT];
         ctx.rng().fill_bytes(&mut salt);
         let covered = head.iter().position(|byte| *byte == b'|').map_or(head, |bar| &head[bar + 1..]);
-        let separator = if relay { raw::SEPARATOR } else { b"" };
-        tag::make(key, &salt, &[kind.as_bytes(), covered, raw::SEPARATOR, what, separator, items])
+        match relay {
+            true => tag::make(key, &salt, &[kind.as_bytes(), covered, raw::SEPARATOR, what, raw::SEPARATOR], items),
+            false => tag::make(key, &salt, &[kind.as_bytes(), covered, raw::SEPARATOR], what),
+        }
     });
     let tag = tag.unwrap_or_default();
     let end: [&[u8]; 2] = if relay { [raw::SEPARATOR, items] } else { [b"", b""] };

@@ -44,7 +44,7 @@ fn take(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>, neighbour: 
     let (head, results, signed) = Relayed::parse(&routed)?;
     let server = main.table.server_no(&head.from);
     let server = server.ok_or_else(|| Fail::new(Code::Denied, "of a server that is not known"))?;
-    relay::authentic(main, neighbour, server, "RELAYED", &signed)?;
+    relay::authentic(main, neighbour, server, "RELAYED", &signed, signed.body)?;
     let now = ctx.now();
     let Some(entry) = main.mesh.get_mut(server).filter(|entry| entry.out.number() == head.stream) else {
         return Ok(Answer::None);
