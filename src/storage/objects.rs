@@ -1,0 +1,1 @@
+//! Objects: bytes, as extents of blocks.
