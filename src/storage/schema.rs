@@ -138,6 +138,9 @@ CREATE TABLE changes (
     object INTEGER,                       -- its row in objects
     PRIMARY KEY (workspace, seq)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE acknowledged (               -- workspaces with changes that can go
+    workspace INTEGER PRIMARY KEY
+) STRICT;
 CREATE TABLE metadata (
     account INTEGER NOT NULL,
     key TEXT NOT NULL,
