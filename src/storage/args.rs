@@ -309,3 +309,96 @@ fn number(field: Raw<'_>, most: u64) -> Result<u64, Fail> {
 fn number_of_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::raw::escape_into;
+    use crate::wire::Code;
+
+    fn wire(text: &str) -> Vec<u8> {
+        let mut escaped = Vec::new();
+        escape_into(&mut escaped, text.as_bytes());
+        escaped
+    }
+
+    fn refused<T>(result: Result<T, Fail>) -> bool {
+        matches!(result, Err(fail) if fail.code == Code::BadArgs)
+    }
+
+    #[test]
+    fn paths_that_are_none() {
+        let deep = |count: usize| "/a".repeat(count);
+        for good in ["/", "/users", "/users/alice/a b/ä", "/...", &deep(64)] {
+            let path = path(Raw(&wire(good))).unwrap();
+            assert_eq!(path.as_str(), good);
+            assert_eq!(path.segments().count(), good.split('/').filter(|part| !part.is_empty()).count());
+        }
+        let long = format!("/{}", "x".repeat(65));
+        let large = format!("/{}", vec!["x".repeat(64); 64].join("/"));
+        for bad in [
+            "",
+            "a",
+            "//",
+            "/a/",
+            "/a//b",
+            "/.",
+            "/..",
+            "/a/../b",
+            "/a\nb",
+            "/a\0",
+            "/\u{7f}",
+            "/\u{202e}x",
+            "/a|b",
+            "/a:b",
+            "/e\u{301}",
+            &long,
+            &large,
+            &deep(65),
+            &deep(1_000_000),
+        ] {
+            assert!(refused(path(Raw(&wire(bad)))), "{:?}", &bad[..bad.len().min(80)]);
+        }
+        assert!(refused(path(Raw(b"/\xff"))));
+    }
+
+    #[test]
+    fn numbers_that_are_none() {
+        for number in
+            ["-1", "", "+1", "1 ", "0x1", "562949953421313", "18446744073709551616", "99999999999999999999999"]
+        {
+            let data = wire(&format!("/f\n{number}\n5"));
+            assert!(refused(write(Raw(&data))) && refused(read(Raw(&data))), "{number}");
+            assert!(refused(truncate(Raw(&wire(&format!("/f\n{number}"))))), "{number}");
+        }
+        assert!(refused(read(Raw(&wire("/f\n0\n1048577")))));
+        assert_eq!(read(Raw(&wire("/f\n007\n1048576"))).map(|(_, offset, length)| (offset, length)), Ok((7, 1 << 20)));
+        assert!(refused(read(Raw(&wire("/f\n0")))) && refused(read(Raw(&wire("/f\n0\n1\n2")))));
+        let zeros = "0".repeat(1 << 20);
+        assert!(refused(truncate(Raw(&wire(&format!("/f\n{zeros}"))))));
+    }
+
+    #[test]
+    fn subjects_and_names() {
+        let of = |text: &str| permissions(Raw(&wire(text))).map(|(_, list)| list);
+        assert_eq!(of("/f"), Ok(Vec::new()));
+        let list = of("/f\nbob|rw\n*|\nhost:99::Bob|a\n[::1]:99::bob|r").unwrap();
+        let rights: Vec<Rights> = list.iter().map(|(_, rights)| *rights).collect();
+        assert_eq!(rights, [READ | WRITE, 0, ADMINISTER, READ]);
+        assert_eq!(list[2].0, SubjectName::Remote("host:99::Bob".to_owned()));
+        for bad in
+            ["bob", "bob|x", "bob|rr", "|r", "b ob|r", "host::bob|r", ":9::bob|r", "h:0::b|r", "h:+1::b|r", "h:1::|r"]
+        {
+            assert!(refused(of(&format!("/f\n{bad}"))), "{bad}");
+        }
+        assert!(refused(of("/f\nbob|r\nBOB|w")), "one subject, two rights");
+        let to = |text: &str| recipients(Raw(&wire(text)));
+        assert_eq!(to("bob\nBob\nalice").map(|names| names.len()), Ok(2));
+        assert!(refused(to("")) && refused(to("*")) && refused(to("bob\n")));
+        assert!(refused(to(&(0..1001).map(|n| format!("u{n}\n")).collect::<String>())));
+        assert!(message(Raw(b"00112233445566778899aabbccddeeff")).is_ok());
+        assert!(refused(message(Raw(b"00112233445566778899AABBCCDDEEFF"))) && refused(message(Raw(b"0011"))));
+        assert!(refused(set_metadata(Raw(b"a|b~\nx"))) && refused(set_metadata(Raw(b"~\nx"))));
+        assert!(refused(workspace(Raw(b""))) && refused(participants(Raw(b""))));
+    }
+}
