@@ -63,7 +63,7 @@ fn run(folder: &FilePath, files: u64, copies: u32) {
         let group = Instant::now();
         db.execute_batch("BEGIN IMMEDIATE").unwrap();
         for _ in 0..GROUP.min(files - n) {
-            if n % PER_FOLDER == 0 {
+            if n.is_multiple_of(PER_FOLDER) {
                 let folder = Path::parse(&format!("/users/alice/{}", n / PER_FOLDER)).unwrap();
                 tree::create_folder(&db, &alice, &folder, n).unwrap();
             }

@@ -33,19 +33,19 @@ fn nothing_of_a_removed_account_is_found() {
         }
     }
     metadata::set(&db, &alice, "public-x", b"1").unwrap();
-    workspaces::create(&db, &alice, "hers", &[bob.clone()], 3).unwrap();
+    workspaces::create(&db, &alice, "hers", std::slice::from_ref(&bob), 3).unwrap();
     workspaces::create(&db, &alice, "lonely", &[], 3).unwrap();
-    workspaces::create(&db, &bob, "his", &[alice.clone()], 3).unwrap();
+    workspaces::create(&db, &bob, "his", std::slice::from_ref(&alice), 3).unwrap();
     put("/workspaces/hers/f", 200);
     workspaces::post(&db, &bob, "his", Body::Here(b"wait"), 3).unwrap();
     workspaces::ack(&db, &bob, "his", 1).unwrap();
     let used = |n| accounts::usage(&db, n).unwrap().used;
     assert_eq!(used(2), 4, "alice has not acknowledged it");
-    mail::init(&db, &alice, &[1; 16], &[bob.clone()], 3).unwrap();
-    mail::init(&db, &alice, &[2; 16], &[bob.clone()], 3).unwrap();
+    mail::init(&db, &alice, &[1; 16], std::slice::from_ref(&bob), 3).unwrap();
+    mail::init(&db, &alice, &[2; 16], std::slice::from_ref(&bob), 3).unwrap();
     mail::append(&db, &alice, &[2; 16], Some(&block(&db, 201, 9)), 3).unwrap();
     mail::send(&db, &alice, &[2; 16], 3).unwrap();
-    mail::init(&db, &bob, &[3; 16], &[alice.clone()], 3).unwrap();
+    mail::init(&db, &bob, &[3; 16], std::slice::from_ref(&alice), 3).unwrap();
     mail::append(&db, &bob, &[3; 16], Some(&block(&db, 202, 9)), 3).unwrap();
     mail::send(&db, &bob, &[3; 16], 3).unwrap();
     assert_eq!(used(2), 13);
@@ -84,7 +84,7 @@ fn messages_that_are_never_sent_go() {
     let db = database();
     let alice = welcome(&db, 1, "alice");
     for n in 0..3 {
-        mail::init(&db, &alice, &[n; 16], &[alice.clone()], 1_000 * u64::from(n)).unwrap();
+        mail::init(&db, &alice, &[n; 16], std::slice::from_ref(&alice), 1_000 * u64::from(n)).unwrap();
     }
     while tend::step(&db, 10, mail::UNSENT_FOR).unwrap() {}
     assert_eq!(number(&db, "SELECT count(*) FROM messages"), 3);

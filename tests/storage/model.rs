@@ -211,7 +211,7 @@ impl World {
     fn step(&mut self, op: u8, a: u16, b: u16, c: u16) {
         self.now += u64::from(c % 4) * 1_000;
         match op % 16 {
-            0 | 1 => self.create(a, b, op % 16 == 0),
+            0 | 1 => self.create(a, b, op.is_multiple_of(16)),
             2..=5 => self.write(a, b, c),
             6 => self.truncate(a, b, c),
             7 => self.delete(a, b),
@@ -277,7 +277,7 @@ impl World {
         let who = self.owner(&at, b);
         let bytes = vec![(c % 5) as u8; usize::from(b % 300)];
         let size = self.nodes.get(&at).cloned().flatten().map_or(0, |bytes| bytes.len() as u64);
-        let offset = if c % 11 == 0 { size + 1 } else { u64::from(c) % (size + 1) };
+        let offset = if c.is_multiple_of(11) { size + 1 } else { u64::from(c) % (size + 1) };
         let placed = self.put(&bytes, c);
         let done = self
             .with_block(placed.as_ref(), |db| files::write(db, &who, &path(&at), offset, placed.as_ref(), self.now));
@@ -392,7 +392,7 @@ impl World {
         let Some(id) = self.letter(a) else { return };
         let who = self.people[usize::from(b) % 3].clone();
         let letter = self.letters.get_mut(&id).unwrap();
-        if b % 2 == 0 {
+        if b.is_multiple_of(2) {
             let done = job(&self.db, |db| mail::send(db, &who, &id, self.now));
             let may = !letter.sent && letter.sender == who.account;
             if let Ok(sent) = &done {
@@ -416,7 +416,7 @@ impl World {
     fn post(&mut self, a: u16, b: u16, c: u16) {
         let who = self.people[usize::from(a) % 3].clone();
         let bytes = vec![(b % 9) as u8; usize::from(c % 150)];
-        let large = b % 2 == 0 && !bytes.is_empty();
+        let large = b.is_multiple_of(2) && !bytes.is_empty();
         let placed = if large { self.put(&bytes, c) } else { None };
         let body = placed.as_ref().map_or(Body::Here(&bytes), Body::Block);
         let done = self.with_block(placed.as_ref(), |db| workspaces::post(db, &who, "team", body, self.now));
@@ -564,7 +564,7 @@ proptest! {
         let mut world = World::new();
         for (n, (op, a, b, c)) in steps.iter().enumerate() {
             world.step(*op, *a, *b, *c);
-            if n % 16 == 0 {
+            if n.is_multiple_of(16) {
                 world.check();
             }
         }

@@ -230,7 +230,7 @@ fn moved_between_owners() {
     let p = people(&db);
     fill(&db, &p.alice, "/users/alice/d");
     fill(&db, &p.writer, "/users/writer/d");
-    workspaces::create(&db, &p.reader, "team", &[p.writer.clone()], 1).unwrap();
+    workspaces::create(&db, &p.reader, "team", std::slice::from_ref(&p.writer), 1).unwrap();
     set(&db, &p.alice, "/users/alice/d", &[(&p.writer, READ | WRITE)]);
     set(&db, &p.writer, "/users/writer/d", &[(&p.stranger, READ)]);
     let used = || [1, 2, 3].map(|n| accounts::usage(&db, n).unwrap().used);
