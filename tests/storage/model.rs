@@ -52,6 +52,11 @@ struct Change {
     bytes: Vec<u8>,
 }
 
+/// Bytes that differ from place to place, and are the same now and then.
+fn text(kind: u16, length: u16) -> Vec<u8> {
+    (0..length).map(|n| (kind * 31 + n * 7) as u8).collect()
+}
+
 struct World {
     db: Connection,
     now: u64,
@@ -275,7 +280,7 @@ impl World {
     fn write(&mut self, a: u16, b: u16, c: u16) {
         let at = self.at(a);
         let who = self.owner(&at, b);
-        let bytes = vec![(c % 5) as u8; usize::from(b % 300)];
+        let bytes = text(c % 5, b % 300);
         let size = self.nodes.get(&at).cloned().flatten().map_or(0, |bytes| bytes.len() as u64);
         let offset = if c.is_multiple_of(11) { size + 1 } else { u64::from(c) % (size + 1) };
         let placed = self.put(&bytes, c);
@@ -371,7 +376,7 @@ impl World {
     fn append(&mut self, a: u16, b: u16, c: u16) {
         let Some(id) = self.letter(a) else { return };
         let who = self.people[usize::from(b) % 3].clone();
-        let bytes = vec![(c % 7) as u8; usize::from(c % 200)];
+        let bytes = text(c % 7, c % 200);
         let placed = self.put(&bytes, c);
         let done = self.with_block(placed.as_ref(), |db| mail::append(db, &who, &id, placed.as_ref(), self.now));
         let used = self.used(who.account);
@@ -415,7 +420,7 @@ impl World {
 
     fn post(&mut self, a: u16, b: u16, c: u16) {
         let who = self.people[usize::from(a) % 3].clone();
-        let bytes = vec![(b % 9) as u8; usize::from(c % 150)];
+        let bytes = text(b % 9, c % 150);
         let large = b.is_multiple_of(2) && !bytes.is_empty();
         let placed = if large { self.put(&bytes, c) } else { None };
         let body = placed.as_ref().map_or(Body::Here(&bytes), Body::Block);
