@@ -12,4 +12,5 @@ pub mod relay;
 #[path = "../roles/mod.rs"]
 pub mod roles;
 pub mod route;
+pub mod storage;
 pub mod wire;
