@@ -28,7 +28,7 @@ use crate::engine::rt;
     name = "get",
     example = "{command_name} report.pdf\n  /users/NAME/report.pdf into this folder",
     example = "{command_name} -r /workspaces/team/plans /users/bob/notes.txt backup/",
-    example = "{command_name} notes.txt - | less",
+    example = "{command_name} --stdout notes.txt | less",
     note = "The last path is where they go; with one path alone that is this folder. A remote path that does not begin with / is \
             below /users/NAME."
 )]
@@ -39,6 +39,9 @@ pub struct Get {
     /// folders, with all that is in them
     #[argh(switch, short = 'r')]
     recursive: bool,
+    /// print the files one after another, and copy them nowhere
+    #[argh(switch)]
+    stdout: bool,
     /// convergia://HOST:PORT#FINGERPRINT (default: as last time, else the server of this machine)
     #[argh(option, arg_name = "URL")]
     server: Option<String>,
@@ -70,11 +73,12 @@ impl Get {
     pub fn run(self) -> Result<(), Stop> {
         let (sources, to) = match &self.paths[..] {
             [] => return Err(Stop::Usage("what? convergia get PATH… [WHERE]".to_owned())),
+            sources if self.stdout => (sources, "."),
             [one] => (std::slice::from_ref(one), "."),
             [sources @ .., to] => (sources, to.as_str()),
         };
         let into = Path::new(to).is_dir();
-        if !into && to != "-" && (sources.len() > 1 || to.ends_with('/')) {
+        if !into && (sources.len() > 1 || to.ends_with('/')) {
             return Err(Stop::Refused(format!("{}: there is no such folder", text::clean(to))));
         }
         rt::block_on(async {
@@ -105,7 +109,7 @@ impl Get {
             if entry.folder && !self.recursive {
                 return Err(Stop::Usage(format!("{}: a folder; -r copies it", text::clean(&source.path))));
             }
-            if to == "-" {
+            if self.stdout {
                 match entry.folder {
                     true => return Err(Stop::Usage("a folder does not go to standard output".to_owned())),
                     false => print(work, &source, &entry).await?,

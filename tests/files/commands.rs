@@ -26,7 +26,7 @@ fn folders_and_names() {
     assert_eq!(alice.run(&["ls", "a", "a/b"]).expect(0).text(), format!("{home}/a:\nb/\nz\n\n{home}/a/b:\nc/\nx\n"));
     assert!(alice.run(&["mv", "a/z", "a/b/x"]).expect(1).err.contains("EXISTS"));
     alice.run(&["mv", "-f", "a/z", "a/b/x"]).expect(0);
-    assert_eq!(alice.run(&["get", "a/b/x", "-"]).expect(0).out, b"yy");
+    assert_eq!(alice.run(&["get", "--stdout", "a/b/x"]).expect(0).out, b"yy");
     assert!(alice.run(&["rm", "a"]).expect(1).err.contains("-r removes it"));
     assert!(alice.run(&["rm", "nothing"]).expect(1).err.contains("NOTFOUND"));
     alice.run(&["rm", "-f", "nothing"]).expect(0);

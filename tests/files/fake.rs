@@ -91,7 +91,8 @@ pub struct State {
     pub under_way: usize,
     /// The most that was under way at once.
     pub peak: usize,
-    pub hung: bool,
+    /// Connections on which nothing is answered any more.
+    hung: Vec<LinkId>,
     /// Hears of a hang.
     pub on_hang: Option<mpsc::Sender<()>>,
     /// Bytes of all files.
@@ -211,12 +212,12 @@ fn serve(role: &mut Role1, ctx: &mut Ctx<Role1>, request: &Request<'_>) -> Resul
     let count = state.served.iter().filter(|other| **other == command).count();
     let fault = state.faults.iter().find(|(name, n, _)| *name == command && *n == count).map(|(_, _, fault)| *fault);
     if fault == Some(Fault::Hang) {
-        state.hung = true;
+        state.hung.push(request.link);
         if let Some(told) = &state.on_hang {
             let _ = told.send(());
         }
     }
-    if state.hung {
+    if state.hung.contains(&request.link) {
         return Ok(Answer::None);
     }
     if let Some(Fault::Cut { done }) = fault {
@@ -263,10 +264,13 @@ impl Role1 {
         }
         self.on.push((link, user.clone()));
         let waiting: Vec<String> = state.waiting(&user).map(|message| message.id.clone()).collect();
-        for id in waiting {
+        // Behind the answer to SIGNON: before it the client believes nobody.
+        ctx.after(0, move |role, ctx| {
             let me = [(link, user.clone())];
-            state.tell_mail(ctx, &me, &id);
-        }
+            for id in waiting {
+                role.state().tell_mail(ctx, &me, &id);
+            }
+        });
     }
 }
 
@@ -645,11 +649,9 @@ impl Fake {
         hear
     }
 
-    /// All goes well again.
+    /// All goes well again, on new connections.
     pub fn heal(&self) {
-        let mut state = self.look();
-        state.faults.clear();
-        state.hung = false;
+        self.look().faults.clear();
     }
 
     pub fn look(&self) -> MutexGuard<'_, State> {

@@ -1,18 +1,17 @@
 //! Offline messages and workspaces.
 
-use std::io::BufRead;
-use std::io::BufReader;
-
 use convergia::client::store::PIECE;
 use convergia::wire::Code;
 use serde_json::json;
 use serde_json::Value;
 
 use super::fake::Fault;
+use super::lines_of;
 use super::noise;
 use super::Fake;
 use super::Net;
 use super::Person;
+use super::PATIENCE;
 
 #[test]
 fn messages_wait_until_they_are_removed() {
@@ -84,15 +83,13 @@ fn chat_tells_of_mail_that_waits() {
         .stdin(std::process::Stdio::piped())
         .spawn()
         .expect("it starts");
-    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let lines = lines_of(&mut child);
     let mut count = 0;
-    for line in lines {
+    while count < 2 {
+        let line = lines.recv_timeout(PATIENCE).expect("a line in time");
         let event: Value = serde_json::from_str(&line).expect("a line of JSON");
         if event["event"] == "mail" {
             count += event["messages"].as_array().expect("messages").len();
-        }
-        if count == 2 {
-            break;
         }
     }
     drop(child.stdin.take());
@@ -128,8 +125,11 @@ fn a_team_and_its_conversation() {
     assert!(table.contains("1 new"), "{table}");
 
     let mut follow = bob.start(&["workspace", "follow", team, "--json"]);
-    let mut lines = BufReader::new(follow.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-    let mut next = || serde_json::from_str::<Value>(&lines.next().expect("a line")).expect("a line of JSON");
+    let lines = lines_of(&mut follow);
+    let next = || {
+        let line = lines.recv_timeout(PATIENCE).expect("a line in time");
+        serde_json::from_str::<Value>(&line).expect("a line of JSON")
+    };
     assert_eq!(next()["body_base64"], "/wA=");
     for text in ["one", "two"] {
         alice.run(&["workspace", "post", team, text]).expect(0);

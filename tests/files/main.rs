@@ -12,6 +12,8 @@ mod temp;
 mod trees;
 
 use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
@@ -19,6 +21,8 @@ use std::process::Command;
 use std::process::Stdio;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use fake::Fake;
 use serde_json::Value;
@@ -111,6 +115,21 @@ impl Person {
     fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.work().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
+}
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a command prints, as it comes.
+fn lines_of(child: &mut Child) -> mpsc::Receiver<String> {
+    let (send, lines) = mpsc::channel();
+    let out = child.stdout.take().expect("a pipe");
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            let _ = send.send(line);
+        }
+    });
+    lines
 }
 
 fn wait(child: Child) -> Done {

@@ -34,13 +34,13 @@ fn two_forms_of_one_name() {
     alice.run(&["put", "-r", "one"]).expect(0);
     assert_eq!(alice.run(&["ls", "one"]).expect(0).text(), format!("{composed}\n"));
     // Any form reads it.
-    assert_eq!(alice.run(&["get", &format!("one/{apart}"), "-"]).expect(0).out, b"apart");
+    assert_eq!(alice.run(&["get", "--stdout", &format!("one/{apart}")]).expect(0).out, b"apart");
     alice.write(&format!("two/{apart}"), b"apart");
     alice.write(&format!("two/{composed}"), b"composed");
     alice.write("two/e\u{301}t\u{e9}", b"half");
     let done = alice.run(&["put", "-r", "two"]).expect(1);
     assert!(done.err.contains("same name in Unicode form NFC"), "{}", done.err);
-    assert_eq!(alice.run(&["get", &format!("two/{composed}"), "-"]).expect(0).out, b"composed");
+    assert_eq!(alice.run(&["get", "--stdout", &format!("two/{composed}")]).expect(0).out, b"composed");
 }
 
 #[test]

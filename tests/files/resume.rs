@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use convergia::client::store::PIECE;
 use convergia::wire::Code;
@@ -13,9 +12,8 @@ use super::tree;
 use super::wait;
 use super::Fake;
 use super::Person;
+use super::PATIENCE;
 
-/// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Five pieces, and a bit of a sixth.
 const SIZE: usize = 5 * PIECE + 100;
 
