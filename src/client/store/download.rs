@@ -46,11 +46,14 @@ impl Store {
         watch: &dyn Watch,
     ) -> Result<Upload, Trouble> {
         if entry.size < READ as u64 {
-            let bytes = self.read(path, 0, READ).await?;
-            if bytes.len() < READ {
+            // One byte more than there should be tells whether it has grown. More is not asked for: what is asked for counts.
+            let most = usize::try_from(entry.size).unwrap_or(READ).saturating_add(1).min(READ);
+            let bytes = self.read(path, 0, most).await?;
+            if bytes.len() < most {
                 return write_small(&bytes, path, entry, local, watch);
             }
-            // It has grown.
+            let now = self.find(path).await?;
+            return self.download_large(path, now, local, watch).await;
         }
         self.download_large(path, entry.clone(), local, watch).await
     }

@@ -41,6 +41,8 @@ pub use workspace::Workspace;
 const REQUESTS: usize = 128;
 /// Bytes of them.
 const BYTES: usize = 8 << 20;
+/// Bytes of files that were read and are not posted yet.
+const BUFFERS: usize = 8 << 20;
 /// What one WRITEFILE or APPENDOFFLINEMESSAGE carries at most: a packet's DATA (1 MiB) less what goes around it. Whole pages.
 pub const PIECE: usize = (1 << 20) - (8 << 10);
 /// What one READFILE asks for at most.
@@ -99,6 +101,8 @@ enum Again {
 pub struct Store {
     client: Arc<Client>,
     window: Window,
+    /// Who has a place here may wait for one in `window`, and never the other way round.
+    buffers: Window,
     /// Whether anything was answered OK: a storage that was never there is not waited for.
     worked: Arc<AtomicBool>,
     patience: Duration,
@@ -130,7 +134,8 @@ impl Store {
     /// The storage of that client's user. Somebody must take the client's events, else nothing is read.
     pub fn new(client: Arc<Client>) -> Store {
         let window = Window::new(REQUESTS, BYTES);
-        Store { client, window, worked: Arc::default(), patience: PATIENCE }
+        let buffers = Window::new(REQUESTS, BUFFERS);
+        Store { client, window, buffers, worked: Arc::default(), patience: PATIENCE }
     }
 
     /// The same with another patience: how long a broken connection, BUSY, or UNAVAILABLE is waited out.
@@ -254,9 +259,8 @@ impl Store {
     /// # Errors
     /// NOTFOUND, DENIED, QUOTA, BADARGS (`offset` is behind the end).
     pub async fn write(&self, path: &str, offset: u64, bytes: &[u8]) -> Result<(), Fail> {
-        let fields = [path.as_bytes(), offset.to_string().as_bytes(), bytes].map(<[u8]>::to_vec);
-        let fields = fields.each_ref().map(Vec::as_slice);
-        self.ask(Again::Same, "WRITEFILE", &fields).await.map(drop)
+        let offset = offset.to_string();
+        self.ask(Again::Same, "WRITEFILE", &[path.as_bytes(), offset.as_bytes(), bytes]).await.map(drop)
     }
 
     /// READFILE of at most `READ` bytes; fewer come at the file's end.

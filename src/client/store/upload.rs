@@ -81,6 +81,8 @@ impl Store {
     pub async fn upload(&self, local: &Path, path: &str, watch: &dyn Watch) -> Result<Upload, Trouble> {
         let file = fs::File::open(local)?;
         let facts = file.metadata()?;
+        // However many files are under way: the memory for what is read of them is bounded.
+        let _buffer = self.buffers.enter(usize::try_from(facts.len()).unwrap_or(PIECE).min(PIECE)).await;
         if facts.is_dir() {
             return Err(std::io::Error::from(std::io::ErrorKind::IsADirectory).into());
         }
