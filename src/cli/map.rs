@@ -98,7 +98,12 @@ impl Map {
                 Event::Failed(fail) => {
                     return Err(Stop::refused("the connection is lost", &fail, ""));
                 }
-                Event::SignedOn(_) | Event::Moved(_) | Event::Message { .. } | Event::Disconnected(_) => {}
+                Event::SignedOn(_)
+                | Event::Moved(_)
+                | Event::Message { .. }
+                | Event::OfflineMessage { .. }
+                | Event::WorkspaceChange { .. }
+                | Event::Disconnected(_) => {}
             }
         }
         Ok(())

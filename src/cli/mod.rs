@@ -2,19 +2,31 @@
 
 mod admin;
 mod chat;
+mod get;
 mod key;
 mod login;
+mod ls;
+mod mail;
 mod map;
 mod map_view;
+mod mkdir;
+mod mv;
 mod outcome;
 mod password;
 pub mod picture;
 mod places;
+mod progress;
+mod put;
 mod register;
+mod remote;
+mod rm;
 mod send;
 mod session;
+mod share;
 mod state;
 mod text;
+mod work;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -37,6 +49,24 @@ pub enum Command {
     Chat(chat::Chat),
     /// Show the network.
     Map(map::Map),
+    /// List what is stored.
+    Ls(ls::Ls),
+    /// Copy files into the storage.
+    Put(put::Put),
+    /// Copy files out of it.
+    Get(get::Get),
+    /// Remove what is stored.
+    Rm(rm::Rm),
+    /// Make folders in the storage.
+    Mkdir(mkdir::Mkdir),
+    /// Move or rename what is stored.
+    Mv(mv::Mv),
+    /// Say who may do what with it.
+    Share(share::Share),
+    /// Messages to people who are not there.
+    Mail(mail::Mail),
+    /// What a team works on together.
+    Workspace(workspace::Workspace),
     /// Run the server of this machine.
     Admin(admin::Admin),
     /// Show this server's public key.
@@ -55,6 +85,15 @@ pub fn run(command: Command) -> ExitCode {
         Command::Send(send) => send.run(),
         Command::Chat(chat) => chat.run(),
         Command::Map(map) => map.run(),
+        Command::Ls(ls) => ls.run(),
+        Command::Put(put) => put.run(),
+        Command::Get(get) => get.run(),
+        Command::Rm(rm) => rm.run(),
+        Command::Mkdir(mkdir) => mkdir.run(),
+        Command::Mv(mv) => mv.run(),
+        Command::Share(share) => share.run(),
+        Command::Mail(mail) => mail.run(),
+        Command::Workspace(workspace) => workspace.run(),
         Command::Admin(admin) => admin.run(),
         Command::Key(key) => key.run(),
     };
@@ -64,6 +103,7 @@ pub fn run(command: Command) -> ExitCode {
             eprintln!("convergia: {words}");
             ExitCode::from(1)
         }
+        Err(Stop::Told) => ExitCode::from(1),
         Err(Stop::Usage(words)) => {
             eprintln!("convergia: {words}");
             ExitCode::from(2)

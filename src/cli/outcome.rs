@@ -3,6 +3,8 @@
 use std::io;
 use std::io::Write;
 
+use base64::prelude::BASE64_STANDARD;
+use base64::Engine;
 use serde_json::json;
 use serde_json::Value;
 
@@ -14,6 +16,8 @@ use crate::wire::Fail;
 pub enum Stop {
     /// Exit status 1: the server, or this machine, says no.
     Refused(String),
+    /// Exit status 1, and each reason was told when it was met.
+    Told,
     /// Exit status 2: the words on the command line cannot be followed.
     Usage(String),
 }
@@ -29,6 +33,7 @@ impl Stop {
     pub fn words(&self) -> &str {
         match self {
             Stop::Refused(words) | Stop::Usage(words) => words,
+            Stop::Told => "",
         }
     }
 }
@@ -43,6 +48,15 @@ pub fn json_fail(mut fields: Value, fail: &Fail) -> Value {
     fields["ok"] = json!(false);
     fields["code"] = json!(fail.code.word());
     fields["text"] = json!(fail.text);
+    fields
+}
+
+/// `fields` and a body: bytes that are no text stay what they are.
+pub fn with_body(mut fields: Value, body: &[u8]) -> Value {
+    match std::str::from_utf8(body) {
+        Ok(text) => fields["body"] = json!(text),
+        Err(_) => fields["body_base64"] = json!(BASE64_STANDARD.encode(body)),
+    }
     fields
 }
 

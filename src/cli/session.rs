@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
 
 use zeroize::Zeroizing;
 
@@ -39,6 +41,8 @@ pub enum Stay {
     Once,
     /// For one thing to do: while no server can be reached, it is tried for some seconds.
     Short,
+    /// For work that takes its time: a session that breaks is taken up again.
+    Work,
     /// Until the user leaves: however long a server is away, with a second link to another one.
     Long,
 }
@@ -48,7 +52,7 @@ impl Stay {
     fn patience(self) -> u64 {
         match self {
             Stay::Once => 0,
-            Stay::Short => 10_000,
+            Stay::Short | Stay::Work => 10_000,
             Stay::Long => u64::MAX,
         }
     }
@@ -57,7 +61,7 @@ impl Stay {
 /// A signed-on user.
 pub struct Session {
     /// The connection.
-    pub client: Client,
+    pub client: Arc<Client>,
     /// The id of the main server that it was made to.
     pub server: String,
     /// Who.
@@ -163,23 +167,29 @@ pub async fn with_password(
 
 async fn with(address: &Address, user: &str, secret: Secret, stay: Stay) -> Result<Session, Fail> {
     let options = Options {
-        reconnect: stay == Stay::Long,
+        reconnect: matches!(stay, Stay::Long | Stay::Work),
         redundant: stay == Stay::Long,
         patience: stay.patience(),
         ..Options::new(address.clone(), user.to_owned(), secret)
     };
     let client = Client::start(options)?;
-    let mut told = false;
+    let (mut told, began) = (false, Instant::now());
     let server = loop {
         match client.next().await {
             Some(Event::SignedOn(server)) => break server,
             // Another server answers there: waiting does not help.
             Some(Event::Lost(why, _)) if why.contains("fingerprint") => return Err(Fail::new(Code::Unavailable, why)),
+            // It would come back for ever.
+            Some(Event::Lost(why, _))
+                if stay == Stay::Work && began.elapsed().as_millis() >= stay.patience().into() =>
+            {
+                return Err(Fail::new(Code::Unavailable, why));
+            }
             Some(Event::Lost(why, _)) => {
                 if !std::mem::replace(&mut told, true) {
                     let until = match stay {
                         Stay::Long => "until it works; Ctrl-C gives up".to_owned(),
-                        Stay::Short | Stay::Once => format!("for {} seconds", stay.patience() / 1_000),
+                        Stay::Short | Stay::Work | Stay::Once => format!("for {} seconds", stay.patience() / 1_000),
                     };
                     eprintln!("convergia: cannot sign on yet ({}); trying again {until}", text::clean(&why));
                 }
@@ -191,7 +201,7 @@ async fn with(address: &Address, user: &str, secret: Secret, stay: Stay) -> Resu
     };
     let token = client.token();
     State::note(|state| state.set_token(address, user, token));
-    Ok(Session { client, server, user: user.to_owned(), address: address.clone() })
+    Ok(Session { client: Arc::new(client), server, user: user.to_owned(), address: address.clone() })
 }
 
 /// Signs on: with a remembered token, and when that is not good any more, with the password.

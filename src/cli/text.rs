@@ -116,6 +116,11 @@ impl Clock {
         Clock { offset: offset.unwrap_or(0) }
     }
 
+    /// `YYYY-MM-DD HH:MM` of a time in Unix milliseconds.
+    pub fn date(self, millis: u64) -> String {
+        date(millis.saturating_add_signed(self.offset.saturating_mul(1_000)))
+    }
+
     /// `HH:MM` of a time in Unix milliseconds.
     pub fn show(self, millis: u64) -> String {
         let seconds = i64::try_from(millis / 1_000).unwrap_or(0).saturating_add(self.offset).rem_euclid(86_400);
@@ -132,6 +137,27 @@ fn parse_offset(text: &str) -> Option<i64> {
     };
     let number: i64 = digits.parse().ok().filter(|_| digits.len() == 4)?;
     Some(sign * (number / 100 * 3_600 + number % 100 * 60))
+}
+
+/// A number of bytes with three digits: `0 B`, `999 B`, `1.23 KiB`, `45.6 MiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1_000 {
+        return format!("{bytes} B");
+    }
+    // Hundredths of the unit.
+    let (mut hundredths, mut unit) = (u128::from(bytes) * 100 / 1_024, 0);
+    while hundredths >= 100_000 && unit + 1 < UNITS.len() {
+        hundredths /= 1_024;
+        unit += 1;
+    }
+    let (whole, part) = (hundredths / 100, hundredths % 100);
+    let name = UNITS.get(unit).copied().unwrap_or("EiB");
+    match whole {
+        0..=9 => format!("{whole}.{part:02} {name}"),
+        10..=99 => format!("{whole}.{} {name}", part / 10),
+        _ => format!("{whole} {name}"),
+    }
 }
 
 /// `YYYY-MM-DD HH:MM` (UTC) of a time in Unix milliseconds.
@@ -190,6 +216,12 @@ mod tests {
         assert_eq!(date(0), "1970-01-01 00:00");
         assert_eq!(date(1_709_210_096_000), "2024-02-29 12:34");
         assert_eq!(date(1_767_225_599_000), "2025-12-31 23:59");
+    }
+
+    #[test]
+    fn sizes() {
+        let shown = [0, 999, 1_000, 1_024, 10 << 10, 1 << 20, 1_023 << 20, u64::MAX].map(size);
+        assert_eq!(shown, ["0 B", "999 B", "0.97 KiB", "1.00 KiB", "10.0 KiB", "1.00 MiB", "0.99 GiB", "15.9 EiB"]);
     }
 
     #[test]

@@ -47,6 +47,11 @@ pub enum Secret {
     Key(Zeroizing<[u8; 32]>),
 }
 
+/// The words of the FAIL UNAVAILABLE of a request that was not sent, as there was no connection.
+pub(super) const NOT_CONNECTED: &str = "not connected at the moment; retry when the connection is back";
+/// The same of one that may have been carried out, as the connection broke before its answer.
+pub(super) const BROKE: &str = "the connection broke before the answer; it may have arrived";
+
 /// How to sign on. `Options { reconnect: false, ..Options::new(address, user, secret) }`
 #[derive(Clone)]
 pub struct Options {
@@ -92,6 +97,28 @@ pub enum Event {
     },
     /// SERVERMAPUPDATE: the lines that changed.
     Map(Vec<String>),
+    /// OFFLINEMESSAGEAVAILABLE: a message waits in the storage.
+    OfflineMessage {
+        /// What READOFFLINEMESSAGE takes.
+        id: String,
+        /// Who sent it.
+        sender: String,
+        /// Bytes.
+        size: u64,
+        /// Unix milliseconds.
+        sent_at: u64,
+    },
+    /// WORKSPACECHANGED: a change of a workspace that the user takes part in.
+    WorkspaceChange {
+        /// The workspace.
+        workspace: String,
+        /// The number of the change.
+        seq: u64,
+        /// Who made it.
+        author: String,
+        /// What.
+        body: Vec<u8>,
+    },
     /// The server closes on purpose, and says why.
     Disconnected(String),
     /// The connection broke, or an attempt failed; the next follows after that many milliseconds.
@@ -217,6 +244,11 @@ impl Core {
         self.token.clone()
     }
 
+    /// Whether it makes no further attempt.
+    pub fn has_given_up(&self) -> bool {
+        self.stopped
+    }
+
     /// Whether the client is signed on.
     pub fn is_on(&self) -> bool {
         self.main.is_some()
@@ -236,8 +268,7 @@ impl Core {
         reply: channel::Sender<Result<Vec<u8>, Fail>>,
     ) {
         let Some(link) = self.main else {
-            let fail = Fail::new(Code::Unavailable, "not connected at the moment; retry when the connection is back");
-            let _ = reply.try_send(Err(fail));
+            let _ = reply.try_send(Err(Fail::new(Code::Unavailable, NOT_CONNECTED)));
             return;
         };
         self.watched |= command == "GETSERVERMAP";
@@ -246,7 +277,7 @@ impl Core {
                 Ok(data) => Ok(data.unescape().into_owned()),
                 // The answer is the engine's, not the server's.
                 Err(fail) if fail.code == Code::Unavailable && ctx.info(link).is_none() => {
-                    Err(Fail::new(Code::Unavailable, "the connection broke before the answer; it may have arrived"))
+                    Err(Fail::new(Code::Unavailable, BROKE))
                 }
                 Err(fail) => Err(fail),
             };
@@ -311,6 +342,9 @@ impl Core {
             *peer = Peer::On;
         }
         ctx.pause(link, self.full);
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.try_send(Ok(()));
+        }
         if self.watched {
             // Changes of the map are told per connection.
             ctx.request(link, "GETSERVERMAP", &[], |core, ctx, answer| {
@@ -332,9 +366,6 @@ impl Core {
         self.count = 0;
         self.go_on(ctx, link);
         self.tell(ctx, Event::SignedOn(server.to_owned()));
-        for waiting in self.waiting.drain(..) {
-            let _ = waiting.try_send(Ok(()));
-        }
         self.want_standby(ctx, AT_ONCE);
     }
 
@@ -427,6 +458,8 @@ impl Role for Core {
         &[
             told::RECEIVE_MESSAGE,
             told::SERVER_MAP_UPDATE,
+            told::OFFLINE_MESSAGE_AVAILABLE,
+            told::WORKSPACE_CHANGED,
             told::DISCONNECTED,
             moving::REDIRECT,
             standby::STANDBY_ON,

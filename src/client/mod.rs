@@ -5,12 +5,17 @@ pub mod address;
 mod connection;
 pub mod core;
 mod received;
+pub mod store;
+pub mod window;
 
 use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::engine::limits::Limits;
 use crate::engine::net::Handle;
 use crate::engine::net::Registry;
+use crate::engine::rt;
 use crate::engine::rt::channel;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -23,9 +28,12 @@ pub use connection::ADMIN_SOCKET;
 pub use core::Event;
 pub use core::Options;
 pub use core::Secret;
+pub use store::Store;
 
 /// Events that wait for `Client::next`, until reading from the server pauses.
 const EVENTS: usize = 4_096;
+/// Bytes of requests that wait to be written: a `store::Store` has 8 MiB under way, and escaping may double them.
+const OUTBOX: usize = 32 << 20;
 
 /// A signed-on client. It reconnects by itself when its server goes; what it tells is in `Event`.
 pub struct Client {
@@ -59,8 +67,8 @@ impl Client {
             paused.len() >= EVENTS
         };
         let core = core::Core::new(options, Box::new(sink));
-        let handle =
-            Handle::new(core, Limits::default(), 1, None, &Arc::new(Registry::default())).map_err(Fail::internal)?;
+        let limits = Limits { outbox: OUTBOX, ..Limits::default() };
+        let handle = Handle::new(core, limits, 1, None, &Arc::new(Registry::default())).map_err(Fail::internal)?;
         handle.with(|core, ctx| core.begin(ctx));
         Ok(Client { handle, events })
     }
@@ -95,6 +103,26 @@ impl Client {
         let (send, answer) = channel::bounded(1);
         self.handle.with(|core, ctx| core.request(ctx, command, fields, send));
         Reply { answer }
+    }
+
+    /// Waits until the client is signed on, at most so long.
+    ///
+    /// # Errors
+    /// Why it is not: UNAVAILABLE when the time is over, any other when the client has given up.
+    pub async fn when_on(&self, patience: Duration) -> Result<(), Fail> {
+        let until = Instant::now() + patience;
+        let mut last = Fail::new(Code::Unavailable, core::NOT_CONNECTED);
+        loop {
+            let (on, over) = self.handle.with(|core, _| (core.when_on(), core.has_given_up()));
+            match rt::timeout(until.saturating_duration_since(Instant::now()), on.recv()).await {
+                Ok(Ok(Ok(()))) => return Ok(()),
+                Ok(Ok(Err(fail))) if over => return Err(fail),
+                // The next attempt follows.
+                Ok(Ok(Err(fail))) => last = fail,
+                Ok(Err(_)) => {}
+                Err(_) => return Err(last),
+            }
+        }
     }
 
     /// The lines of the server map; changes follow as `Event::Map`.

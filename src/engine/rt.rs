@@ -14,6 +14,7 @@ pub use async_std::stream::StreamExt;
 pub use async_std::task::block_on;
 pub use async_std::task::sleep;
 pub use async_std::task::spawn;
+pub use async_std::task::spawn_blocking;
 pub use async_std::task::JoinHandle;
 
 /// To be called before anything is spawned, while the process has one thread. Links live on I/O threads of their own

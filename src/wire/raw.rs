@@ -10,6 +10,9 @@ use super::fail::Fail;
 /// What separates two fields on the wire: an escaped LF.
 pub const SEPARATOR: &[u8] = b"~\n";
 
+/// From this length on it is worth knowing how much room a field takes.
+const LONG: usize = 4 << 10;
+
 /// DATA, or a field of it, still escaped. Can be passed on as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Raw<'a>(pub &'a [u8]);
@@ -131,6 +134,10 @@ pub fn same(a: &[u8], b: &[u8]) -> bool {
 
 /// Appends `bytes` with `~`, LF and CR escaped.
 pub fn escape_into(out: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.len() > LONG {
+        // Random bytes have 3 of 256 escaped: the buffer is not grown step by step.
+        out.reserve(bytes.len() + bytes.len() / 64);
+    }
     let mut rest = bytes;
     while let Some(at) = memchr3(b'~', b'\n', b'\r', rest) {
         out.extend_from_slice(&rest[..at]);

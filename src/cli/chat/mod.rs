@@ -72,6 +72,8 @@ const SCREENFUL: usize = 1_000;
 const STANDSTILL: Duration = Duration::from_millis(50);
 /// How long a message may go unanswered before the screen says that it waits.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Offline messages that are told of so soon after one another are told together.
+const GATHER: Duration = Duration::from_millis(200);
 /// How long the end of a conversation waits for answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
@@ -189,8 +191,28 @@ impl Talk {
     async fn listen(self, inputs: channel::Sender<Input>) {
         let mut lost = false;
         self.screen.show(Note::SignedOn { server: self.session.server.clone(), again: false });
-        while let Some(event) = self.session.client.next().await {
+        let mut mail = Vec::new();
+        loop {
+            // At the sign-on there may be many: they are told in one line.
+            let event = match mail.is_empty() {
+                true => self.session.client.next().await,
+                false => match rt::timeout(GATHER, self.session.client.next()).await {
+                    Ok(event) if mail.len() < SCREENFUL => event,
+                    other => {
+                        self.screen.show(Note::Mail(std::mem::take(&mut mail)));
+                        match other {
+                            Ok(event) => event,
+                            Err(_) => continue,
+                        }
+                    }
+                },
+            };
+            let Some(event) = event else { return };
             match event {
+                Event::OfflineMessage { id, sender, size, sent_at } => mail.push((id, sender, size, sent_at)),
+                Event::WorkspaceChange { workspace, seq, author, body } => {
+                    self.screen.show(Note::Change { workspace, seq, author, body });
+                }
                 Event::Message { sender, sent_at, body } => self.screen.show(Note::Message { sender, sent_at, body }),
                 Event::Map(lines) => {
                     let changed = lock(&self.shared).map.apply(&lines);

@@ -4,8 +4,6 @@ use std::fmt::Write;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
-use base64::prelude::BASE64_STANDARD;
-use base64::Engine;
 use serde_json::json;
 use serde_json::Value;
 
@@ -26,6 +24,19 @@ pub enum Note<'a> {
         sender: String,
         /// Unix milliseconds.
         sent_at: u64,
+        /// What.
+        body: Vec<u8>,
+    },
+    /// Offline messages wait: id, sender, bytes, Unix milliseconds.
+    Mail(Vec<(String, String, u64, u64)>),
+    /// A change of a workspace.
+    Change {
+        /// The workspace.
+        workspace: String,
+        /// The change's number.
+        seq: u64,
+        /// Who made it.
+        author: String,
         /// What.
         body: Vec<u8>,
     },
@@ -131,6 +142,8 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
+/// Senders that are named.
+const SENDERS: usize = 5;
 /// Lines after the first stand under the text of the first.
 const INDENT: &str = "        ";
 
@@ -144,6 +157,12 @@ fn for_person(note: &Note<'_>, paint: Paint, clock: Clock) -> Option<String> {
         Note::Message { sender, sent_at, body } => {
             let body = text::clean_body(body, INDENT);
             format!("{} {}: {body}", time(*sent_at), paint.name(&text::clean(sender)))
+        }
+        Note::Mail(messages) => dash(paint, &mail(messages)),
+        Note::Change { workspace, author, body, .. } => {
+            let body = text::clean_body(body, INDENT);
+            let place = paint.dim(&text::clean(workspace)).into_owned();
+            format!("{} {place} {}: {body}", time(now()), paint.name(&text::clean(author)))
         }
         Note::Sent { to, body, result: Ok(()) } => format!("{} {}", mine(to, body), paint.good("✓")),
         Note::Sent { to, body, result: Err(fail) } => {
@@ -180,6 +199,21 @@ fn for_person(note: &Note<'_>, paint: Paint, clock: Clock) -> Option<String> {
     Some(text + "\n")
 }
 
+/// That messages wait, and from whom.
+fn mail(messages: &[(String, String, u64, u64)]) -> String {
+    let mut senders: Vec<String> = messages.iter().map(|(_, sender, ..)| text::clean(sender)).collect();
+    senders.sort();
+    senders.dedup();
+    let others = senders.len().saturating_sub(SENDERS);
+    senders.truncate(SENDERS);
+    let from = senders.join(", ");
+    let more = if others > 0 { format!(" and {others} others") } else { String::new() };
+    match messages.len() {
+        1 => format!("A message of {from} waits: convergia mail ls"),
+        count => format!("{count} messages wait, of {from}{more}: convergia mail ls"),
+    }
+}
+
 fn dash(paint: Paint, words: &str) -> String {
     paint.dim(&format!("— {}", text::clean(words))).into_owned()
 }
@@ -189,6 +223,12 @@ fn plain(note: &Note<'_>) {
         Note::Message { sender, body, .. } => {
             let body = String::from_utf8_lossy(body);
             outcome::line(format_args!("{}: {}", text::clean(sender), text::clean(&body)));
+        }
+        Note::Mail(messages) => eprintln!("convergia: {}", mail(messages)),
+        Note::Change { workspace, author, body, .. } => {
+            let body = String::from_utf8_lossy(body);
+            let (workspace, author) = (text::clean(workspace), text::clean(author));
+            outcome::line(format_args!("{workspace}/{author}: {}", text::clean(&body)));
         }
         Note::Sent { to, body, result: Err(fail) } => {
             eprintln!("convergia: not sent to {}: {}: {}", text::clean(to), text::clean(body), outcome::words(fail));
@@ -215,13 +255,14 @@ fn for_program(note: &Note<'_>) -> Option<Value> {
     let nodes = |nodes: &[Node]| nodes.iter().map(Node::json).collect::<Vec<_>>();
     Some(match note {
         Note::Message { sender, sent_at, body } => {
-            let mut event = json!({ "event": "message", "sender": sender, "sent_at": sent_at });
-            match std::str::from_utf8(body) {
-                Ok(text) => event["body"] = json!(text),
-                // Bytes that are no text stay what they are.
-                Err(_) => event["body_base64"] = json!(BASE64_STANDARD.encode(body)),
-            }
-            event
+            outcome::with_body(json!({ "event": "message", "sender": sender, "sent_at": sent_at }), body)
+        }
+        Note::Mail(messages) => {
+            let message = |(id, sender, size, sent_at): &(String, String, u64, u64)| json!({ "id": id, "sender": sender, "size": size, "sent_at": sent_at });
+            json!({ "event": "mail", "messages": messages.iter().map(message).collect::<Vec<_>>() })
+        }
+        Note::Change { workspace, seq, author, body } => {
+            outcome::with_body(json!({ "event": "change", "workspace": workspace, "seq": seq, "author": author }), body)
         }
         Note::Sent { to, body, result } => {
             let event = json!({ "event": "sent", "recipient": to, "body": body, "ok": true });
@@ -266,6 +307,13 @@ mod tests {
             Note::Failed(fail),
             Note::Info(evil.to_owned()),
             Note::Warning(evil.to_owned()),
+            Note::Mail(vec![(evil.to_owned(), evil.to_owned(), 1, 1)]),
+            Note::Change {
+                workspace: evil.to_owned(),
+                seq: 1,
+                author: evil.to_owned(),
+                body: evil.as_bytes().to_vec(),
+            },
         ];
         for note in notes {
             let text = for_person(&note, Paint(false), Clock::default()).unwrap();

@@ -38,6 +38,22 @@ pub(super) const SERVER_MAP_UPDATE: Command<Core> = Command {
     run: server_map_update,
 };
 
+pub(super) const OFFLINE_MESSAGE_AVAILABLE: Command<Core> = Command {
+    name: "OFFLINEMESSAGEAVAILABLE",
+    ports: &[PortKey::ClientMain],
+    args: "message-id LF sender LF size LF sent-at",
+    gate: signed_on,
+    run: offline_message_available,
+};
+
+pub(super) const WORKSPACE_CHANGED: Command<Core> = Command {
+    name: "WORKSPACECHANGED",
+    ports: &[PortKey::ClientMain],
+    args: "name LF seq LF author LF bytes",
+    gate: signed_on,
+    run: workspace_changed,
+};
+
 pub(super) const DISCONNECTED: Command<Core> =
     Command { name: "DISCONNECTED", ports: &[PortKey::ClientMain], args: "reason", gate: signed_on, run: disconnected };
 
@@ -55,6 +71,21 @@ fn receive_message(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) 
 fn server_map_update(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
     let lines = request.data().text()?.lines().map(str::to_owned).collect();
     core.tell(ctx, Event::Map(lines));
+    Ok(Answer::None)
+}
+
+fn offline_message_available(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [id, sender, size, sent_at] = request.data().take()?;
+    let (id, sender) = (id.text()?.into_owned(), sender.text()?.into_owned());
+    let (size, sent_at) = (size.number()?, sent_at.number()?);
+    core.tell(ctx, Event::OfflineMessage { id, sender, size, sent_at });
+    Ok(Answer::None)
+}
+
+fn workspace_changed(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [workspace, seq, author, body] = request.data().take()?;
+    let (workspace, seq, author) = (workspace.text()?.into_owned(), seq.number()?, author.text()?.into_owned());
+    core.tell(ctx, Event::WorkspaceChange { workspace, seq, author, body: body.unescape().into_owned() });
     Ok(Answer::None)
 }
 
