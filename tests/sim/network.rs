@@ -125,6 +125,7 @@ impl Network {
             public: None,
             management: Target::Local(PortKey::MainManagement),
             validation: Target::Local(PortKey::Validation),
+            storage: false,
         };
         let make = move || main::Main::new(settings.clone());
         let listen = [(PortKey::ClientMain, &*clients), (PortKey::MainMain, &*mesh)];
