@@ -6,3 +6,4 @@ mod many;
 mod network;
 mod one;
 mod rogue;
+mod storage;
