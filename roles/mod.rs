@@ -1,4 +1,6 @@
 //! The roles of the executable. A role is state plus a table of commands; no role imports another.
 
+pub mod data;
+pub mod data_management;
 pub mod main;
 pub mod management;

@@ -181,7 +181,7 @@ fn bad_settings_of_the_command_line() {
         ("engine=1", "--set engine is a table: write [engine] and its keys below it, or engine.KEY = VALUE"),
         ("engine.threads=0", "--set engine.threads = 0: must be a whole number from 1 to 256"),
         ("voice.allow_unsigned=yes", "--set voice.allow_unsigned = \"yes\": must be true or false"),
-        ("roles=data", "--set roles = data: role data is not built yet in this version; built: management, main"),
+        ("roles=realm", "--set roles = realm: role realm is not built yet in this version; built: management, main, data-management, data"),
         (
             "management.certificate=a.pem",
             "--set management.certificate = \"a.pem\": must be both or neither of management.certificate and \
@@ -211,7 +211,7 @@ fn flags_come_before_the_file() {
     overrides.bind = Some("localhost".to_owned());
     overrides.roles = vec!["realm".to_owned()];
     let said = "--bind \"localhost\": must be an address, for example 127.0.0.1, 0.0.0.0 or ::\n\
-                --role: role realm is not built yet in this version; built: management, main";
+                --role: role realm is not built yet in this version; built: management, main, data-management, data";
     assert_eq!(parse(&overrides).map(|_| ()), Err(said.to_owned()));
     overrides = Overrides { roles: vec!["mane".to_owned()], ..Overrides::default() };
     let said = "--role: there is no role \"mane\"; the roles are management, main, data-management, data, realm";
@@ -221,7 +221,7 @@ fn flags_come_before_the_file() {
 #[test]
 fn who_joins_has_no_management_of_its_own() {
     let join = format!("join=convergia://hub.example#{}", "0".repeat(64));
-    assert_eq!(set(&[&join]).map(|config| config.roles), Ok(vec![RoleName::Main]), "all but management");
+    assert_eq!(set(&[&join]).map(|config| config.roles), Ok(vec![RoleName::Main]), "a main server");
     assert_eq!(set(&[&join, "roles=main"]).map(|config| config.roles), Ok(vec![RoleName::Main]));
     let both = set(&[&join, "roles=management, main"]).map(|_| ()).expect_err("joins itself");
     assert!(both.starts_with("--set join = ") && both.contains("role management"), "{both}");

@@ -9,6 +9,8 @@ use convergia::client::core::Core;
 use convergia::config::PortKey;
 use convergia::engine::Role;
 use convergia::node::Joiner;
+use convergia::roles::data::Data;
+use convergia::roles::data_management::DataManagement;
 use convergia::roles::main::Main;
 use convergia::roles::management::Management;
 use convergia::wire::Code;
@@ -26,10 +28,15 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("src/engine/", &["wire", "config"]),
     ("src/accounts/", &["wire"]),
     ("src/storage/", &["wire"]),
+    ("src/blocks/", &["wire", "config"]),
+    ("src/members/", &["wire", "config", "engine"]),
+    ("src/session/", &["wire", "config", "engine"]),
     ("src/client/", &["wire", "config", "engine", "accounts"]),
     ("roles/management/", &["wire", "config", "route", "engine", "accounts"]),
-    ("roles/main/", &["wire", "config", "route", "relay", "engine", "accounts"]),
-    ("src/node/", &["wire", "config", "engine", "accounts", "client", "roles"]),
+    ("roles/main/", &["wire", "config", "route", "relay", "engine", "accounts", "members", "session"]),
+    ("roles/data_management/", &["wire", "config", "engine", "members", "session", "storage", "blocks"]),
+    ("roles/data/", &["wire", "config", "engine", "members", "blocks"]),
+    ("src/node/", &["wire", "config", "engine", "accounts", "blocks", "client", "members", "storage", "roles"]),
     // Of node, only where it puts files: the terminal client talks to a server, it does not run one.
     ("src/cli/", &["wire", "config", "engine", "accounts", "client", "node::ADMIN_SOCKET", "node::ADDRESS_FILE"]),
 ];
@@ -223,7 +230,7 @@ fn described() -> BTreeSet<String> {
         Some(heading) => Some(heading.to_owned()),
         None => Some(line.strip_prefix("| ")?.split_once(" |")?.0.to_owned()),
     };
-    let is_word = |word: &String| word.len() > 3 && word.bytes().all(|b| b.is_ascii_uppercase());
+    let is_word = |word: &String| (word.len() > 3 || word == "DO") && word.bytes().all(|b| b.is_ascii_uppercase());
     page.lines().filter_map(of_line).filter(is_word).collect()
 }
 
@@ -232,7 +239,9 @@ fn commands() -> BTreeSet<String> {
     let main = Main::commands().iter().map(|row| row.name);
     let client = Core::commands().iter().map(|row| row.name);
     let joiner = Joiner::commands().iter().map(|row| row.name);
-    management.chain(main).chain(client).chain(joiner).map(str::to_owned).collect()
+    let storage = DataManagement::commands().iter().map(|row| row.name);
+    let data = Data::commands().iter().map(|row| row.name);
+    management.chain(main).chain(client).chain(joiner).chain(storage).chain(data).map(str::to_owned).collect()
 }
 
 #[test]
@@ -248,16 +257,13 @@ fn every_command_and_code_is_described_and_nothing_else() {
     assert!(invented.is_empty(), "docs/protocol.md describes what is not there: {invented:?}");
 }
 
-/// The part of docs/protocol.md on a command: from its heading to the next, or its row.
+/// The parts of docs/protocol.md on a command: from its heading to the next, and its rows. Two ports may have one of that name.
 fn part(page: &str, command: &str) -> String {
-    let heading = format!("### {command}");
-    let row = format!("| {command} |");
-    let mut lines = page.lines().skip_while(|line| *line != heading && !line.starts_with(&row));
-    let first = lines.next().unwrap_or_default().to_owned();
-    match first.starts_with('|') {
-        true => first,
-        false => lines.take_while(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n"),
-    }
+    let (heading, row) = (format!("### {command}"), format!("| {command} |"));
+    let mut parts: Vec<&str> = page.lines().filter(|line| line.starts_with(&row)).collect();
+    let headed = page.lines().skip_while(|line| *line != heading).skip(1);
+    parts.extend(headed.take_while(|line| !line.starts_with('#')));
+    parts.join("\n")
 }
 
 #[test]
@@ -267,8 +273,11 @@ fn the_description_has_the_fields_of_the_table() {
     let main = Main::commands().iter().map(|row| (row.name, row.args));
     let client = Core::commands().iter().map(|row| (row.name, row.args));
     let joiner = Joiner::commands().iter().map(|row| (row.name, row.args));
-    for (name, args) in management.chain(main).chain(client).chain(joiner) {
-        let part = part(&page, name).replace('\n', " ");
+    let storage = DataManagement::commands().iter().map(|row| (row.name, row.args));
+    let data = Data::commands().iter().map(|row| (row.name, row.args));
+    for (name, args) in management.chain(main).chain(client).chain(joiner).chain(storage).chain(data) {
+        // Within a table `|` is written `\|`.
+        let part = part(&page, name).replace('\n', " ").replace("\\|", "|");
         for field in args
             .trim_start_matches("changed ")
             .trim_start_matches("lines ")
@@ -289,7 +298,9 @@ fn every_port_is_documented() {
     let used = Management::commands()
         .iter()
         .flat_map(|row| row.ports)
-        .chain(Main::commands().iter().flat_map(|row| row.ports));
+        .chain(Main::commands().iter().flat_map(|row| row.ports))
+        .chain(DataManagement::commands().iter().flat_map(|row| row.ports))
+        .chain(Data::commands().iter().flat_map(|row| row.ports));
     for port in used.filter(|port| **port != PortKey::Admin) {
         assert!(page.contains(&format!("{}", port.default_port())), "docs/protocol.md: {}", port.name());
         assert!(page.contains(port.name()), "docs/protocol.md: {}", port.name());

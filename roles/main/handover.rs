@@ -14,6 +14,7 @@ use super::mesh::control;
 use super::receipts;
 use super::routes;
 use super::sign_on;
+use super::storage;
 use super::Came;
 use super::Main;
 use super::Peer;
@@ -468,6 +469,7 @@ pub fn speak(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
     }
     let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
     marks::renew(main, &name);
+    storage::came(main, ctx, link);
 }
 
 /// The link of a session that is not ready is gone: what waited is kept.

@@ -385,6 +385,7 @@ mod tests {
             public: None,
             management: Target::Local(PortKey::MainManagement),
             validation: Target::Local(PortKey::Validation),
+            storage: false,
         };
         Host::new(Main::new(settings), Limits::default(), [0; 32], 0)
     }

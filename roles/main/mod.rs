@@ -10,7 +10,7 @@ mod hold;
 mod kept;
 mod management;
 mod marks;
-pub mod members;
+mod members;
 mod mesh;
 mod moved;
 mod post;
@@ -22,10 +22,12 @@ mod set_status;
 mod sign_off;
 mod sign_on;
 mod standby;
+mod storage;
 
 use std::collections::HashMap;
 
 use crate::config::PortKey;
+use crate::engine::command::joined;
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::ctx::Words;
@@ -37,9 +39,12 @@ use crate::engine::Gone;
 use crate::engine::LinkId;
 use crate::engine::Role;
 use crate::engine::Target;
+use crate::members::Centre;
+use crate::members::Members;
 use crate::route::ServerNo;
 use crate::route::Table;
 use crate::route::UserRef;
+use crate::session;
 use crate::wire::hex;
 use crate::wire::raw;
 use crate::wire::Code;
@@ -47,7 +52,13 @@ use crate::wire::Fail;
 use crate::wire::SERVER_STOPS;
 
 /// The schema of the main server's database.
-pub const MIGRATIONS: &[&str] = &[kept::SCHEMA, members::SCHEMA, kept::SCHEMA_NAMES, kept::SCHEMA_RECEIPTS];
+pub const MIGRATIONS: &[&str] = &[
+    kept::SCHEMA,
+    crate::members::SCHEMA_BEFORE,
+    kept::SCHEMA_NAMES,
+    kept::SCHEMA_RECEIPTS,
+    crate::members::RENAMED,
+];
 
 /// How often one user may be signed on at once (contract 5).
 pub const SESSIONS: usize = 8;
@@ -74,6 +85,8 @@ pub struct Settings {
     pub management: Target,
     /// See `management`.
     pub validation: Target,
+    /// Data management is in this process.
+    pub storage: bool,
     /// `host:port` for main servers; an empty host as in `address`. Empty: none.
     pub mesh: String,
 }
@@ -100,6 +113,8 @@ pub enum Peer {
     Server(ServerNo),
     /// A client whose session is at another server; this one stands by. The request's id.
     Standby(String),
+    /// Data management, 64481.
+    Centre,
     /// A client that went to another server.
     Moved(Box<redirect::Left>),
 }
@@ -233,7 +248,7 @@ pub struct Main {
     free: Vec<usize>,
     table: Table<LinkId>,
     management: management::Management,
-    members: members::Members,
+    members: Members,
     map: get_server_map::Map,
     kept: kept::Kept,
     fetches: fetch::Fetches,
@@ -260,6 +275,8 @@ pub struct Main {
     arrivals: handover::Arrivals,
     standbys: standby::Standbys,
     draining: Option<drain::Draining>,
+    storage: storage::Storage,
+    storage_ready: Option<std::sync::mpsc::Sender<()>>,
     /// For building what is needed only for a moment.
     scratch: Vec<u8>,
 }
@@ -267,8 +284,9 @@ pub struct Main {
 impl Main {
     /// A main server that nobody has signed on to.
     pub fn new(settings: Settings) -> Main {
-        let members = members::Members::new(&settings.server_id, settings.key.clone());
+        let members = Members::new(&settings.server_id, settings.key.clone());
         let mut table = Table::default();
+        let storage = storage::Storage::new(settings.storage);
         // The name was checked when the configuration was read; a table has room for one server.
         let own = table.set_own(&settings.server_id).unwrap_or_default();
         Main {
@@ -297,6 +315,8 @@ impl Main {
             arrivals: handover::Arrivals::default(),
             standbys: standby::Standbys::default(),
             draining: None,
+            storage,
+            storage_ready: None,
             scratch: Vec::new(),
         }
     }
@@ -327,6 +347,13 @@ impl Main {
     pub fn when_known(&mut self) -> std::sync::mpsc::Receiver<()> {
         let (send, receive) = std::sync::mpsc::channel();
         self.management.when_known = Some(send);
+        receive
+    }
+
+    /// Tells when data management is reachable for the first time.
+    pub fn when_storage(&mut self) -> std::sync::mpsc::Receiver<()> {
+        let (send, receive) = std::sync::mpsc::channel();
+        self.storage_ready = Some(send);
         receive
     }
 
@@ -389,39 +416,50 @@ fn session_of(ctx: &Ctx<Main>, link: LinkId) -> Result<usize, Fail> {
     }
 }
 
+/// Every command of its own, on the ports of clients and servers.
+const OWN: [Command<Main>; 23] = [
+    send_message::SEND_MESSAGE,
+    sign_on::SIGN_ON,
+    sign_off::SIGN_OFF,
+    get_server_map::GET_SERVER_MAP,
+    set_status::SET_STATUS,
+    disconnect::DISCONNECT,
+    get_server_map::MAP_CHANGED,
+    members::HELLO,
+    members::PROVE,
+    mesh::relay::RELAY,
+    mesh::relayed::RELAYED,
+    mesh::links::PROBE_COMMAND,
+    routes::SERVERS,
+    routes::ROUTES,
+    fetch::KEEPERS,
+    drain::DRAIN,
+    drain::MOVE_CLIENTS,
+    handover::HANDOVER,
+    standby::STANDBY,
+    standby::ATTACH,
+    standby::TAKE_OVER,
+    storage::DATA_MANAGEMENT,
+    storage::TELL,
+];
+
+/// These, and those that are passed on to data management.
+const COMMANDS: &[Command<Main>] = &joined::<_, _, _, { OWN.len() + session::COUNT }>(&OWN, &storage::ROWS);
+
 impl Role for Main {
     type Peer = Peer;
     const NAME: &'static str = "main";
 
     fn commands() -> &'static [Command<Main>] {
-        &[
-            send_message::SEND_MESSAGE,
-            sign_on::SIGN_ON,
-            sign_off::SIGN_OFF,
-            get_server_map::GET_SERVER_MAP,
-            set_status::SET_STATUS,
-            disconnect::DISCONNECT,
-            get_server_map::MAP_CHANGED,
-            members::HELLO,
-            members::PROVE,
-            mesh::relay::RELAY,
-            mesh::relayed::RELAYED,
-            mesh::links::PROBE_COMMAND,
-            routes::SERVERS,
-            routes::ROUTES,
-            fetch::KEEPERS,
-            drain::DRAIN,
-            drain::MOVE_CLIENTS,
-            handover::HANDOVER,
-            standby::STANDBY,
-            standby::ATTACH,
-            standby::TAKE_OVER,
-        ]
+        COMMANDS
     }
 
     fn start(&mut self, ctx: &mut Ctx<Main>) {
         self.mesh.boot = ctx.now();
-        members::load(ctx, |_, ctx| kept::load(ctx, management::connect));
+        crate::members::load(ctx, |main, ctx| {
+            kept::load(ctx, management::connect);
+            Centre::start(main, ctx);
+        });
     }
 
     fn settled(&mut self, ctx: &mut Ctx<Main>) {
@@ -439,12 +477,14 @@ impl Role for Main {
         fetch::tick(self, ctx);
         receipts::tick(self, ctx);
         management::talks(self, ctx);
+        storage::tick(self, ctx);
         self.moved.sweep(ctx.now());
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Main>, link: LinkId) {
         match ctx.peer_ref(link) {
             Some(Peer::Public | Peer::Management | Peer::Validation) => management::opened(self, ctx, link),
+            Some(Peer::Centre) => Centre::opened(self, ctx, link),
             Some(Peer::Dialed(server)) => mesh::links::opened(self, ctx, link, *server),
             Some(_) if ctx.info(link).is_some_and(|info| info.port == PortKey::MainMain && !info.opener) => {
                 handshake::accepted(self, ctx, link);
@@ -461,6 +501,7 @@ impl Role for Main {
             Peer::Management => management::closed(self, ctx, link, PortKey::MainManagement, &gone.why),
             Peer::Validation => management::closed(self, ctx, link, PortKey::Validation, &gone.why),
             Peer::Dialed(server) | Peer::Server(server) => mesh::links::closed(self, ctx, link, server, &gone.why),
+            Peer::Centre => Centre::closed(self, ctx, link, &gone.why),
             Peer::Standby(id) => standby::link_closed(self, &id),
             Peer::Moved(left) => {
                 log::debug!("{}: {} has left: {}", left.id, left.user, gone.why);

@@ -3,6 +3,7 @@
 use super::map;
 use super::presence;
 use super::sign_out;
+use super::storage;
 use super::Management;
 use crate::accounts::invites;
 use crate::accounts::password;
@@ -141,6 +142,7 @@ fn delete(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
             if let Ok(user) = &deleted {
                 shut_out(management, ctx, user.id, &user.name, "the account was deleted");
                 map::deleted(management, ctx, user.id, &user.name);
+                storage::user_removed(management, ctx, u64::try_from(user.id.0).unwrap_or(0));
             }
             ctx.answer(&later, deleted.map(|_| Vec::new()));
         },
@@ -206,6 +208,8 @@ fn status(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
         let link =
             |(one, other, trip): (&str, &str, u32)| format!("{one}–{other} {}.{} ms", trip / 1_000, trip % 1_000 / 100);
         let links: Vec<String> = management.links.all().map(link).collect();
+        let data_management = management.storage.data_management().map_or("none", |(id, _)| id);
+        let data_servers: Vec<&str> = management.storage.data_servers().collect();
         let answer = users.map(|users| {
             let rows = [
                 ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -215,13 +219,20 @@ fn status(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
                 ("online", management.online.len().to_string()),
                 ("main servers", servers.join(", ")),
                 ("links", links.join(", ")),
+                ("data management", data_management.to_owned()),
+                ("data servers", data_servers.join(", ")),
                 ("table version", management.routes.version().to_string()),
                 ("connections", ctx.links().to_string()),
                 ("accepted", counters.accepted.to_string()),
                 ("packets", counters.packets.to_string()),
                 ("bytes queued", ctx.queued().to_string()),
             ];
-            rows.map(|(key, value)| format!("{key}|{value}")).join("\n").into_bytes()
+            let rows = rows.map(|(key, value)| format!("{key}|{value}")).join("\n");
+            match management.storage.status.as_str() {
+                "" => rows,
+                storage => format!("{rows}\n{storage}"),
+            }
+            .into_bytes()
         });
         ctx.answer(&later, answer);
     });

@@ -1,4 +1,4 @@
-//! JOIN and BURST (64478): a new server gets what its role needs to know before it begins.
+//! JOIN and BURST (64478, 64483): a new server gets what its role needs to know before it begins.
 
 use super::main_server;
 use super::Management;
@@ -14,8 +14,13 @@ use crate::wire::Fail;
 /// Bytes of lines in one BURST.
 const PIECE: usize = 64 << 10;
 
-pub const JOIN: Command<Management> =
-    Command { name: "JOIN", ports: &[PortKey::MainManagement], args: "", gate: main_server, run: join };
+pub const JOIN: Command<Management> = Command {
+    name: "JOIN",
+    ports: &[PortKey::MainManagement, PortKey::DatamanagementManagement],
+    args: "",
+    gate: main_server,
+    run: join,
+};
 
 fn join(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let lines = records(management);
@@ -48,8 +53,10 @@ fn text(lines: &[String]) -> String {
 fn records(management: &Management) -> Vec<String> {
     let shakes = &management.network.shakes;
     let mut lines = vec![format!("network|{}", shakes.key().public())];
-    if management.mains.contains_key(shakes.own_id()) {
-        lines.push(format!("server|{}|{}|{}||", shakes.own_id(), RoleName::Main.name(), shakes.key().public()));
+    let main = management.mains.contains_key(shakes.own_id()).then_some(RoleName::Main);
+    let storage = management.storage.up.keys().filter(|(_, id)| id == shakes.own_id()).map(|(role, _)| *role);
+    for role in main.into_iter().chain(storage) {
+        lines.push(format!("server|{}|{}|{}||", shakes.own_id(), role.name(), shakes.key().public()));
     }
     for (name, role, server) in management.network.servers() {
         let volatile = if server.volatile { "volatile" } else { "" };

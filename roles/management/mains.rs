@@ -8,8 +8,10 @@ use super::moves;
 use super::network;
 use super::presence;
 use super::routes;
+use super::storage;
 use super::Management;
 use crate::config::PortKey;
+use crate::config::RoleName;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::identity::PublicKey;
 use crate::engine::Answer;
@@ -94,7 +96,7 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     if came {
         // It says anew what it keeps.
         management.keepers.server_gone(&id);
-        management.network.changed(&id, ctx.now());
+        management.network.changed(RoleName::Main, &id, ctx.now());
     }
     management.trust.server_back(&id, boot);
     presence::server_came(management, ctx, &id, boot);
@@ -105,13 +107,17 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
         balance::server_came(management, ctx);
     }
     // Behind the OK.
-    ctx.after(0, move |management, ctx| directory::send_all(management, ctx, link));
+    ctx.after(0, move |management, ctx| {
+        directory::send_all(management, ctx, link);
+        storage::tell_place(management, ctx, link, true);
+    });
+    storage::member_changed(management, ctx, RoleName::Main, &id);
     Ok(Answer::Ok)
 }
 
 /// An address as others reach it: a server that listens on all of its addresses has no host of its own to tell, so it is the
 /// one that its link comes from.
-fn complete(ctx: &Ctx<Management>, link: LinkId, address: &str) -> Result<String, Fail> {
+pub fn complete(ctx: &Ctx<Management>, link: LinkId, address: &str) -> Result<String, Fail> {
     if address.is_empty() {
         return Ok(String::new());
     }
@@ -142,7 +148,7 @@ pub fn lost(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId
     if let Some(peer) = ctx.peer(link) {
         peer.server = None;
     }
-    management.network.changed(id, ctx.now());
+    management.network.changed(RoleName::Main, id, ctx.now());
     if server.draining {
         management.drained.insert(id.to_owned(), server.boot);
     }

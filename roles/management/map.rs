@@ -5,6 +5,7 @@
 //! number of clients.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::introduced;
 use super::main_server;
@@ -14,6 +15,7 @@ use super::Management;
 use crate::accounts::users;
 use crate::accounts::users::UserId;
 use crate::config::PortKey;
+use crate::config::RoleName;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -58,7 +60,9 @@ fn user_id(id: UserId) -> String {
 const MANAGEMENT_ID: &str = "management";
 
 fn management_line(management: &Management) -> String {
-    let servers: Vec<String> = management.mains.keys().map(|id| server_id(id)).collect();
+    let mains = management.mains.keys().map(|id| server_id(id));
+    let storage = management.storage.up.keys().map(|(role, id)| storage_id(*role, id));
+    let servers: Vec<String> = mains.chain(storage).collect();
     format!("{MANAGEMENT_ID}|{}|managementserver|online||{}", management.settings.name, servers.join("|"))
 }
 
@@ -66,11 +70,46 @@ fn server_line(management: &Management, id: &str) -> String {
     let Some(server) = management.mains.get(id) else { return offline_line(id, id) };
     let notes = if server.draining { "draining" } else { "" };
     let links = management.links.of(id).map(|(other, _)| format!("|{}", server_id(other))).collect::<String>();
-    format!("{}|{}|mainserver|online|{notes}|{MANAGEMENT_ID}{links}", server_id(id), server.name)
+    let storage = management.storage.data_management();
+    let storage = storage.map(|(id, _)| format!("|{}", storage_id(RoleName::DataManagement, id))).unwrap_or_default();
+    format!("{}|{}|mainserver|online|{notes}|{MANAGEMENT_ID}{links}{storage}", server_id(id), server.name)
 }
 
 fn offline_line(id: &str, name: &str) -> String {
     format!("{}|{name}|mainserver|offline||", server_id(id))
+}
+
+fn storage_id(role: RoleName, id: &str) -> String {
+    format!("{}-{id}", role.name())
+}
+
+/// Data management and the data servers, up or not. What is up is linked: main servers and data servers to data management, and all
+/// of these to management.
+fn storage_lines(management: &Management) -> Vec<String> {
+    let storage = |role: &RoleName| matches!(role, RoleName::DataManagement | RoleName::Data);
+    let added = management.network.servers().filter(|(_, role, _)| storage(role));
+    let added = added.map(|(id, role, _)| (role, id.to_owned()));
+    let all: BTreeSet<(RoleName, String)> = added.chain(management.storage.up.keys().cloned()).collect();
+    all.iter().map(|(role, id)| storage_line(management, *role, id)).collect()
+}
+
+fn storage_line(management: &Management, role: RoleName, id: &str) -> String {
+    let kind = if role == RoleName::Data { "dataserver" } else { "datamanagementserver" };
+    let (node, up) = (storage_id(role, id), management.storage.up.contains_key(&(role, id.to_owned())));
+    if !up {
+        return format!("{node}|{id}|{kind}|offline||");
+    }
+    let mut links = vec![MANAGEMENT_ID.to_owned()];
+    match role {
+        RoleName::DataManagement => {
+            links.extend(management.mains.keys().map(|id| server_id(id)));
+            links.extend(management.storage.data_servers().map(|id| storage_id(RoleName::Data, id)));
+        }
+        _ => links.extend(management.storage.data_management().map(|(id, _)| storage_id(RoleName::DataManagement, id))),
+    }
+    let volatile = management.network.server(role, id).is_some_and(|server| server.volatile);
+    let notes = if volatile { "volatile" } else { "" };
+    format!("{node}|{id}|{kind}|online|{notes}|{}", links.join("|"))
 }
 
 fn user_line(id: UserId, name: &str, presence: Option<&Presence>) -> String {
@@ -92,6 +131,7 @@ fn watch(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reque
         let map = all.map(|all| {
             let mut lines = vec![management_line(management)];
             lines.extend(management.directory.ids().map(|id| server_line(management, id)));
+            lines.extend(storage_lines(management));
             lines.extend(all.iter().map(|(id, name)| {
                 let presence = management.online.get(name::fold(name).as_ref());
                 user_line(*id, name, presence)
@@ -146,16 +186,25 @@ fn sync(management: &mut Management, ctx: &mut Ctx<Management>, _: &Request<'_>)
     Ok(Answer::Ok)
 }
 
+/// The lines of those that all main servers are linked to.
+fn tell_centre(management: &mut Management, ctx: &mut Ctx<Management>) {
+    tell(management, ctx, management_line(management));
+    let id = management.storage.data_management().map(|(id, _)| id.to_owned());
+    if let Some(id) = id {
+        tell(management, ctx, storage_line(management, RoleName::DataManagement, &id));
+    }
+}
+
 /// A main server came, or is another than before.
 pub fn server_changed(management: &mut Management, ctx: &mut Ctx<Management>, id: &str) {
     tell(management, ctx, server_line(management, id));
-    tell(management, ctx, management_line(management));
+    tell_centre(management, ctx);
 }
 
 /// A main server is not up, or not any more.
 pub fn server_lost(management: &mut Management, ctx: &mut Ctx<Management>, id: &str, name: &str) {
     tell(management, ctx, offline_line(id, name));
-    tell(management, ctx, management_line(management));
+    tell_centre(management, ctx);
     for other in management.links.forget(id) {
         tell(management, ctx, server_line(management, &other));
     }
@@ -164,6 +213,27 @@ pub fn server_lost(management: &mut Management, ctx: &mut Ctx<Management>, id: &
 /// The operator removed a main server; its line stays in the copies of the map, with a note, until they are made anew.
 pub fn server_removed(management: &mut Management, ctx: &mut Ctx<Management>, id: &str) {
     tell(management, ctx, format!("{}|{id}|mainserver|offline|removed|", server_id(id)));
+}
+
+/// Data management or a data server came, went, or was added; its links stand on the lines of the others too.
+pub fn storage_changed(management: &mut Management, ctx: &mut Ctx<Management>) {
+    if management.watchers.links.is_empty() {
+        return;
+    }
+    let mains = management.directory.ids().map(|id| server_line(management, id));
+    let lines: Vec<String> = storage_lines(management).into_iter().chain(mains).collect();
+    for line in lines {
+        tell(management, ctx, line);
+    }
+    tell(management, ctx, management_line(management));
+}
+
+/// The operator removed data management or a data server.
+pub fn storage_removed(management: &mut Management, ctx: &mut Ctx<Management>, role: RoleName, id: &str) {
+    if matches!(role, RoleName::DataManagement | RoleName::Data) {
+        let line = storage_line(management, role, id);
+        tell(management, ctx, line.replace("|offline||", "|offline|removed|"));
+    }
 }
 
 /// A user is signed on elsewhere than before, or has another status.

@@ -24,9 +24,11 @@ mod registration;
 mod resync;
 mod routes;
 mod servers;
+mod storage;
 mod talks;
 mod trust;
 mod validate;
+mod whois;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -92,6 +94,8 @@ pub struct Peer {
     challenge: Option<(String, String)>,
     /// The main server at the other end.
     server: Option<String>,
+    /// The storage server at the other end.
+    storage: Option<storage::Id>,
 }
 
 /// The state of management.
@@ -109,6 +113,7 @@ pub struct Management {
     mains: BTreeMap<String, mains::MainServer>,
     /// All main servers there are.
     directory: directory::Directory,
+    storage: storage::Storage,
     /// Servers that are not up, and drained when they were: which process.
     drained: HashMap<String, u64>,
     links: links::Links,
@@ -143,6 +148,7 @@ impl Management {
             signed_on: HashMap::new(),
             mains: BTreeMap::new(),
             directory: directory::Directory::default(),
+            storage: storage::Storage::default(),
             drained: HashMap::new(),
             links: links::Links::default(),
             online: online::Online::default(),
@@ -259,6 +265,11 @@ impl Role for Management {
             network::HELLO,
             network::PROVE,
             join::JOIN,
+            storage::STORAGE_SERVER,
+            storage::STORAGE_STATUS,
+            whois::CHECK_RECEIPT,
+            whois::WHO_IS,
+            whois::ACCOUNTS,
             mains::MAIN_SERVER,
             presence::PRESENCE,
             presence::LOOKUP,
@@ -310,6 +321,9 @@ impl Role for Management {
         }
         if let Some(server) = gone.peer.server {
             mains::lost(self, ctx, link, &server, &gone.why);
+        }
+        if let Some(server) = gone.peer.storage {
+            storage::lost(self, ctx, link, &server, &gone.why);
         }
     }
 

@@ -6,6 +6,8 @@ use rusqlite::params;
 use rusqlite::Connection;
 
 use super::directory;
+use super::map;
+use super::storage;
 use super::Management;
 use crate::config::PortKey;
 use crate::config::RoleName;
@@ -39,8 +41,11 @@ const SERVERS: usize = 10_000;
 const AGAIN: u64 = 1_000;
 
 /// The ports on which servers come, and as what.
-const PORTS: &[(PortKey, RoleName)] = &[(PortKey::MainManagement, RoleName::Main)];
-const KEYS: &[PortKey] = &[PortKey::MainManagement];
+const PORTS: &[(PortKey, &[RoleName])] = &[
+    (PortKey::MainManagement, &[RoleName::Main]),
+    (PortKey::DatamanagementManagement, &[RoleName::DataManagement, RoleName::Data]),
+];
+const KEYS: &[PortKey] = &[PortKey::MainManagement, PortKey::DatamanagementManagement];
 
 /// A server that was added, in one of its roles.
 #[derive(Clone, Debug)]
@@ -59,7 +64,7 @@ pub struct Network {
     /// By name and role; all of the database.
     servers: BTreeMap<String, BTreeMap<RoleName, Server>>,
     /// Since when a server is up or down, as far as this run has seen.
-    since: BTreeMap<String, u64>,
+    since: BTreeMap<(RoleName, String), u64>,
 }
 
 pub const HELLO: Command<Management> = handshake::hello(KEYS);
@@ -79,15 +84,20 @@ impl Network {
     }
 
     /// A server came or went just now.
-    pub fn changed(&mut self, server: &str, now: u64) {
+    pub fn changed(&mut self, role: RoleName, server: &str, now: u64) {
         if self.servers.contains_key(server) || server == self.shakes.own_id() {
-            self.since.insert(server.to_owned(), now);
+            self.since.insert((role, server.to_owned()), now);
         }
     }
 
+    /// A server that was added, in that role.
+    pub fn server(&self, role: RoleName, server: &str) -> Option<&Server> {
+        self.servers.get(server)?.get(&role)
+    }
+
     /// Since when it is up or down.
-    pub fn since(&self, server: &str) -> Option<u64> {
-        self.since.get(server).copied()
+    pub fn since(&self, role: RoleName, server: &str) -> Option<u64> {
+        self.since.get(&(role, server.to_owned())).copied()
     }
 
     /// Whether a server may be added. EXISTS, LIMIT, or REFUSED when not.
@@ -138,6 +148,8 @@ pub fn added(management: &mut Management, ctx: &mut Ctx<Management>, name: &str,
     if role == RoleName::Main {
         directory::added(management, ctx, name, &key.to_string());
     }
+    storage::member_changed(management, ctx, role, name);
+    map::storage_changed(management, ctx);
 }
 
 fn all(db: &Connection) -> Result<Vec<(String, RoleName, Server)>, Fail> {
@@ -183,8 +195,9 @@ pub fn delete(db: &Connection, name: &str) -> Result<(), Fail> {
 
 /// The database does not have it any more: its links are closed, and the others are told.
 pub fn removed(management: &mut Management, ctx: &mut Ctx<Management>, name: &str) {
-    management.network.servers.remove(name);
-    management.network.since.remove(name);
+    let roles: Vec<RoleName> =
+        management.network.servers.remove(name).into_iter().flat_map(BTreeMap::into_keys).collect();
+    management.network.since.retain(|(_, server), _| server != name);
     let links: Vec<LinkId> = management.network.shakes.links_of(name).collect();
     for link in links {
         // What it still sends is not from a server of this network.
@@ -192,7 +205,10 @@ pub fn removed(management: &mut Management, ctx: &mut Ctx<Management>, name: &st
         ctx.abort(link, "the operator removed this server");
     }
     log::info!("the server {name} was removed");
-    directory::removed(management, ctx, name);
+    if roles.contains(&RoleName::Main) {
+        directory::removed(management, ctx, name);
+    }
+    storage::removed(management, ctx, name, &roles);
 }
 
 /// Whether the server at the other end is the one that it calls itself. A role of this process may have any name.
@@ -214,6 +230,24 @@ pub fn check_key(management: &Management, ctx: &Ctx<Management>, link: LinkId, k
     }
 }
 
+/// Whether a server was added in that role, with that key. A role of this process may have any.
+pub fn check_role(
+    management: &Management,
+    ctx: &Ctx<Management>,
+    link: LinkId,
+    role: RoleName,
+    key: PublicKey,
+) -> Result<(), Fail> {
+    if ctx.info(link).is_some_and(|info| info.remote.is_none()) {
+        return Ok(());
+    }
+    let server = management.network.shakes.server(link).and_then(|server| management.network.server(role, server));
+    match server {
+        Some(server) if server.key == key => Ok(()),
+        _ => Err(Fail::new(Code::Denied, "this is not a role or a key that the operator added")),
+    }
+}
+
 impl Member for Management {
     fn handshakes(&mut self) -> &mut Handshakes {
         &mut self.network.shakes
@@ -224,8 +258,10 @@ impl Member for Management {
     }
 
     fn key_of(&self, server: &str, port: PortKey) -> Option<PublicKey> {
-        let role = PORTS.iter().find(|(known, _)| *known == port)?.1;
-        self.network.servers.get(server)?.get(&role).map(|server| server.key)
+        // Of a server that plays several roles there is one key.
+        let roles = PORTS.iter().find(|(known, _)| *known == port)?.1;
+        let server = self.network.servers.get(server)?;
+        roles.iter().find_map(|role| server.get(role)).map(|server| server.key)
     }
 
     fn proven(&mut self, _: &mut Ctx<Management>, _: LinkId, server: &str, _: PublicKey) {

@@ -80,17 +80,20 @@ fn remove(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
 fn list(management: &mut Management, _: &mut Ctx<Management>, _: &Request<'_>) -> Result<Answer, Fail> {
     let line = |name: &str, role: RoleName, key: PublicKey, server: Option<&Server>| {
         let main = management.mains.get(name).filter(|_| role == RoleName::Main);
-        let state = if main.is_some() { "up" } else { "down" };
-        let since = management.network.since(name).unwrap_or(management.started);
-        let address = main.map_or("", |main| &main.address);
+        let storage = management.storage.up.get(&(role, name.to_owned()));
+        let state = if main.is_some() || storage.is_some() { "up" } else { "down" };
+        let since = management.network.since(role, name).unwrap_or(management.started);
+        let address =
+            main.map(|main| &main.address).or(storage.map(|server| &server.address)).map_or("", String::as_str);
         let volatile = if server.is_some_and(|server| server.volatile) { "volatile" } else { "" };
         let capacity = server.and_then(|server| server.capacity).map(|bytes| bytes.to_string()).unwrap_or_default();
         format!("{name}|{}|{state}|{since}|{address}|{key}|{volatile}|{capacity}", role.name())
     };
     let shakes = &management.network.shakes;
-    let own = management.mains.contains_key(shakes.own_id());
-    let own = own.then(|| line(shakes.own_id(), RoleName::Main, shakes.key().public(), None));
+    let main = management.mains.contains_key(shakes.own_id()).then_some(RoleName::Main);
+    let storage = management.storage.up.keys().filter(|(_, id)| id == shakes.own_id()).map(|(role, _)| *role);
+    let own = main.into_iter().chain(storage).map(|role| line(shakes.own_id(), role, shakes.key().public(), None));
     let others = management.network.servers().map(|(name, role, server)| line(name, role, server.key, Some(server)));
-    let lines: Vec<String> = own.into_iter().chain(others).collect();
+    let lines: Vec<String> = own.chain(others).collect();
     Ok(Answer::Data(lines.join("\n").into_bytes()))
 }

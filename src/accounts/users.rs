@@ -105,6 +105,11 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<User> {
     })
 }
 
+/// Whether there is such an account.
+pub fn exists(conn: &Connection, id: UserId) -> Result<bool, Fail> {
+    prepare(conn, "SELECT 1 FROM users WHERE id = ?1")?.exists([id.0]).map_err(Fail::internal)
+}
+
 /// Makes an account. BADARGS for what is no user name; EXISTS when the name is taken, in whatever case.
 /// `password` is a PHC string ([`super::password::hash`]).
 pub fn create(conn: &Connection, name: &str, password: &str, now: u64) -> Result<UserId, Fail> {

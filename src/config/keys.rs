@@ -36,8 +36,8 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "listen",
         "Where this process listens: \"address:port\", an IPv6 address in brackets, port 0 for any free port. A port of a \
          role that does not run here is not opened. --bind ADDRESS replaces every address here, --any-port every port. \
-         In this version client_main, main_main, public_management, client_management, main_management and validation are \
-         opened; the others are used from the version that has their role.",
+         In this version client_client, the ports of realms and those of voice are not opened; they are used from the version that has \
+         their role.",
     ),
     (
         "advertise",
@@ -46,7 +46,8 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ),
     ("management", "Role management: accounts, registration, sign-on."),
     ("realm", "Role realm. Used from the version that has this role."),
-    ("data", "Role data. Used from the version that has this role."),
+    ("data_management", "Role data-management: names, rights, quotas, and where blocks are."),
+    ("data", "Role data: keeps blocks."),
     ("voice", "Voice. Used from the version that has this role."),
     ("engine", "Threads, and bounds on what clients can make grow."),
 ];
@@ -59,8 +60,8 @@ pub const KEYS: &[Key] = &[
         "roles",
         "[]",
         Kind::Roles,
-        "The roles that this process plays. Empty: every role built so far; with join, all but management. --role replaces \
-         it.",
+        "The roles that this process plays. Empty: every role built so far; with join, main. --role replaces it. A network has one \
+         data-management.",
     ),
     fixed(
         "data_dir",
@@ -75,7 +76,7 @@ pub const KEYS: &[Key] = &[
         "\"\"",
         Kind::Join,
         "The management server of the network to join, as it prints it at its start. Its operator has to add this server: \
-         convergia admin add-server NAME main KEY, where KEY is what convergia key prints here. Empty: management is in \
+         convergia admin add-server NAME ROLE KEY, where KEY is what convergia key prints here. Empty: management is in \
          this process.",
     ),
     fixed("log", "\"info\"", Kind::Log, "What is logged. The environment variable RUST_LOG comes first."),
@@ -218,8 +219,22 @@ pub const KEYS: &[Key] = &[
     ),
     fixed("realm.user_cap", "0", Kind::Count(0, 10_000_000), "How many accounts the realm takes. 0: any number."),
     fixed("realm.quota", "\"1 GiB\"", Kind::Size(0, 1 << 50), "What one user may store on the realm."),
+    // data_management
+    fixed(
+        "data_management.quota",
+        "\"10 GiB\"",
+        Kind::Size(0, 1 << 50),
+        "What one user may store: files, offline messages that wait, changes of workspaces.",
+    ),
+    fixed(
+        "data_management.grace",
+        "60",
+        Kind::Count(1, 86_400),
+        "Seconds that a data server may be off before the copies that it has are made anew on others.",
+    ),
     // data
     fixed("data.capacity", "\"10 GiB\"", Kind::Size(1 << 20, 1 << 50), "What this data server stores, all together."),
+    fixed("data.scrub_days", "30", Kind::Count(1, 3_650), "In how many days all blocks are read once, to find those that rot."),
     // voice
     fixed(
         "voice.default_rights",

@@ -71,11 +71,22 @@ pub struct Realm {
     pub quota: u64,
 }
 
+/// Role data-management.
+#[derive(Clone, Debug)]
+pub struct DataManagement {
+    /// Bytes a user.
+    pub quota: u64,
+    /// Seconds.
+    pub grace: u64,
+}
+
 /// Role data.
 #[derive(Clone, Debug)]
 pub struct Data {
     /// Bytes.
     pub capacity: u64,
+    /// Days.
+    pub scrub_days: u64,
 }
 
 /// Voice.
@@ -117,6 +128,7 @@ pub struct Config {
     pub advertise: BTreeMap<PortKey, String>,
     pub management: Management,
     pub realm: Realm,
+    pub data_management: DataManagement,
     pub data: Data,
     pub voice: Voice,
     pub engine: Engine,
@@ -329,7 +341,8 @@ impl Settings {
         let joins = self.text_if_any("join").is_some();
         match self.value("roles") {
             Value::Roles(roles) if !roles.is_empty() => roles.clone(),
-            _ => RoleName::BUILT.iter().copied().filter(|role| !(joins && *role == RoleName::Management)).collect(),
+            _ if joins => vec![RoleName::Main],
+            _ => RoleName::BUILT.to_vec(),
         }
     }
 
@@ -389,7 +402,11 @@ fn typed(settings: &Settings) -> Config {
             user_cap: Some(settings.number("realm.user_cap")).filter(|cap| *cap != 0),
             quota: settings.number("realm.quota"),
         },
-        data: Data { capacity: settings.number("data.capacity") },
+        data_management: DataManagement {
+            quota: settings.number("data_management.quota"),
+            grace: settings.number("data_management.grace"),
+        },
+        data: Data { capacity: settings.number("data.capacity"), scrub_days: settings.number("data.scrub_days") },
         voice: Voice {
             default_rights,
             allow_unsigned: settings.yes("voice.allow_unsigned").unwrap_or(false),

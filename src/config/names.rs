@@ -149,7 +149,8 @@ impl RoleName {
     pub const ALL: &'static [RoleName] =
         &[RoleName::Management, RoleName::Main, RoleName::DataManagement, RoleName::Data, RoleName::Realm];
     /// The roles that this version can play.
-    pub const BUILT: &'static [RoleName] = &[RoleName::Management, RoleName::Main];
+    pub const BUILT: &'static [RoleName] =
+        &[RoleName::Management, RoleName::Main, RoleName::DataManagement, RoleName::Data];
 
     /// The role of that name.
     pub fn parse(name: &str) -> Option<RoleName> {

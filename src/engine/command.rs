@@ -69,6 +69,30 @@ pub struct Command<R: Role> {
     pub run: fn(&mut R, &mut Ctx<R>, &Request<'_>) -> Result<Answer, Fail>,
 }
 
+// By hand: a row can be copied whatever the role.
+impl<R: Role> Clone for Command<R> {
+    fn clone(&self) -> Command<R> {
+        *self
+    }
+}
+
+impl<R: Role> Copy for Command<R> {}
+
+/// Two lists of rows as one; `N` must be `A + B`.
+pub const fn joined<R: Role, const A: usize, const B: usize, const N: usize>(
+    one: &[Command<R>; A],
+    other: &[Command<R>; B],
+) -> [Command<R>; N] {
+    assert!(A > 0 && A + B == N);
+    let mut all = [one[0]; N];
+    let mut n = 0;
+    while n < N {
+        all[n] = if n < A { one[n] } else { other[n - A] };
+        n += 1;
+    }
+    all
+}
+
 /// The gate that lets everyone on the port pass.
 pub fn anyone<R: Role>(_: &R, _: &Ctx<R>, _: LinkId) -> Result<(), Fail> {
     Ok(())
@@ -104,7 +128,8 @@ impl<'a> Request<'a> {
 
     /// What is needed to answer after the handler has returned `Answer::Later`.
     pub fn later(&self) -> Later {
-        let mut later = Later { link: self.link, id: [0; MAX_ID], id_len: 0, command: Box::from(self.packet.command) };
+        let command = Box::from(self.packet.command);
+        let mut later = Later { link: self.link, id: [0; MAX_ID], id_len: 0, command, weight: 0 };
         for (to, from) in later.id.iter_mut().zip(self.packet.id) {
             *to = *from;
         }
@@ -133,6 +158,8 @@ pub struct Later {
     id: [u8; MAX_ID],
     id_len: usize,
     pub(super) command: Box<[u8]>,
+    /// See `Ctx::weigh`.
+    pub(super) weight: u64,
 }
 
 impl Later {

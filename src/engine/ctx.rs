@@ -283,6 +283,19 @@ impl<R: Role> Ctx<R> {
         Ok(())
     }
 
+    /// As `request`, with DATA whose parts are escaped already.
+    pub fn request_parts(
+        &mut self,
+        id: LinkId,
+        command: &str,
+        parts: &[&[u8]],
+        then: impl FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send + 'static,
+    ) {
+        let all: Vec<&[u8]> = [command.as_bytes(), b" "].into_iter().chain(parts.iter().copied()).collect();
+        self.request_with(id, |ctx| ctx.put_parts(id, &all), then);
+        self.account(id);
+    }
+
     /// Brings the total up to date with a link.
     pub(super) fn account(&mut self, id: LinkId) {
         let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
@@ -299,10 +312,17 @@ impl<R: Role> Ctx<R> {
         fields: &[&[u8]],
         then: impl FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send + 'static,
     ) {
+        self.request_with(id, |ctx| ctx.push(id, command, fields), then);
+    }
+
+    fn request_with(
+        &mut self,
+        id: LinkId,
+        put: impl FnOnce(&mut Ctx<R>) -> Result<(), Fail>,
+        then: impl FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send + 'static,
+    ) {
         let refused = match self.slot_mut(id) {
-            Some(link) if link.requests.len() < limits::REQUESTS && link.state == State::Open => {
-                self.push(id, command, fields).err()
-            }
+            Some(link) if link.requests.len() < limits::REQUESTS && link.state == State::Open => put(self).err(),
             Some(link) if link.state == State::Open => {
                 Some(Fail::new(Code::Busy, "too many requests wait; retry later"))
             }
@@ -318,15 +338,62 @@ impl<R: Role> Ctx<R> {
 
     /// Answers a request whose handler returned `Answer::Later`. Nothing happens when the link is gone.
     pub fn answer(&mut self, later: &Later, result: Result<Vec<u8>, Fail>) {
+        self.answered(later);
+        self.put_answer(later.link, later.id(), &later.command, result.as_deref());
+        self.account(later.link);
+    }
+
+    /// The same with DATA that is escaped already: an answer that is passed on.
+    pub fn answer_kept(&mut self, later: &Later, result: Result<Raw<'_>, Fail>) {
+        self.answered(later);
+        match result {
+            Ok(data) if later.id() != b"0" => {
+                let parts = [later.id(), b" ", &later.command, if data.is_empty() { b" OK" } else { b" OK " }, data.0];
+                self.put_line(later.link, &parts);
+            }
+            Ok(_) => {}
+            Err(fail) => self.put_answer(later.link, later.id(), &later.command, Err(&fail)),
+        }
+        self.account(later.link);
+    }
+
+    /// Queues a whole line of a link that is open or closing.
+    fn put_line(&mut self, id: LinkId, parts: &[&[u8]]) {
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
+        let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return };
+        if link.state != State::Open && link.state != State::Closing {
+            return;
+        }
+        if !std::mem::replace(&mut link.dirty, true) {
+            self.dirty.push(id);
+        }
+        let out = link.out.buffer(&mut self.pool);
+        for part in parts {
+            out.extend_from_slice(part);
+        }
+        out.push(b'\n');
+    }
+
+    fn answered(&mut self, later: &Later) {
         if let Some(link) = self.slot_mut(later.link) {
             link.unanswered = link.unanswered.saturating_sub(1);
-            // There may be nothing to write, but requests that waited for this.
-            if link.blocked && !std::mem::replace(&mut link.dirty, true) {
+            link.weight = link.weight.saturating_sub(later.weight);
+            // There may be nothing to write, but requests that waited for this. Even if it was woken before: a local link's
+            // other end may have nothing more to take.
+            if link.blocked {
+                link.dirty = true;
                 self.dirty.push(later.link);
             }
         }
-        self.put_answer(later.link, later.id(), &later.command, result.as_deref());
-        self.account(later.link);
+    }
+
+    /// Says how many bytes a request that is answered later stands for: what it brings, and what it asks for. While the link has
+    /// more than 16 MiB of them unanswered, nothing more is read from it.
+    pub fn weigh(&mut self, later: &mut Later, bytes: u64) {
+        if let Some(link) = self.slot_mut(later.link) {
+            link.weight = link.weight.saturating_add(bytes);
+            later.weight = later.weight.saturating_add(bytes);
+        }
     }
 
     /// Answers a request that the role remembers by its packet ID. Nothing happens when the link is gone.
@@ -388,6 +455,7 @@ impl<R: Role> Ctx<R> {
             ids: Ids::new(opener),
             requests: HashMap::new(),
             unanswered: 0,
+            weight: 0,
             born: self.now,
             heard: self.now,
             pinged: false,

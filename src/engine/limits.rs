@@ -61,6 +61,9 @@ pub const REQUESTS: usize = 10_000;
 /// Requests of one link that wait for an answer which takes a job or another server: those behind them are not read. So one
 /// link cannot fill the queues that all share.
 pub const UNANSWERED: usize = 256;
+/// Bytes that such requests of one link stand for: what they bring, and what they ask for. Over it, those behind are not read, also
+/// between servers. So a role's memory does not grow with how much is sent to it.
+pub const WEIGHT: u64 = 16 << 20;
 /// Queued between two roles of one process, or two servers: answers for many clients share it.
 pub const INTERNAL_OUTBOX: usize = 64 << 20;
 /// DATA of an answer from a server of our own network, or to a client from the server that it trusts.

@@ -75,6 +75,8 @@ pub(super) struct Link<R: Role> {
     pub(super) requests: HashMap<u64, ThenReply<R>>,
     /// Requests of the peer whose handlers returned `Answer::Later`, and that are not answered yet.
     pub(super) unanswered: usize,
+    /// Bytes that they stand for, as far as their handlers have said.
+    pub(super) weight: u64,
     pub(super) born: u64,
     pub(super) heard: u64,
     pub(super) pinged: bool,
@@ -109,11 +111,11 @@ impl<R: Role> Link<R> {
         }
         let waiting = self.out.waiting();
         if self.internal {
-            // Two roles of one process must not wait for each other; another server that reads nothing is not read either.
-            return self.info.remote.is_some() && waiting > limits::INTERNAL_OUTBOX;
+            // Two roles of one process must not wait for each other to read; another server that reads nothing is not read either.
+            return self.weight >= limits::WEIGHT || (self.info.remote.is_some() && waiting > limits::INTERNAL_OUTBOX);
         }
         let full = waiting > limits.outbox || (waiting > 0 && total > limits.outbox_total);
-        full || self.unanswered >= limits::UNANSWERED
+        full || self.unanswered >= limits::UNANSWERED || self.weight >= limits::WEIGHT
     }
 
     /// Brings `total` up to date; returns what this link holds of it.

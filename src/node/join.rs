@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 
 use crate::client::Address;
 use crate::config::PortKey;
+use crate::config::RoleName;
 use crate::engine::clock;
 use crate::engine::database;
 use crate::engine::handshake;
@@ -30,7 +31,7 @@ use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::engine::Role;
 use crate::engine::Target;
-use crate::roles::main;
+use crate::members;
 use crate::wire::hex;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -48,23 +49,29 @@ const PROGRESS: u64 = 1_000;
 /// How long the last words to management may take.
 const STOP: Duration = Duration::from_secs(2);
 
-/// Joins, unless this server has before: asks until management lets it in. `path` is the main server's database.
+/// Joins, unless this server has before: asks until management lets it in. `path` is the role's database.
 ///
 /// # Errors
 /// In words: the disk, or a burst that is none.
-pub fn unless_joined(address: &Address, own_id: &str, key: &ServerKey, path: &Path) -> Result<(), String> {
-    let mut database = database::open(path, main::MIGRATIONS)?;
-    if main::members::is_joined(&database)? {
+pub fn unless_joined(
+    address: &Address,
+    own_id: &str,
+    key: &ServerKey,
+    role: RoleName,
+    (path, migrations): (&Path, &[&str]),
+) -> Result<(), String> {
+    let mut database = database::open(path, migrations)?;
+    if members::is_joined(&database)? {
         return Ok(());
     }
-    log::info!("joining the network of {address} as {own_id}");
+    log::info!("joining the network of {address} as {own_id}, role {}", role.name());
     let (send, joined) = mpsc::channel();
-    let joiner = Joiner::new(address.clone(), own_id, key.clone(), send);
+    let joiner = Joiner::new(address.clone(), own_id, key.clone(), role, send);
     let handle = Handle::new(joiner, Limits::default(), 1, None, &Arc::new(Registry::default()))?;
     handle.with(|joiner, ctx| joiner.start(ctx));
     let lines = joined.recv().map_err(|_| "joining was given up".to_owned())?;
     rt::block_on(handle.stop(STOP));
-    main::members::write_burst(&mut database, &lines, clock::now())?;
+    members::write_burst(&mut database, &lines, clock::now())?;
     log::info!("joined: {} records", lines.len());
     Ok(())
 }
@@ -96,6 +103,7 @@ struct Burst {
 pub struct Joiner {
     address: Address,
     key: ServerKey,
+    role: RoleName,
     shakes: Handshakes,
     tries: u32,
     burst: Burst,
@@ -107,23 +115,37 @@ pub struct Joiner {
 
 const BURST: Command<Joiner> = Command {
     name: "BURST",
-    ports: &[PortKey::MainManagement],
+    ports: &[PortKey::MainManagement, PortKey::DatamanagementManagement],
     args: "sequence LF records LF lines",
     gate: proven_server,
     run: burst,
 };
 
 impl Joiner {
-    /// A server called `own_id` that asks at `address`; `done` gets the burst.
-    pub fn new(address: Address, own_id: &str, key: ServerKey, done: mpsc::Sender<Vec<String>>) -> Joiner {
+    /// A server called `own_id` that asks at `address` to play `role`; `done` gets the burst.
+    pub fn new(
+        address: Address,
+        own_id: &str,
+        key: ServerKey,
+        role: RoleName,
+        done: mpsc::Sender<Vec<String>>,
+    ) -> Joiner {
         let shakes = Handshakes::new(own_id, key.clone());
-        Joiner { address, key, shakes, tries: 0, burst: Burst::default(), link: None, done, finished: false }
+        Joiner { address, key, role, shakes, tries: 0, burst: Burst::default(), link: None, done, finished: false }
+    }
+
+    /// Management's port for servers of this role.
+    fn port(&self) -> PortKey {
+        match self.role {
+            RoleName::DataManagement | RoleName::Data => PortKey::DatamanagementManagement,
+            _ => PortKey::MainManagement,
+        }
     }
 
     fn ask_ports(&mut self, ctx: &mut Ctx<Joiner>, link: LinkId) {
         ctx.request(link, "GETPORTS", &[], move |joiner, ctx, answer| {
             let text = answer.and_then(|data| Ok(data.text()?.into_owned())).unwrap_or_default();
-            let name = PortKey::MainManagement.name();
+            let name = joiner.port().name();
             let port = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('|'));
             match port.and_then(|port| port.parse::<u16>().ok()) {
                 Some(port) => {
@@ -132,9 +154,10 @@ impl Joiner {
                     }
                     ctx.close(link, "done");
                     let target = Target::Net(joiner.address.at(port), joiner.address.verify());
-                    ctx.connect(PortKey::MainManagement, target, Peer::Management);
+                    ctx.connect(joiner.port(), target, Peer::Management);
                 }
-                None => ctx.close(link, "management does not tell its port main_management: is it of this version?"),
+                None => ctx
+                    .close(link, "management does not tell its port for servers of this role: is it of this version?"),
             }
         });
     }
@@ -232,8 +255,9 @@ impl Member for Joiner {
     fn refused(&mut self, _: &mut Ctx<Joiner>, _: LinkId, why: &Fail) {
         if why.code == Code::Denied {
             log::error!(
-                "management does not know this server. On management: convergia admin add-server {} main {}",
+                "management does not know this server. On management: convergia admin add-server {} {} {}",
                 self.shakes.own_id(),
+                self.role.name(),
                 self.key.public()
             );
         }

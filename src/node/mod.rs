@@ -7,14 +7,18 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::mpsc::TryRecvError;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use rusqlite::Connection;
 use serde_json::json;
 
+use crate::blocks;
+use crate::blocks::BlockStore;
 use crate::client::Address;
 use crate::client::ADMIN_SOCKET;
 use crate::config;
@@ -33,8 +37,12 @@ use crate::engine::tls;
 use crate::engine::tls::Identity;
 use crate::engine::Role;
 use crate::engine::Target;
+use crate::members::Where;
+use crate::roles::data;
+use crate::roles::data_management;
 use crate::roles::main;
 use crate::roles::management;
+use crate::storage;
 
 pub use join::unless_joined as join;
 pub use join::Joiner;
@@ -43,12 +51,18 @@ pub use join::Joiner;
 pub const ADDRESS_FILE: &str = "address";
 /// A role's database, in its folder.
 const DATABASE: &str = "database.sqlite";
+/// Threads of a data server that wait for its disk.
+const DISK_WORKERS: usize = 4;
+/// What data management's database keeps in memory, for each of its two connections; bytes.
+const STORAGE_CACHE: u64 = 64 << 20;
 /// How long a start may wait for management in the same process, and how often it is said that it waits for another.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long clients may take to move to other main servers before a stop.
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long a stop may take, all roles together.
 const STOP: Duration = Duration::from_secs(9);
+/// What of it data management may take, and a data server.
+const STOP_STORAGE: Duration = Duration::from_secs(1);
 /// What of it is left for management, when clients of the main server take all the rest.
 const STOP_MANAGEMENT: Duration = Duration::from_secs(2);
 
@@ -65,6 +79,8 @@ pub struct Node {
     key: ServerKey,
     management: Option<Running<management::Management>>,
     main: Option<Running<main::Main>>,
+    data_management: Option<Running<data_management::DataManagement>>,
+    data: Option<Running<data::Data>>,
     listen: BTreeMap<PortKey, SocketAddr>,
     listeners: Vec<net::Listening>,
     admin: Option<rt::JoinHandle<()>>,
@@ -86,6 +102,8 @@ impl Node {
             key,
             management: None,
             main: None,
+            data_management: None,
+            data: None,
             listen: BTreeMap::new(),
             listeners: Vec::new(),
             admin: None,
@@ -93,6 +111,12 @@ impl Node {
         };
         if node.config.roles.contains(&RoleName::Management) {
             node.start_management(&registry)?;
+        }
+        if node.config.roles.contains(&RoleName::DataManagement) {
+            node.start_data_management(&registry)?;
+        }
+        if node.config.roles.contains(&RoleName::Data) {
+            node.start_data(&registry)?;
         }
         if node.config.roles.contains(&RoleName::Main) {
             node.start_main(&registry)?;
@@ -110,17 +134,37 @@ impl Node {
         Ok(node)
     }
 
-    /// The main server tells management that it is there; clients are sent to it once management has answered. Management on
-    /// another machine is waited for without end.
+    /// Every role tells management that it is there, and is linked to data management where that is in this process; clients are sent here
+    /// once management has answered. Management on another machine is waited for without end.
     fn introduce(&self) -> Result<(), String> {
+        if let Some(role) = &self.data_management {
+            self.wait(role.handle.with(|role, ctx| {
+                role.start(ctx);
+                role.when_ready()
+            }))?;
+        }
+        if let Some(role) = &self.data {
+            self.wait(role.handle.with(|role, ctx| {
+                role.start(ctx);
+                role.when_ready()
+            }))?;
+        }
         let Some(main) = &self.main else { return Ok(()) };
-        let known = main.handle.with(|main, ctx| {
+        let (known, storage) = main.handle.with(|main, ctx| {
             main.start(ctx);
-            main.when_known()
+            (main.when_known(), main.when_storage())
         });
-        while let Err(RecvTimeoutError::Timeout) = known.recv_timeout(PATIENCE) {
+        self.wait(known)?;
+        match self.data_management {
+            Some(_) => self.wait(storage),
+            None => Ok(()),
+        }
+    }
+
+    fn wait(&self, done: Receiver<()>) -> Result<(), String> {
+        while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(PATIENCE) {
             if self.management.is_some() {
-                return Err("management does not answer this process's main server".to_owned());
+                return Err("the roles of this process do not answer each other".to_owned());
             }
             log::warn!("waiting for management at {}", self.address()?);
         }
@@ -133,6 +177,7 @@ impl Node {
         registry: &Arc<Registry>,
         migrations: &[&str],
         given: Option<(PathBuf, PathBuf)>,
+        tune: fn(&Connection, &Connection) -> Result<(), String>,
         make: impl FnOnce(&Identity) -> R,
     ) -> Result<Running<R>, String> {
         let folder = self.config.data_dir.join(R::NAME);
@@ -142,8 +187,13 @@ impl Node {
         let identity = Identity::load(&files.0, &files.1, own)?;
         let path = folder.join(DATABASE);
         let databases = (database::open(&path, migrations)?, database::open(&path, migrations)?);
+        tune(&databases.0, &databases.1)?;
         let role = make(&identity);
-        let heavy = self.config.engine.argon2_workers;
+        let heavy = match R::NAME {
+            // They wait for the disk: one writes, the others read.
+            data::Data::NAME => DISK_WORKERS,
+            _ => self.config.engine.argon2_workers,
+        };
         let handle = Handle::new(role, limits(&self.config), heavy, Some(databases), registry)?;
         Ok(Running { handle, identity, files })
     }
@@ -161,20 +211,33 @@ impl Node {
 
     fn start_management(&mut self, registry: &Arc<Registry>) -> Result<(), String> {
         let given = self.config.management.certificate.clone().zip(self.config.management.private_key.clone());
-        let running = self.prepare(registry, management::MIGRATIONS, given, |identity| {
-            management::Management::new(management::Settings {
-                name: self.config.name.clone(),
-                key: self.key.clone(),
-                registration: self.config.management.registration,
-                token_days: self.config.management.token_days,
-                fingerprint: identity.fingerprint(),
-                ports: Vec::new(),
-            })
-        })?;
-        registry.add(&[PortKey::MainManagement, PortKey::Validation], &running.handle);
+        let running = self.prepare(
+            registry,
+            management::MIGRATIONS,
+            given,
+            |_, _| Ok(()),
+            |identity| {
+                management::Management::new(management::Settings {
+                    name: self.config.name.clone(),
+                    key: self.key.clone(),
+                    registration: self.config.management.registration,
+                    token_days: self.config.management.token_days,
+                    fingerprint: identity.fingerprint(),
+                    ports: Vec::new(),
+                })
+            },
+        )?;
+        registry
+            .add(&[PortKey::MainManagement, PortKey::Validation, PortKey::DatamanagementManagement], &running.handle);
         self.listen(
             &running,
-            &[PortKey::PublicManagement, PortKey::ClientManagement, PortKey::MainManagement, PortKey::Validation],
+            &[
+                PortKey::PublicManagement,
+                PortKey::ClientManagement,
+                PortKey::MainManagement,
+                PortKey::Validation,
+                PortKey::DatamanagementManagement,
+            ],
         )?;
         self.management = Some(running);
         Ok(())
@@ -185,29 +248,117 @@ impl Node {
             (Target::Local(PortKey::MainManagement), Target::Local(PortKey::Validation));
         let mut public = None;
         if let Some(address) = self.joins()? {
-            let folder = self.config.data_dir.join(main::Main::NAME);
-            files::create_folder(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-            join::unless_joined(&address, &self.config.name, &self.key, &folder.join(DATABASE))?;
+            self.join::<main::Main>(&address, RoleName::Main, main::MIGRATIONS)?;
             let at = |port| Target::Net(address.at(port), address.verify());
             (public, management, validation) = (Some(at(address.port)), at(0), at(0));
         }
-        let running = self.prepare(registry, main::MIGRATIONS, None, |identity| {
-            main::Main::new(main::Settings {
-                server_id: self.config.name.clone(),
-                name: self.config.name.clone(),
-                address: String::new(),
-                mesh: String::new(),
-                fingerprint: identity.fingerprint(),
-                key: self.key.clone(),
-                public,
-                management,
-                validation,
-            })
-        })?;
+        let storage = self.data_management.is_some();
+        let running = self.prepare(
+            registry,
+            main::MIGRATIONS,
+            None,
+            |_, _| Ok(()),
+            |identity| {
+                main::Main::new(main::Settings {
+                    server_id: self.config.name.clone(),
+                    name: self.config.name.clone(),
+                    address: String::new(),
+                    mesh: String::new(),
+                    fingerprint: identity.fingerprint(),
+                    key: self.key.clone(),
+                    public,
+                    management,
+                    validation,
+                    storage,
+                })
+            },
+        )?;
         self.listen(&running, &[PortKey::ClientMain, PortKey::MainMain])?;
         let (address, mesh) = (self.told(PortKey::ClientMain), self.told(PortKey::MainMain));
         running.handle.with(|main, _| main.set_addresses(address, mesh));
         self.main = Some(running);
+        Ok(())
+    }
+
+    /// Gets the burst of a role, unless it has it.
+    fn join<R: Role>(&self, address: &Address, role: RoleName, migrations: &[&str]) -> Result<(), String> {
+        let folder = self.config.data_dir.join(R::NAME);
+        files::create_folder(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let database = folder.join(DATABASE);
+        join::unless_joined(address, &self.config.name, &self.key, role, (&database, migrations))
+    }
+
+    /// Where management is, for the roles that store.
+    fn reach(&self) -> Result<Where, String> {
+        Ok(match self.joins()? {
+            Some(address) => {
+                let at = |port| Target::Net(address.at(port), address.verify());
+                Where { public: Some(at(address.port)), management: at(0) }
+            }
+            None => Where { public: None, management: Target::Local(PortKey::DatamanagementManagement) },
+        })
+    }
+
+    fn start_data_management(&mut self, registry: &Arc<Registry>) -> Result<(), String> {
+        if let Some(address) = self.joins()? {
+            self.join::<data_management::DataManagement>(
+                &address,
+                RoleName::DataManagement,
+                data_management::MIGRATIONS,
+            )?;
+        }
+        let management = self.reach()?;
+        let running = self.prepare(registry, data_management::MIGRATIONS, None, tune_storage, |identity| {
+            data_management::DataManagement::new(data_management::Settings {
+                server_id: self.config.name.clone(),
+                key: self.key.clone(),
+                fingerprint: identity.fingerprint(),
+                address: String::new(),
+                data: String::new(),
+                management,
+                quota: self.config.data_management.quota,
+                grace: self.config.data_management.grace.saturating_mul(1_000),
+            })
+        })?;
+        let ports = [PortKey::MainDatamanagement, PortKey::DataDatamanagement];
+        registry.add(&ports, &running.handle);
+        self.listen(&running, &ports)?;
+        let (address, data) = (self.told(PortKey::MainDatamanagement), self.told(PortKey::DataDatamanagement));
+        running.handle.with(|role, _| role.set_addresses(address, data));
+        self.data_management = Some(running);
+        Ok(())
+    }
+
+    fn start_data(&mut self, registry: &Arc<Registry>) -> Result<(), String> {
+        if let Some(address) = self.joins()? {
+            self.join::<data::Data>(&address, RoleName::Data, data::MIGRATIONS)?;
+        }
+        let (management, local) = (self.reach()?, self.data_management.is_some());
+        let store: Arc<dyn BlockStore> = Arc::from(blocks::open(&self.config)?);
+        let running = self.prepare(
+            registry,
+            data::MIGRATIONS,
+            None,
+            |_, _| Ok(()),
+            |identity| {
+                data::Data::new(
+                    data::Settings {
+                        server_id: self.config.name.clone(),
+                        key: self.key.clone(),
+                        fingerprint: identity.fingerprint(),
+                        address: String::new(),
+                        management,
+                        local,
+                        scrub_days: self.config.data.scrub_days,
+                    },
+                    store,
+                )
+            },
+        )?;
+        self.listen(&running, &[PortKey::DataData])?;
+        let address = self.told(PortKey::DataData);
+        running.handle.with(|role, _| role.set_address(address));
+        self.data = Some(running);
         Ok(())
     }
 
@@ -291,6 +442,8 @@ impl Node {
         // All is read before anything is taken: a mistake changes nothing.
         let main = self.main.as_ref().map(|main| tls::read(&main.files.0, &main.files.1)).transpose()?;
         let management = self.management.as_ref().map(|role| tls::read(&role.files.0, &role.files.1)).transpose()?;
+        let storage = self.data_management.as_ref().map(|role| tls::read(&role.files.0, &role.files.1)).transpose()?;
+        let data = self.data.as_ref().map(|role| tls::read(&role.files.0, &role.files.1)).transpose()?;
         let stays = config::reloadable(&self.config, &fresh);
         if !stays.is_empty() {
             log::warn!("these need a restart and stay as they were: {}", stays.join(", "));
@@ -300,6 +453,18 @@ impl Node {
             main.handle.set_limits(limits(&fresh));
             let print = main.identity.fingerprint();
             main.handle.with(|main, ctx| main.set_fingerprint(ctx, print));
+        }
+        if let Some((role, certificate)) = self.data_management.as_ref().zip(storage) {
+            role.identity.replace(certificate);
+            role.handle.set_limits(limits(&fresh));
+            let print = role.identity.fingerprint();
+            role.handle.with(|role, ctx| role.set_fingerprint(ctx, print));
+        }
+        if let Some((role, certificate)) = self.data.as_ref().zip(data) {
+            role.identity.replace(certificate);
+            role.handle.set_limits(limits(&fresh));
+            let print = role.identity.fingerprint();
+            role.handle.with(|role, ctx| role.set_fingerprint(ctx, print));
         }
         if let Some((management, certificate)) = self.management.as_ref().zip(management) {
             management.identity.replace(certificate);
@@ -336,11 +501,22 @@ impl Node {
         if let Some(main) = &self.main {
             main.handle.stop(STOP - STOP_MANAGEMENT).await;
         }
+        // Each after those that ask it.
+        if let Some(role) = &self.data_management {
+            role.handle.stop(STOP.saturating_sub(began.elapsed()).min(STOP_STORAGE)).await;
+        }
+        if let Some(role) = &self.data {
+            role.handle.stop(STOP.saturating_sub(began.elapsed()).min(STOP_STORAGE)).await;
+        }
         if let Some(management) = &self.management {
             management.handle.stop(STOP.saturating_sub(began.elapsed())).await;
         }
         let _ = fs::remove_file(self.config.data_dir.join(ADMIN_SOCKET));
     }
+}
+
+fn tune_storage(writer: &Connection, reader: &Connection) -> Result<(), String> {
+    [writer, reader].into_iter().try_for_each(|db| storage::tune(db, STORAGE_CACHE)).map_err(|fail| fail.to_string())
 }
 
 fn limits(config: &Config) -> Limits {

@@ -79,6 +79,7 @@ impl Network {
             public: None,
             management: Target::Local(PortKey::MainManagement),
             validation: Target::Local(PortKey::Validation),
+            storage: false,
         };
         let make = move || main::Main::new(settings.clone());
         let listen = [(PortKey::ClientMain, "net:main")];

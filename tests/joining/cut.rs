@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use convergia::client::Address;
 use convergia::config::PortKey;
+use convergia::config::RoleName;
 use convergia::engine::anyone;
 use convergia::engine::database;
 use convergia::engine::handshake;
@@ -28,10 +29,10 @@ use convergia::engine::Gone;
 use convergia::engine::LinkId;
 use convergia::engine::Request;
 use convergia::engine::Role;
+use convergia::members;
 use convergia::node;
 use convergia::node::Joiner;
 use convergia::roles::main;
-use convergia::roles::main::members;
 use convergia::wire::hex;
 use convergia::wire::Fail;
 
@@ -111,7 +112,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, cut: Option<usize>, state: Optio
 fn rows(path: &Path) -> usize {
     let db = rusqlite::Connection::open(path).expect("the database");
     db.busy_timeout(Duration::from_secs(10)).expect("a time-out");
-    let count = "SELECT (SELECT count(*) FROM servers) + (SELECT count(*) FROM network)";
+    let count = "SELECT (SELECT count(*) FROM members) + (SELECT count(*) FROM network)";
     db.query_row(count, [], |row| row.get::<_, i64>(0)).expect("a count") as usize
 }
 
@@ -150,7 +151,8 @@ fn a_burst_cut_anywhere_leaves_nothing_and_is_taken_up_again() {
         let path = folder.path().join(name);
         *current.lock().unwrap() = Some(path.clone());
         *proxy.state.lock().unwrap() = State { cut, ..State::default() };
-        node::join(&address, "second", &key(250), &path).expect("joined in the end");
+        node::join(&address, "second", &key(250), RoleName::Main, (&path, convergia::roles::main::MIGRATIONS))
+            .expect("joined in the end");
         // Management itself, its main server, the one that joins; the mark.
         assert_eq!(rows(&path), OTHERS + 4, "{name}");
         let state = proxy.state.lock().unwrap();
@@ -171,7 +173,8 @@ fn a_burst_cut_anywhere_leaves_nothing_and_is_taken_up_again() {
     // Who has joined does not ask again.
     let path = folder.path().join("whole");
     *proxy.state.lock().unwrap() = State::default();
-    node::join(&address, "second", &key(250), &path).expect("joined long ago");
+    node::join(&address, "second", &key(250), RoleName::Main, (&path, convergia::roles::main::MIGRATIONS))
+        .expect("joined long ago");
     assert_eq!(proxy.state.lock().unwrap().connections, 0);
 }
 
@@ -281,7 +284,7 @@ fn taken(pushes: &[(&str, &str, &str)], answer: &str) -> Option<Vec<String>> {
     sim.add(None, Limits::default(), [2; 32], &listen, make).unwrap();
     let address = Address { host: "host".into(), port: 74, fingerprint: Some([2; 32]) };
     let (send, joined) = mpsc::channel();
-    let make = move || Joiner::new(address.clone(), "second", key(1), send.clone());
+    let make = move || Joiner::new(address.clone(), "second", key(1), RoleName::Main, send.clone());
     sim.add(None, Limits::default(), [0; 32], &[], make).unwrap();
     sim.run_for(120_000);
     joined.try_recv().ok()

@@ -51,7 +51,7 @@ pub fn accounts(names: &[&str]) -> String {
 }
 
 /// The main servers, as if the operator had added them.
-fn servers(mains: &[&str]) -> String {
+pub fn servers(mains: &[&str]) -> String {
     let row = |(n, id): (usize, &&str)| {
         let key = ServerKey::from_bytes(&[u8::try_from(n).unwrap() + 2; 32]).public();
         let key = hex::encode(&key.0);
@@ -82,8 +82,13 @@ impl Network {
     }
 
     fn made(seed: u64, mains: &[&str], added: &[&str], names: &[&str]) -> Network {
+        Network::with_rows(seed, mains, &servers(added), names)
+    }
+
+    /// The same; `rows` adds the servers that the operator added.
+    pub fn with_rows(seed: u64, mains: &[&str], rows: &str, names: &[&str]) -> Network {
         let mut sim = Sim::new(seed);
-        let sql = accounts(names) + &servers(added);
+        let sql = accounts(names) + rows;
         let migrations: Vec<&str> = management::MIGRATIONS.iter().copied().chain([sql.as_str()]).collect();
         let settings = management::Settings {
             name: "management".into(),
@@ -100,6 +105,7 @@ impl Network {
             (PortKey::MainManagement, "main_management"),
             (PortKey::MainManagement, HIDDEN.name()),
             (PortKey::Validation, "validation"),
+            (PortKey::DatamanagementManagement, "datamanagement_management"),
             (PortKey::Admin, "admin.sock"),
         ];
         let make = move || management::Management::new(settings.clone());
@@ -125,6 +131,7 @@ impl Network {
             public: None,
             management: Target::Local(PortKey::MainManagement),
             validation: Target::Local(PortKey::Validation),
+            storage: false,
         };
         let make = move || main::Main::new(settings.clone());
         let listen = [(PortKey::ClientMain, &*clients), (PortKey::MainMain, &*mesh)];

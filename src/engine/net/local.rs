@@ -22,6 +22,8 @@ pub trait LocalPort: Send + Sync {
     fn open(&self, link: LinkId) -> bool;
     /// Bytes from the other end.
     fn received(&self, link: LinkId, bytes: &[u8]);
+    /// Whether it reads nothing at the moment, after it has read what it may.
+    fn is_blocked(&self, link: LinkId) -> bool;
     /// See `Host::exchange`.
     fn exchange(&self, link: LinkId, done: Option<Vec<u8>>, waker: &Waker) -> Next;
     /// The other end is gone.
@@ -39,6 +41,13 @@ impl<R: Role> LocalPort for Handle<R> {
 
     fn received(&self, link: LinkId, bytes: &[u8]) {
         self.enter(|host, now| host.received(now, link, bytes, false));
+    }
+
+    fn is_blocked(&self, link: LinkId) -> bool {
+        self.enter(|host, _| {
+            host.resume(link);
+            host.is_blocked(link)
+        })
     }
 
     fn exchange(&self, link: LinkId, done: Option<Vec<u8>>, waker: &Waker) -> Next {
@@ -60,34 +69,44 @@ pub fn connect<R: Role>(handle: &Handle<R>, link: LinkId, port: PortKey) -> Resu
         there.gone(other, "not wanted any more");
         return Err("not wanted any more".to_owned());
     }
-    spawn(Box::new(Mover { from: Arc::clone(&here), out: link, to: Arc::clone(&there), into: other }), None);
-    spawn(Box::new(Mover { from: there, out: other, to: here, into: link }), None);
+    let ends = [(here, link), (there, other)];
+    spawn(Box::new(Mover { ends, done: [None, None] }), None);
     Ok(())
 }
 
-/// One direction.
+/// Both directions. One end that does not read for a while, as too much of what it has read is not answered, gets nothing more; its own
+/// packets go on.
 struct Mover {
-    from: Arc<dyn LocalPort>,
-    out: LinkId,
-    to: Arc<dyn LocalPort>,
-    into: LinkId,
+    ends: [(Arc<dyn LocalPort>, LinkId); 2],
+    /// What each end gave last, to be given back with the next step.
+    done: [Option<Vec<u8>>; 2],
 }
 
 impl Task for Mover {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<dyn Task>>> {
-        let mut done = None;
         loop {
-            match self.from.exchange(self.out, done.take(), cx.waker()) {
-                Next::Write(chunk) => {
-                    self.to.received(self.into, &chunk);
-                    done = Some(chunk);
+            let mut moved = false;
+            for (here, there) in [(0, 1), (1, 0)] {
+                let ((from, out), (to, into)) = (&self.ends[here], &self.ends[there]);
+                if to.is_blocked(*into) {
+                    continue;
                 }
-                Next::Idle { .. } => return Poll::Pending,
-                Next::Finish => {
-                    self.from.gone(self.out, "closed");
-                    self.to.gone(self.into, "closed by the other role");
-                    return Poll::Ready(None);
+                match from.exchange(*out, self.done[here].take(), cx.waker()) {
+                    Next::Write(chunk) => {
+                        to.received(*into, &chunk);
+                        self.done[here] = Some(chunk);
+                        moved = true;
+                    }
+                    Next::Idle { .. } => {}
+                    Next::Finish => {
+                        from.gone(*out, "closed");
+                        to.gone(*into, "closed by the other role");
+                        return Poll::Ready(None);
+                    }
                 }
+            }
+            if !moved {
+                return Poll::Pending;
             }
         }
     }
