@@ -382,7 +382,9 @@ impl<R: Role> Ctx<R> {
             // other end may have nothing more to take.
             if link.blocked {
                 link.dirty = true;
-                self.dirty.push(later.link);
+                if self.dirty.last() != Some(&later.link) {
+                    self.dirty.push(later.link);
+                }
             }
         }
     }
