@@ -160,12 +160,12 @@ fn pass(ctx: &mut Ctx<Main>, link: LinkId, number: u64, later: Later, command: &
 /// Tells data management of a user, unless it knows.
 fn introduce(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) {
     let Some(link) = main.storage.centre.link() else { return };
+    let receipt = receipt_of(main, account);
     let Some(user) = main.storage.users.get_mut(&account) else { return };
     if user.number.is_some() || std::mem::replace(&mut user.asking, true) {
         return;
     }
     let number = account.to_string();
-    let receipt = receipt_of(&user.name);
     let fields = [user.name.as_bytes(), number.as_bytes(), receipt.as_bytes()];
     ctx.request(link, "USER", &fields, move |main, ctx, answer| {
         let answer = answer.and_then(|number| number.number());
@@ -198,7 +198,7 @@ fn introduce(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) {
 }
 
 /// What shows data management that the user is signed on here: management's word.
-fn receipt_of(_: &str) -> String {
+fn receipt_of(_: &Main, _: u64) -> String {
     String::new()
 }
 
