@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod blocks;
 pub mod cli;
 pub mod client;
 pub mod config;

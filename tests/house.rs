@@ -25,6 +25,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("src/relay/", &["wire"]),
     ("src/engine/", &["wire", "config"]),
     ("src/accounts/", &["wire"]),
+    ("src/blocks/", &["wire", "config", "engine"]),
     ("src/client/", &["wire", "config", "engine", "accounts"]),
     ("roles/management/", &["wire", "config", "route", "engine", "accounts"]),
     ("roles/main/", &["wire", "config", "route", "relay", "engine", "accounts"]),
