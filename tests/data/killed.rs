@@ -124,3 +124,41 @@ fn no_data_management_is_unavailable_at_once_and_comes_back_by_itself() {
     cluster.start("management");
     alice.ask("READFILE", &["/users/alice/1", "0", "9"]).ok();
 }
+
+/// Changes one byte of a file in `folder` that has `wanted` in it; false: none has.
+fn flip(folder: &std::path::Path, wanted: &[u8]) -> bool {
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            if flip(&entry, wanted) {
+                return true;
+            }
+            continue;
+        }
+        let mut bytes = std::fs::read(&entry).expect("a file");
+        if let Some(at) = bytes.windows(wanted.len()).position(|window| window == wanted) {
+            bytes[at] ^= 1;
+            // In place: the server has it open.
+            let file = std::fs::OpenOptions::new().write(true).open(&entry).expect("a file");
+            std::os::unix::fs::FileExt::write_all_at(&file, &bytes[at..=at], at as u64).expect("written");
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn a_flipped_byte_is_never_read_and_the_copy_is_made_anew() {
+    let cluster = cluster(0, 4);
+    let mut alice = cluster.sign_on("alice", "main");
+    sometime(&mut alice, "CREATEFILE", &[b"/users/alice/0"]).ok();
+    alice.request("WRITEFILE", &[b"/users/alice/0", b"0", &bytes(0, 20_000)]).ok();
+    let wanted = &bytes(0, 20_000)[100..164];
+    let flipped = (0..4).filter(|n| flip(&cluster.server(&format!("volatile{n}")).data_dir().join("blocks"), wanted));
+    assert_eq!(flipped.take(2).count(), 2, "two of three copies");
+    // Until both were asked for it.
+    cluster.until("both copies are made anew", || {
+        check(&mut alice, &[(0, true)]);
+        status(&cluster, "repair") == "2 blocks copied" && status(&cluster, "blocks with too few copies") == "0"
+    });
+    check(&mut alice, &[(0, true)]);
+}
