@@ -16,6 +16,7 @@ use convergia::config::Overrides;
 use convergia::config::Policy;
 use convergia::config::PortKey;
 use convergia::config::RoleName;
+use convergia::config::Store;
 use proptest::prelude::any;
 use proptest::prelude::prop;
 use proptest::prelude::ProptestConfig;
@@ -190,6 +191,32 @@ fn bad_settings_of_the_command_line() {
     ] {
         assert_eq!(set(&[setting]).map(|_| ()), Err(said.to_owned()), "{setting}");
     }
+}
+
+#[test]
+fn where_blocks_are_kept() {
+    let config = defaults();
+    assert_eq!((config.data.store, config.data.scrub_days), (Store::Disk, 30));
+    assert_eq!(config.data_folder(), config.data_dir.join("blocks"));
+    assert_eq!(set(&["data.folder=/b"]).map(|config| config.data_folder()), Ok(PathBuf::from("/b")));
+    let s3 = ["data.store=s3", "data.s3_bucket=b", "data.s3_access_key=k", "data.s3_secret_key_file=f"];
+    let with = |endpoint: &str, more: &str| {
+        let endpoint = format!("data.s3_endpoint={endpoint}");
+        set(&[s3.as_slice(), &[endpoint.as_str(), more]].concat()).map(|config| config.data.store)
+    };
+    for good in ["https://s3.example", "http://127.0.0.1:9000", "http://[::1]:1/", "http://localhost"] {
+        assert_eq!(with(good, "name=x"), Ok(Store::S3), "{good}");
+    }
+    let plain = "needs data.s3_plain_http = true";
+    for bad in ["http://s3.example", "http://127.0.0.1@s3.example", "http://localhost.example", "http://10.0.0.1"] {
+        assert!(with(bad, "name=x").is_err_and(|error| error.contains(plain)), "{bad}");
+        assert_eq!(with(bad, "data.s3_plain_http=true"), Ok(Store::S3), "{bad}");
+    }
+    for bad in ["s3.example", "ftp://s3.example", "https://"] {
+        assert!(with(bad, "name=x").is_err_and(|error| error.contains("must begin with https://")), "{bad}");
+    }
+    let needed = set(&["data.store=s3"]).map(|_| ()).expect_err("no bucket");
+    assert!(needed.contains("data.s3_bucket is needed") && needed.lines().count() == 4, "{needed}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("src/engine/", &["wire", "config"]),
     ("src/accounts/", &["wire"]),
     ("src/storage/", &["wire"]),
-    ("src/blocks/", &["wire", "config"]),
+    ("src/blocks/", &["wire", "config", "engine"]),
     ("src/members/", &["wire", "config", "engine"]),
     ("src/session/", &["wire", "config", "engine"]),
     ("src/client/", &["wire", "config", "engine", "accounts"]),

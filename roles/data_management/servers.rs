@@ -275,5 +275,7 @@ pub fn lost(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, link: LinkId
     dm.servers.off.insert(no, ctx.now());
     if !ctx.is_stopping() {
         log::warn!("the data server {id} is gone: {why}");
+        // Unless it is back by then.
+        ctx.after(dm.settings.grace, |dm, _| dm.repair.wake());
     }
 }

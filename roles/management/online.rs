@@ -71,6 +71,10 @@ impl Online {
         }
         let fresh = || Presence { who: who.clone(), servers: BTreeMap::new(), status: Box::default() };
         let presence = self.users.entry(Box::from(user)).or_insert_with(fresh);
+        // Another account of that name has come, while the link of a deleted one is not closed yet.
+        if who.id > presence.who.id {
+            presence.who = who.clone();
+        }
         let before = match sessions {
             0 => presence.servers.remove(server).unwrap_or(0),
             _ => presence.servers.insert(Box::from(server), sessions).unwrap_or(0),

@@ -4,6 +4,7 @@
 use super::kind::Kind;
 use super::names::Policy;
 use super::names::PortKey;
+use super::names::Store;
 use super::names::VOICE_RIGHTS;
 
 /// One key of the configuration file.
@@ -234,7 +235,49 @@ pub const KEYS: &[Key] = &[
     ),
     // data
     fixed("data.capacity", "\"10 GiB\"", Kind::Size(1 << 20, 1 << 50), "What this data server stores, all together."),
-    fixed("data.scrub_days", "30", Kind::Count(1, 3_650), "In how many days all blocks are read once, to find those that rot."),
+    fixed(
+        "data.store",
+        "\"disk\"",
+        Kind::Choice(Store::NAMES),
+        "Where the blocks are kept: disk, in files of data.folder; s3, in a bucket of an S3-compatible object store, which \
+         the keys s3_… name.",
+    ),
+    fixed("data.folder", "\"\"", Kind::Path, "The folder of the blocks on disk. Empty: the folder blocks in data_dir."),
+    fixed(
+        "data.s3_endpoint",
+        "\"\"",
+        Kind::Word,
+        "The address of the object store: \"https://host\" or \"https://host:port\"; the bucket follows as the path. With \
+         http:// only on this machine (127.0.0.1, ::1, localhost), unless s3_plain_http says otherwise.",
+    ),
+    fixed("data.s3_bucket", "\"\"", Kind::Word, "The bucket, which has to be there."),
+    fixed("data.s3_region", "\"us-east-1\"", Kind::Word, "Its region, which is part of each signature."),
+    fixed(
+        "data.s3_prefix",
+        "\"blocks/\"",
+        Kind::Word,
+        "What the name of every object begins with. No two data servers may have the same one in the same bucket.",
+    ),
+    fixed("data.s3_access_key", "\"\"", Kind::Word, "The name of the access key."),
+    fixed(
+        "data.s3_secret_key_file",
+        "\"\"",
+        Kind::Path,
+        "A file with the secret of the access key, in one line, that nobody else may read (mode 0600).",
+    ),
+    fixed(
+        "data.s3_plain_http",
+        "false",
+        Kind::Bool,
+        "Whether http:// may be used over the network too. Who listens there reads the blocks, which users may have encrypted or \
+         not.",
+    ),
+    live(
+        "data.scrub_days",
+        "30",
+        Kind::Count(1, 3_650),
+        "In how many days all blocks are read once, to find those that the disk has lost.",
+    ),
     // voice
     fixed(
         "voice.default_rights",

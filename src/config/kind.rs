@@ -19,6 +19,8 @@ pub enum Kind {
     Name,
     /// A path, or empty.
     Path,
+    /// Printable ASCII without spaces, at most 255 bytes, or empty.
+    Word,
     /// A `convergia://` address, or empty.
     Join,
     /// `address:port`.
@@ -90,6 +92,7 @@ impl Kind {
                 name::MAX_NAME
             ),
             Kind::Path => "a path, or \"\"".to_owned(),
+            Kind::Word => "letters, digits and signs of ASCII without spaces, at most 255, or \"\"".to_owned(),
             Kind::Join => "\"convergia://HOST:PORT#FINGERPRINT\", or \"\"".to_owned(),
             Kind::Listen(port) => {
                 let port = port.default_port();
@@ -124,7 +127,14 @@ impl Kind {
     pub fn is_text(self) -> bool {
         matches!(
             self,
-            Kind::Name | Kind::Path | Kind::Join | Kind::Listen(_) | Kind::Advertise(_) | Kind::Choice(_) | Kind::Log
+            Kind::Name
+                | Kind::Path
+                | Kind::Word
+                | Kind::Join
+                | Kind::Listen(_)
+                | Kind::Advertise(_)
+                | Kind::Choice(_)
+                | Kind::Log
         )
     }
 
@@ -163,6 +173,7 @@ impl Kind {
         match self {
             Kind::Name => name::check(text).is_ok(),
             Kind::Path => !text.contains('\0'),
+            Kind::Word => text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_graphic()),
             Kind::Join => text.is_empty() || is_join(text),
             Kind::Advertise(_) => text.is_empty() || is_host_and_port(text),
             Kind::Choice(words) => words.contains(&text),

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::Read;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use kind::size;
 pub use names::Policy;
 pub use names::PortKey;
 pub use names::RoleName;
+pub use names::Store;
 
 use keys::KEYS;
 use kind::Value;
@@ -85,8 +87,23 @@ pub struct DataManagement {
 pub struct Data {
     /// Bytes.
     pub capacity: u64,
-    /// Days.
+    pub store: Store,
+    /// None: `blocks` in the data folder; see `Config::data_folder`.
+    pub folder: Option<PathBuf>,
+    pub s3: S3,
     pub scrub_days: u64,
+}
+
+/// An S3-compatible object store; all of it is there if it is the one in use.
+#[derive(Clone, Debug)]
+pub struct S3 {
+    /// `https://host`, or `http://host` where that is allowed.
+    pub endpoint: String,
+    pub bucket: String,
+    pub region: String,
+    pub prefix: String,
+    pub access_key: String,
+    pub secret_key_file: Option<PathBuf>,
 }
 
 /// Voice.
@@ -136,6 +153,13 @@ pub struct Config {
     pub log: String,
     /// Every key's value, to tell what changed.
     values: BTreeMap<&'static str, Value>,
+}
+
+impl Config {
+    /// The folder of the blocks on disk.
+    pub fn data_folder(&self) -> PathBuf {
+        self.data.folder.clone().unwrap_or_else(|| self.data_dir.join("blocks"))
+    }
 }
 
 /// What is wrong with a configuration: one line for each mistake, with its place, its key, and what is allowed.
@@ -303,11 +327,43 @@ fn check_together(settings: &Settings, problems: &mut Vec<String>) {
     if settings.number("engine.outbox") > settings.number("engine.outbox_total") {
         wrong("engine.outbox", "engine.outbox_total", "engine.outbox must be at most engine.outbox_total");
     }
+    if settings.text("data.store") == "s3" {
+        for needed in
+            ["data.s3_endpoint", "data.s3_bucket", "data.s3_region", "data.s3_access_key", "data.s3_secret_key_file"]
+        {
+            if settings.text(needed).is_empty() {
+                wrong("data.store", needed, &format!("{needed} is needed, and is empty"));
+            }
+        }
+    }
+    let endpoint = settings.text("data.s3_endpoint");
+    match endpoint.split_once("://") {
+        None if endpoint.is_empty() => (),
+        Some(("https", host)) if !host.is_empty() => (),
+        Some(("http", host)) if is_loopback(host) || settings.yes("data.s3_plain_http") == Some(true) => (),
+        Some(("http", _)) => wrong(
+            "data.s3_endpoint",
+            "data.s3_plain_http",
+            "http:// over the network needs data.s3_plain_http = true; https:// is better",
+        ),
+        _ => wrong("data.s3_endpoint", "data.s3_plain_http", "must begin with https:// or http://"),
+    }
     let first = u64::from(settings.address("listen.voice_udp").port());
     if first != 0 && first + settings.number("voice.udp_ports") > 65_536 {
         let what = "the last port, listen.voice_udp + voice.udp_ports - 1, must be at most 65535";
         wrong("voice.udp_ports", "listen.voice_udp", what);
     }
+}
+
+/// Whether `host`, `host:port` or what follows of a URL is this machine.
+fn is_loopback(host: &str) -> bool {
+    let host = host.split('/').next().unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    // With an @, what comes before is no host.
+    !host.contains('@') && (name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
 /// Values by key. The table and the readers below agree: a default is there for every key, and its kind makes its value.
@@ -406,7 +462,20 @@ fn typed(settings: &Settings) -> Config {
             quota: settings.number("data_management.quota"),
             grace: settings.number("data_management.grace"),
         },
-        data: Data { capacity: settings.number("data.capacity"), scrub_days: settings.number("data.scrub_days") },
+        data: Data {
+            capacity: settings.number("data.capacity"),
+            store: if settings.text("data.store") == "s3" { Store::S3 } else { Store::Disk },
+            folder: settings.path("data.folder"),
+            s3: S3 {
+                endpoint: settings.text("data.s3_endpoint"),
+                bucket: settings.text("data.s3_bucket"),
+                region: settings.text("data.s3_region"),
+                prefix: settings.text("data.s3_prefix"),
+                access_key: settings.text("data.s3_access_key"),
+                secret_key_file: settings.path("data.s3_secret_key_file"),
+            },
+            scrub_days: settings.number("data.scrub_days"),
+        },
         voice: Voice {
             default_rights,
             allow_unsigned: settings.yes("voice.allow_unsigned").unwrap_or(false),

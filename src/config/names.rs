@@ -104,6 +104,20 @@ impl PortKey {
     }
 }
 
+/// Where a data server keeps blocks (`data.store`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In files of a folder.
+    Disk,
+    /// In a bucket of an S3-compatible object store.
+    S3,
+}
+
+impl Store {
+    /// Their names in the configuration.
+    pub const NAMES: &'static [&'static str] = &["disk", "s3"];
+}
+
 /// Who may register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {

@@ -153,8 +153,8 @@ fn a_burst_cut_anywhere_leaves_nothing_and_is_taken_up_again() {
         *proxy.state.lock().unwrap() = State { cut, ..State::default() };
         node::join(&address, "second", &key(250), RoleName::Main, (&path, convergia::roles::main::MIGRATIONS))
             .expect("joined in the end");
-        // Management itself, its main server, the one that joins; the mark.
-        assert_eq!(rows(&path), OTHERS + 4, "{name}");
+        // Management itself, the three other roles of its process, the one that joins; the mark.
+        assert_eq!(rows(&path), OTHERS + 6, "{name}");
         let state = proxy.state.lock().unwrap();
         (state.connections, state.passed)
     };

@@ -59,8 +59,8 @@ fn a_server_that_was_added_comes_in() {
     let joined = link.ask("JOIN", &[]).text();
     let burst = link.receive();
     let [sequence, records, lines] = burst.fields::<3>().map(|field| String::from_utf8(field).expect("UTF-8"));
-    assert_eq!((burst.command.as_str(), sequence.as_str(), records.as_str()), ("BURST", "1", "3"));
-    assert!(joined.starts_with("3\n"), "{joined}");
+    assert_eq!((burst.command.as_str(), sequence.as_str(), records.as_str()), ("BURST", "1", "5"));
+    assert!(joined.starts_with("5\n"), "{joined}");
     assert!(lines.contains(&format!("server|second|main|{}||", key(7).public())), "{lines}");
     // The name and the key that were proven, and no others.
     assert_eq!(introduce(&mut link, "main", &key(7)).code(), Code::Denied);

@@ -113,7 +113,7 @@ fn who_joins_refuses_connections_and_says_what_to_do() {
     support::admin(&management, &words.split(' ').collect::<Vec<_>>());
     second.wait_until_ready();
     assert_eq!([second.addr("client_main"), second.addr("main_main")], ports);
-    second.wait_for_log("joining: 3 of 3 records");
+    second.wait_for_log("joining: 5 of 5 records");
     for user in ["alice", "bob"] {
         support::register_open(&management, user, PASSWORD);
     }

@@ -39,13 +39,15 @@ pub struct Plan {
     roles: Vec<String>,
     site: Option<String>,
     options: Vec<String>,
+    /// Of `admin add-server`.
+    added: Vec<String>,
 }
 
 impl Plan {
     /// A process with that name, which is its server-id, and these roles.
     pub fn new(name: &str, roles: &[&str]) -> Plan {
         let roles = roles.iter().map(|&role| role.to_owned()).collect();
-        Plan { name: name.to_owned(), roles, site: None, options: Vec::new() }
+        Plan { name: name.to_owned(), roles, site: None, options: Vec::new(), added: Vec::new() }
     }
 
     /// One key of the configuration: `KEY=VALUE`.
@@ -58,6 +60,13 @@ impl Plan {
     #[must_use]
     pub fn option(mut self, option: &str) -> Plan {
         self.options.push(option.to_owned());
+        self
+    }
+
+    /// A data server that may lose what it stores.
+    #[must_use]
+    pub fn volatile(mut self) -> Plan {
+        self.added.push("--volatile".to_owned());
         self
     }
 
@@ -194,7 +203,9 @@ impl Cluster {
 
     fn introduce(&self, plan: &Plan, key: &str) {
         for role in &plan.roles {
-            self.admin(&["add-server", &plan.name, role, key]);
+            let mut arguments = vec!["add-server", &plan.name, role, key];
+            arguments.extend(plan.added.iter().map(String::as_str));
+            self.admin(&arguments);
         }
     }
 

@@ -53,6 +53,11 @@ impl Random {
         Random(seed)
     }
 
+    /// Those of this seed.
+    pub fn from(seed: u64) -> Random {
+        Random(seed)
+    }
+
     /// The next number below `bound` (not 0).
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
