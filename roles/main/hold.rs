@@ -166,10 +166,7 @@ pub fn release(main: &mut Main, ctx: &mut Ctx<Main>) {
     }
     let mesh = &main.mesh;
     let done = |hold: &Hold| {
-        let acked = |(server, stream, item): &(ServerNo, u64, u64)| {
-            mesh.get(*server).is_none_or(|entry| entry.out.number() != *stream || entry.out.acked() >= *item)
-        };
-        !hold.asked && hold.until.iter().all(acked)
+        !hold.asked && hold.until.iter().all(|(server, stream, item)| mesh.is_done(*server, *stream, *item))
     };
     let names: Vec<Box<str>> =
         main.holds.users.iter().filter(|(_, hold)| done(hold)).map(|(name, _)| name.clone()).collect();

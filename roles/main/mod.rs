@@ -8,6 +8,7 @@ mod get_server_map;
 mod handover;
 mod hold;
 mod kept;
+mod leave;
 mod management;
 mod marks;
 pub mod members;
@@ -260,6 +261,7 @@ pub struct Main {
     arrivals: handover::Arrivals,
     standbys: standby::Standbys,
     draining: Option<drain::Draining>,
+    leaving: leave::Leaving,
     /// For building what is needed only for a moment.
     scratch: Vec<u8>,
 }
@@ -297,6 +299,7 @@ impl Main {
             arrivals: handover::Arrivals::default(),
             standbys: standby::Standbys::default(),
             draining: None,
+            leaving: leave::Leaving::default(),
             scratch: Vec::new(),
         }
     }
@@ -306,15 +309,15 @@ impl Main {
         (self.settings.address, self.settings.mesh) = (address, mesh);
     }
 
-    /// Moves every client away; the channel tells when nobody is left who can be moved.
+    /// Moves every client away, for this server to end; the channel tells when nobody is left who can be moved, and nothing is on its
+    /// way here any more.
     pub fn drain(&mut self, ctx: &mut Ctx<Main>) -> std::sync::mpsc::Receiver<()> {
         let (send, receive) = std::sync::mpsc::channel();
         drain::begin(self, ctx);
         if let Some(draining) = &mut self.draining {
             draining.when_done = Some(send);
         }
-        // With nobody here there is no other step that could tell.
-        drain::tell(self);
+        drain::end(self, ctx);
         receive
     }
 
@@ -463,6 +466,7 @@ impl Role for Main {
             Peer::Dialed(server) | Peer::Server(server) => mesh::links::closed(self, ctx, link, server, &gone.why),
             Peer::Standby(id) => standby::link_closed(self, &id),
             Peer::Moved(left) => {
+                self.leaving.reading = self.leaving.reading.saturating_sub(1);
                 log::debug!("{}: {} has left: {}", left.id, left.user, gone.why);
                 redirect::send_late(self, left.to, &left.id, (&left.user, left.account), &gone.undelivered);
             }

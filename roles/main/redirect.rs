@@ -279,6 +279,7 @@ pub fn try_finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
     main.moves.remove(&id);
     if let Some(peer) = ctx.peer(link) {
         *peer = Peer::Moved(Box::new(Left { to, id: id.clone(), user, account }));
+        main.leaving.reading += 1;
     }
     ctx.close(link, "moved to another server");
     main.forget_session(index);

@@ -7,3 +7,4 @@ mod many;
 mod network;
 mod one;
 mod rogue;
+mod upgrade;
