@@ -6,5 +6,6 @@ mod lying;
 mod many;
 mod network;
 mod one;
+mod order;
 mod rogue;
 mod upgrade;
