@@ -137,8 +137,10 @@ struct Session {
     moving: Option<redirect::Moving>,
     /// What its client will show there.
     secret: String,
-    /// Moves that came to nothing.
+    /// Moves that came to nothing, not long ago.
     moves_failed: u32,
+    /// When the last of them did.
+    move_failed_at: u64,
     /// The id of the move by which it came here, the server that had it, and the version of the table with which it came.
     came: Option<Came>,
     /// How often it has asked for a standby.
@@ -166,6 +168,7 @@ impl Session {
             moving: None,
             secret: String::new(),
             moves_failed: 0,
+            move_failed_at: 0,
             came,
             standbys_asked: 0,
             standby_told: None,

@@ -335,6 +335,7 @@ impl Core {
         for waiting in self.waiting.drain(..) {
             let _ = waiting.try_send(Ok(()));
         }
+        self.standby_tries = 0;
         self.want_standby(ctx, AT_ONCE);
     }
 
