@@ -63,6 +63,11 @@ enum Stage {
 }
 
 impl Moving {
+    /// The user, as registered.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// The client stands at the target: from here on there is no way back.
     pub fn has_arrived(&self) -> bool {
         self.stage == Stage::Arrived
