@@ -1,5 +1,6 @@
 //! Moving all clients away: because the operator says so, or before this server stops. And some of them, when management balances.
 
+use super::leave;
 use super::mesh::links;
 use super::redirect;
 use super::Main;
@@ -19,6 +20,10 @@ const AT_ONCE: usize = 256;
 const PACE: u64 = 20;
 /// The same, when nobody is left who can be moved; milliseconds.
 const IDLE: u64 = 1_000;
+/// How often it is looked whether this server may end; milliseconds.
+const LOOK: u64 = 5;
+/// How long a server that is up, and not reached, is waited for when there is no other; milliseconds. It may just have come.
+const HOPE: u64 = 5_000;
 /// A client that could not be moved so often stays.
 const TRIES: u32 = 4;
 
@@ -36,10 +41,12 @@ pub const MOVE_CLIENTS: Command<Main> = Command {
 /// A drain that is under way.
 #[derive(Debug, Default)]
 pub struct Draining {
-    /// Told once when nobody is left who can be moved.
+    /// Told once when this server may end.
     pub when_done: Option<std::sync::mpsc::Sender<()>>,
-    /// So it is.
+    /// Nobody is left who can be moved.
     done: bool,
+    /// Servers that are not reached are waited for until then.
+    until: u64,
 }
 
 fn drain(main: &mut Main, ctx: &mut Ctx<Main>, _: &Request<'_>) -> Result<Answer, Fail> {
@@ -53,7 +60,7 @@ pub fn begin(main: &mut Main, ctx: &mut Ctx<Main>) {
         return;
     }
     log::info!("moving {} clients to other main servers", main.by_link.len());
-    main.draining = Some(Draining::default());
+    main.draining = Some(Draining { until: ctx.now().saturating_add(HOPE), ..Draining::default() });
     if let Some(link) = main.management.link() {
         ctx.request(link, "DRAINING", &[], |_, _, _| {});
     }
@@ -67,6 +74,7 @@ fn step(main: &mut Main, ctx: &mut Ctx<Main>) {
     let mut open = main.moves.len();
     let mut left = open > 0;
     let mut targets = targets(main, ctx);
+    let hope = targets.is_empty() && !main.by_link.is_empty() && may_come(main, ctx);
     for index in 0..main.sessions.len() {
         let Some(Some(session)) = main.sessions.get(index) else { continue };
         let tried = session.moves_failed;
@@ -86,19 +94,31 @@ fn step(main: &mut Main, ctx: &mut Ctx<Main>) {
         }
     }
     if let Some(draining) = &mut main.draining {
-        draining.done = !left;
+        draining.done = !left && !hope;
     }
-    tell(main);
     // Without clients there is nothing to do, and none are taken any more.
     if !main.by_link.is_empty() || !main.arrivals.is_empty() {
-        ctx.after(if left { PACE } else { IDLE }, step);
+        ctx.after(if left || hope { PACE } else { IDLE }, step);
     }
 }
 
-/// Tells that nobody is left who can be moved, if it is so.
-pub fn tell(main: &mut Main) {
-    let Some(draining) = main.draining.as_mut().filter(|draining| draining.done) else { return };
-    if let Some(done) = draining.when_done.take() {
+/// Whether a server that takes clients is up, and may be reached soon.
+fn may_come(main: &Main, ctx: &Ctx<Main>) -> bool {
+    let waits = main.draining.as_ref().is_some_and(|draining| ctx.now() < draining.until);
+    let takes = |server: ServerNo| {
+        let facts = main.mesh.get(server).map(|entry| &entry.facts);
+        facts.is_some_and(|facts| facts.up && !facts.draining && !facts.client.is_empty())
+    };
+    waits && main.mesh.numbers().any(takes)
+}
+
+/// Tells `when_done` that nobody is left who can be moved, and that nothing is on its way to this server, when it is so.
+pub fn end(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let Some(draining) = main.draining.as_ref().filter(|draining| draining.when_done.is_some()) else { return };
+    if !draining.done || !leave::may_end(main, ctx) {
+        return ctx.after(LOOK, end);
+    }
+    if let Some(done) = main.draining.as_mut().and_then(|draining| draining.when_done.take()) {
         // Nobody waits any more: then nobody needs to know.
         let _ = done.send(());
     }

@@ -1,6 +1,7 @@
 //! Messages that wait before they are sent: while the table is loaded anew, while items to a server that a user has left
 //! are not acknowledged, and while management is asked about a name.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 
@@ -89,12 +90,26 @@ pub fn resume(main: &mut Main, ctx: &mut Ctx<Main>) {
     release(main, ctx);
 }
 
-/// A user has left `gone`: messages wait until what was sent there before is acknowledged.
+/// A user, or a session, has left one of `gone`: messages wait until what was sent there before is acknowledged.
 pub fn user_left(main: &mut Main, user: &str, gone: &[ServerNo]) {
     for server in gone {
         let Some(out) = main.mesh.get(*server).map(|entry| &entry.out).filter(|out| !out.is_idle()) else { continue };
         let (stream, last) = (out.number(), out.last());
         until(main, user, *server, stream, last);
+    }
+}
+
+/// Messages to those for whom something is on its way to `server` wait until that is acknowledged: of many users at once it is told where
+/// they are now, and not which way their sessions went.
+pub fn on_the_way(main: &mut Main, server: ServerNo) {
+    let Some(out) = main.mesh.get(server).map(|entry| &entry.out) else { return };
+    let (stream, last) = (out.number(), out.last());
+    // As `post::what` writes it.
+    let recipient = |what: &[u8]| Raw(what).text().ok()?.strip_prefix("m|")?.split('|').nth(1).map(str::to_owned);
+    let users: BTreeSet<String> = out.kinds().filter_map(recipient).collect();
+    for user in users {
+        until(main, &user, server, stream, last);
+        marks::renew(main, &user);
     }
 }
 
@@ -166,10 +181,7 @@ pub fn release(main: &mut Main, ctx: &mut Ctx<Main>) {
     }
     let mesh = &main.mesh;
     let done = |hold: &Hold| {
-        let acked = |(server, stream, item): &(ServerNo, u64, u64)| {
-            mesh.get(*server).is_none_or(|entry| entry.out.number() != *stream || entry.out.acked() >= *item)
-        };
-        !hold.asked && hold.until.iter().all(acked)
+        !hold.asked && hold.until.iter().all(|(server, stream, item)| mesh.is_done(*server, *stream, *item))
     };
     let names: Vec<Box<str>> =
         main.holds.users.iter().filter(|(_, hold)| done(hold)).map(|(name, _)| name.clone()).collect();

@@ -8,6 +8,7 @@ mod get_server_map;
 mod handover;
 mod hold;
 mod kept;
+mod leave;
 mod management;
 mod marks;
 mod members;
@@ -151,8 +152,10 @@ struct Session {
     moving: Option<redirect::Moving>,
     /// What its client will show there.
     secret: String,
-    /// Moves that came to nothing.
+    /// Moves that came to nothing, not long ago.
     moves_failed: u32,
+    /// When the last of them did.
+    move_failed_at: u64,
     /// The id of the move by which it came here, the server that had it, and the version of the table with which it came.
     came: Option<Came>,
     /// How often it has asked for a standby.
@@ -180,6 +183,7 @@ impl Session {
             moving: None,
             secret: String::new(),
             moves_failed: 0,
+            move_failed_at: 0,
             came,
             standbys_asked: 0,
             standby_told: None,
@@ -277,6 +281,7 @@ pub struct Main {
     draining: Option<drain::Draining>,
     storage: storage::Storage,
     storage_ready: Option<std::sync::mpsc::Sender<()>>,
+    leaving: leave::Leaving,
     /// For building what is needed only for a moment.
     scratch: Vec<u8>,
 }
@@ -317,6 +322,7 @@ impl Main {
             draining: None,
             storage,
             storage_ready: None,
+            leaving: leave::Leaving::default(),
             scratch: Vec::new(),
         }
     }
@@ -326,15 +332,15 @@ impl Main {
         (self.settings.address, self.settings.mesh) = (address, mesh);
     }
 
-    /// Moves every client away; the channel tells when nobody is left who can be moved.
+    /// Moves every client away, for this server to end; the channel tells when nobody is left who can be moved, and nothing is on its
+    /// way here any more.
     pub fn drain(&mut self, ctx: &mut Ctx<Main>) -> std::sync::mpsc::Receiver<()> {
         let (send, receive) = std::sync::mpsc::channel();
         drain::begin(self, ctx);
         if let Some(draining) = &mut self.draining {
             draining.when_done = Some(send);
         }
-        // With nobody here there is no other step that could tell.
-        drain::tell(self);
+        drain::end(self, ctx);
         receive
     }
 
@@ -504,6 +510,7 @@ impl Role for Main {
             Peer::Centre => Centre::closed(self, ctx, link, &gone.why),
             Peer::Standby(id) => standby::link_closed(self, &id),
             Peer::Moved(left) => {
+                self.leaving.reading = self.leaving.reading.saturating_sub(1);
                 log::debug!("{}: {} has left: {}", left.id, left.user, gone.why);
                 redirect::send_late(self, left.to, &left.id, (&left.user, left.account), &gone.undelivered);
             }

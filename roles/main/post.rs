@@ -133,7 +133,12 @@ fn is_somewhere(main: &Main, user: UserRef) -> bool {
 /// The sender's name, and the other servers where the recipient is. None: the sender is gone.
 fn places(main: &Main, letter: &Letter, user: UserRef) -> Option<(String, Vec<ServerNo>)> {
     let session = main.session(letter.index).filter(|session| session.link == letter.link)?;
-    let sender = main.table.get(session.user)?.name.to_string();
+    let sender = match (main.table.get(session.user), &session.moving) {
+        (Some(sender), _) => sender.name.to_string(),
+        // It has left, and what it sent before had to wait.
+        (None, Some(moving)) => moving.user().to_owned(),
+        (None, None) => return None,
+    };
     let at = main.table.get(user)?.at.iter().copied().filter(|server| *server != main.own).collect();
     Some((sender, at))
 }

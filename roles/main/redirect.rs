@@ -30,6 +30,10 @@ pub const TIMEOUT: u64 = 8_000;
 /// How long a client that has arrived there may take to leave here; milliseconds.
 const LEAVING: u64 = 60_000;
 
+/// How long a client whose move came to nothing is left alone, or moved after the others; milliseconds. What was in the way
+/// may be gone by then.
+const FORGOTTEN: u64 = 60_000;
+
 /// A move that is under way.
 #[derive(Debug)]
 pub struct Moving {
@@ -59,6 +63,11 @@ enum Stage {
 }
 
 impl Moving {
+    /// The user, as registered.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// The client stands at the target: from here on there is no way back.
     pub fn has_arrived(&self) -> bool {
         self.stage == Stage::Arrived
@@ -154,9 +163,11 @@ pub fn offered(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str,
 
 /// Nothing has changed: the session goes on here.
 fn cancel(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
+    let now = ctx.now();
     let Some((index, session)) = find(main, id) else { return };
     let Some(moving) = session.moving.take_if(|moving| moving.stage != Stage::Arrived) else { return };
     session.moves_failed += 1;
+    session.move_failed_at = now;
     let (link, signed_off) = (session.link, moving.signed_off);
     main.moves.remove(id);
     control::push(main, moving.to, &["cancel", id], b"");
@@ -279,6 +290,7 @@ pub fn try_finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
     main.moves.remove(&id);
     if let Some(peer) = ctx.peer(link) {
         *peer = Peer::Moved(Box::new(Left { to, id: id.clone(), user, account }));
+        main.leaving.reading += 1;
     }
     ctx.close(link, "moved to another server");
     main.forget_session(index);
@@ -338,13 +350,16 @@ pub fn signed_off(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, request: &
     true
 }
 
-/// Once a second: moves that take too long. A client that has arrived and does not sign off here sends nothing here any more.
+/// Once a second: failed moves that are long ago; moves that take too long. A client that has arrived and does not sign off here sends nothing here any more.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
     let mut late = Vec::new();
     for (index, session) in main.sessions.iter_mut().enumerate() {
-        let moving = session.as_mut().and_then(|session| session.moving.as_mut());
-        let Some(moving) = moving.filter(|moving| now >= moving.until) else { continue };
+        let Some(session) = session else { continue };
+        if now >= session.move_failed_at.saturating_add(FORGOTTEN) {
+            session.moves_failed = 0;
+        }
+        let Some(moving) = session.moving.as_mut().filter(|moving| now >= moving.until) else { continue };
         moving.cut |= moving.has_arrived() && moving.signed_off.is_none();
         late.push((index, moving.id.clone()));
     }

@@ -147,8 +147,9 @@ fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str, right:
         let at = main.table.find(name).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
         left.extend(at.filter(|at| !at.is_empty()).map(|at| (name.to_owned(), at)));
     }
-    for server in lines.lines().filter_map(|line| line.strip_prefix("g|")) {
-        let Some(server) = main.table.server_no(server) else { continue };
+    let down = lines.lines().filter_map(|line| main.table.server_no(line.strip_prefix("g|")?));
+    let down: Vec<ServerNo> = down.collect();
+    for server in down.iter().copied() {
         for user in main.table.users().filter(|user| user.at.contains(&server)) {
             main.moved.left(&user.name, server, now);
         }
@@ -164,11 +165,18 @@ fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str, right:
     }
     for (name, mut at) in left {
         let stays = main.table.find(&name).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
+        // A session that is elsewhere now may have come from any of them, though others stay.
+        if stays.iter().flatten().any(|server| !at.contains(server)) {
+            hold::user_left(main, &name, &at);
+        }
         at.retain(|server| !stays.as_ref().is_some_and(|stays| stays.contains(server)));
         for server in &at {
             main.moved.left(&name, *server, now);
         }
         hold::user_left(main, &name, &at);
+    }
+    for server in down {
+        hold::on_the_way(main, server);
     }
     take_changes(main, ctx, changes, version);
     relay::table_changed(main, ctx);
@@ -235,12 +243,15 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
             Ok(told) => told,
             Err(fail) => return failed(main, ctx, &fail.to_string()),
         };
+        // Management may have been started anew: then others count from this version on moves that this server knew of before.
+        all_on_the_way(main);
         apply(main, ctx, version, &lines, |_| true);
         if !next.is_empty() {
             return page(main, ctx, &next);
         }
         let changes = main.table.end_load();
         main.portion.loading = false;
+        all_on_the_way(main);
         take_changes(main, ctx, changes, version);
         if checksum != main.table.checksum() {
             return failed(main, ctx, "the checksum is wrong");
@@ -253,6 +264,11 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
         main.moved.all_told(version);
         resume(main, ctx);
     });
+}
+
+/// See `hold::on_the_way`.
+fn all_on_the_way(main: &mut Main) {
+    main.mesh.numbers().for_each(|server| hold::on_the_way(main, server));
 }
 
 /// Messages go on, those from other servers as well.

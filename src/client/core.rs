@@ -366,6 +366,7 @@ impl Core {
         self.count = 0;
         self.go_on(ctx, link);
         self.tell(ctx, Event::SignedOn(server.to_owned()));
+        self.standby_tries = 0;
         self.want_standby(ctx, AT_ONCE);
     }
 

@@ -105,6 +105,11 @@ impl<W: PartialEq> Outgoing<W> {
         self.next - 1
     }
 
+    /// What the items are that wait to be acknowledged, in order: once for those that follow each other and are alike.
+    pub fn kinds(&self) -> impl Iterator<Item = &[u8]> {
+        self.batches.iter().map(|batch| &*batch.what)
+    }
+
     /// Whether nothing waits to be acknowledged.
     pub fn is_idle(&self) -> bool {
         self.batches.is_empty()

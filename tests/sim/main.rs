@@ -1,10 +1,13 @@
 //! Whole networks in one thread, on a virtual clock, from a seed: what users rely on, whatever goes wrong in between.
 //! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test sim NAME` runs that test with it alone.
 
+mod again;
 mod kept;
 mod lying;
 mod many;
 mod network;
 mod one;
+mod order;
 mod rogue;
 mod storage;
+mod upgrade;

@@ -73,7 +73,7 @@ impl Stream {
     }
 
     /// The same, with several sessions of the recipient: OK means that one of them has it at least.
-    fn check_all(&self, told: &[&Log], failed: usize) {
+    pub fn check_all(&self, told: &[&Log], failed: usize) {
         let prefix = format!("{} ", self.name);
         let mut got: BTreeSet<usize> = BTreeSet::new();
         for log in told {

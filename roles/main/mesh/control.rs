@@ -10,6 +10,7 @@ use crate::relay::Outcome;
 use crate::roles::main::fetch;
 use crate::roles::main::handover;
 use crate::roles::main::kept;
+use crate::roles::main::leave;
 use crate::roles::main::redirect;
 use crate::roles::main::standby;
 use crate::roles::main::Main;
@@ -72,6 +73,14 @@ pub fn take<'a>(
             ["seen", id, number] => standby::seen(main, origin, id, number),
             ["ended", id] => standby::ended(main, ctx, origin, id),
             ["taken", id] => standby::taken(main, ctx, origin, id),
+            ["stop"] => {
+                leave::stops(main, origin);
+                Ok(())
+            }
+            ["stopend"] => {
+                leave::ended(main, origin);
+                Ok(())
+            }
             _ => Err(Fail::bad_args("there is no such kind of item")),
         };
         if let Err(fail) = &result {
@@ -113,6 +122,7 @@ pub fn done(
         // Nobody there who could be given it: it is kept for the user.
         ["late", _, user, account] if fail.is_some() => kept::come_back(main, ctx, user, account, item),
         ["kept", user, account] => kept::given(main, ctx, (user, account), item, fail),
+        ["stop"] if fail.is_some() => leave::ended(main, server),
         ["fetch", _, account] => fetch::answered(main, ctx, server, account, fail),
         _ => {}
     }

@@ -143,6 +143,11 @@ impl Mesh {
         self.servers.get_mut(server.index())
     }
 
+    /// Whether that item of a stream is done with: acknowledged, or given up with its stream.
+    pub fn is_done(&self, server: ServerNo, stream: u64, item: u64) -> bool {
+        self.get(server).is_none_or(|entry| entry.out.number() != stream || entry.out.acked() >= item)
+    }
+
     /// The server's place, made if needed.
     pub fn place(&mut self, server: ServerNo, now: u64) -> &mut Server {
         while self.servers.len() <= server.index() {

@@ -15,6 +15,7 @@ use crate::relay::Item;
 use crate::relay::Outcome;
 use crate::relay::Relayed;
 use crate::roles::main::hold;
+use crate::roles::main::leave;
 use crate::roles::main::redirect;
 use crate::roles::main::Main;
 use crate::route::ServerNo;
@@ -63,6 +64,7 @@ fn take(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>, neighbour: 
     main.mesh.touch(server);
     carry_out(main, ctx, server, settled);
     hold::release(main, ctx);
+    leave::look(main);
     Ok(Answer::None)
 }
 
@@ -274,4 +276,5 @@ pub fn give_up(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, why: &str
         result(main, ctx, server, who, &what, &item, &id, Some(Outcome::Fail(Code::Unavailable, text)));
     }
     hold::release(main, ctx);
+    leave::look(main);
 }

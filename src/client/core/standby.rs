@@ -30,11 +30,11 @@ use crate::wire::Raw;
 
 /// When a standby is asked for, at a random time between two; milliseconds. For a fresh session: at once.
 pub(super) const AT_ONCE: (u64, u64) = (0, 0);
-/// While there is none.
+/// While there is none, after `TRIES` that came to nothing.
 const AGAIN: (u64, u64) = (60_000, 75_000);
-/// After one is gone. Many clients lose theirs at the same time.
+/// After one is gone: many clients lose theirs at the same time. Twice as long after each try that came to nothing.
 const SOON: (u64, u64) = (500, 3_000);
-/// How many are tried one after another.
+/// How often it is tried so soon.
 const TRIES: u32 = 5;
 /// How long a server may take to become the standby, whatever the session's server allows; milliseconds.
 const REACH: u64 = 60_000;
@@ -149,6 +149,13 @@ impl Core {
         });
     }
 
+    /// There was none, or it could not be reached: the server that is missing may be on its way back.
+    fn want_another(&mut self, ctx: &mut Ctx<Core>) {
+        let tries = self.standby_tries;
+        self.standby_tries = tries.saturating_add(1);
+        self.want_standby(ctx, if tries < TRIES { (SOON.0 << tries, SOON.1 << tries) } else { AGAIN });
+    }
+
     fn ask_standby(&mut self, ctx: &mut Ctx<Core>) {
         let Some(main) = self.main.filter(|_| matches!(self.moving, Moving::None | Moving::Reaching(_))) else {
             return;
@@ -165,7 +172,7 @@ impl Core {
                 Err(fail) if fail.code == Code::BadCommand => {}
                 Err(fail) => {
                     log::debug!("no standby: {fail:?}");
-                    core.want_standby(ctx, AGAIN);
+                    core.want_another(ctx);
                 }
             }
         });
@@ -228,11 +235,7 @@ impl Core {
         match was {
             Standby::None => {}
             // The next may be one that can be reached.
-            Standby::Reaching(_) if self.standby_tries < TRIES => {
-                self.standby_tries += 1;
-                self.want_standby(ctx, SOON);
-            }
-            Standby::Reaching(_) => self.want_standby(ctx, AGAIN),
+            Standby::Reaching(_) => self.want_another(ctx),
             Standby::Ready { .. } => self.want_standby(ctx, SOON),
             Standby::TakingOver { why, .. } => self.failed(ctx, Fail::new(Code::Unavailable, why)),
         }
@@ -273,6 +276,7 @@ impl Core {
         self.received.new_connection();
         self.go_on(ctx, link);
         self.tell(ctx, Event::Moved(server));
+        self.standby_tries = 0;
         self.want_standby(ctx, SOON);
     }
 
