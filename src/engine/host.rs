@@ -181,7 +181,10 @@ impl<R: Role> Host<R> {
         }
         let rest = &bytes[taken - left..];
         let used = self.packets(link, rest);
-        self.keep_tail(link, rest[used..].to_vec());
+        // The next cut packet needs as much.
+        tail.clear();
+        tail.extend_from_slice(&rest[used..]);
+        self.keep_tail(link, tail);
     }
 
     fn keep_tail(&mut self, link: LinkId, tail: Vec<u8>) {

@@ -95,6 +95,10 @@ impl<'a> Raw<'a> {
 
     /// The decimal number meant: digits only, no sign. FAIL BADARGS for all else, too large included.
     pub fn number(self) -> Result<u64, Fail> {
+        // Any 19 digits fit.
+        if (1..=19).contains(&self.0.len()) && self.0.iter().all(u8::is_ascii_digit) {
+            return Ok(self.0.iter().fold(0, |number, digit| number * 10 + u64::from(*digit - b'0')));
+        }
         let digits = self.unescape();
         let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
         let text = std::str::from_utf8(&digits).ok().filter(|_| plain);
@@ -180,6 +184,9 @@ mod tests {
     #[test]
     fn numbers_are_digits_only() {
         assert_eq!(Raw(b"0042").number(), Ok(42));
+        assert_eq!(Raw(b"9999999999999999999").number(), Ok(9_999_999_999_999_999_999));
+        assert_eq!(Raw(b"18446744073709551615").number(), Ok(u64::MAX));
+        assert_eq!(Raw(b"~4~2").number(), Ok(42));
         for bad in [&b""[..], b"-1", b"+1", b" 1", b"1e3", b"18446744073709551616"] {
             assert!(Raw(bad).number().is_err(), "{bad:?}");
         }
