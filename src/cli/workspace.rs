@@ -382,7 +382,7 @@ fn show(work: &Work, clock: Clock, workspace: &str, change: &Change) {
     }
     let paint = Paint(text::colour());
     let (date, author) = (clock.date(change.at), text::clean(&change.author));
-    let body = text::clean_body(&change.body, "    ");
+    let body = text::clean_change(&change.body, "    ");
     outcome::line(format_args!("{} {}: {body}", paint.dim(&date), paint.name(&author)));
 }
 

@@ -154,6 +154,15 @@ fn a_file_of_a_workspace_is_a_change() {
     for what in ["created", "written"] {
         assert_eq!(next(), (json!(alice.name), format!("file\n{what}\n{plan}")));
     }
+    // A large one is written beside its place; nobody hears of that.
+    alice.write("large", &noise(1, 3 << 20));
+    alice.run(&["put", "large", &format!("{plan}s")]).expect(0);
+    assert_eq!(next(), (json!(alice.name), format!("file\nwritten\n{plan}s")));
+    let shown = bob.run(&["workspace", "read", &team, "--after", "0"]).expect(0).text();
+    assert!(shown.contains(&format!(": (written) {plan}s\n")), "{shown}");
+    // Who takes part has these rights by that.
+    let kept = alice.run(&["share", &format!("/workspaces/{team}"), &bob.name, "none"]).expect(1);
+    assert!(kept.err.contains("keeps rw"), "{}", kept.err);
     assert_eq!(bob.run(&["get", "--stdout", &plan]).expect(0).out, b"first this, then that");
     bob.run(&["rm", &plan]).expect(0);
     assert_eq!(next(), (json!(bob.name), format!("file\ndeleted\n{plan}")));
