@@ -221,3 +221,41 @@ fn a_put_goes_on_when_the_server_died_in_its_midst() {
     wait(get).expect(0);
     assert!(alice.read("back") == bytes, "other bytes");
 }
+
+#[test]
+fn a_tree_is_whole_though_the_server_died_twice() {
+    let mut server = Server::open();
+    let mut link = support::sign_on(&server, "alice");
+    let alice = Person { url: server.url(), name: "alice".to_owned(), folder: support::TempDir::new() };
+    for n in 0..900 {
+        alice.write(&format!("tree/{n:04}"), &noise(n, usize::try_from(n % 40).unwrap() * 97));
+    }
+    let mut put = alice.start(&["put", "-r", "tree"]);
+    for deaths in 1..=2 {
+        let until = Instant::now() + PATIENCE;
+        while count(&mut link, "/users/alice/tree") < deaths * 250 {
+            assert!(put.try_wait().expect("a child").is_none() && Instant::now() < until, "it does not come so far");
+        }
+        server.restart_in_place();
+        link = support::sign_on(&server, "alice");
+    }
+    wait(put).expect(0);
+    alice.run(&["get", "-r", "tree", "back"]).expect(0);
+    assert!(tree(&alice.work().join("tree")) == tree(&alice.work().join("back")), "the tree is another");
+    // So is what goes: all of it.
+    let mut rm = alice.start(&["rm", "-r", "tree"]);
+    while count(&mut link, "/users/alice/tree") > 600 {
+        assert!(rm.try_wait().expect("a child").is_none(), "it ended too soon");
+    }
+    server.restart_in_place();
+    wait(rm).expect(0);
+    assert_eq!(alice.run(&["ls", "-a"]).expect(0).text(), "");
+}
+
+/// How many entries a folder has; 0 when it cannot be told.
+fn count(link: &mut support::Raw, path: &str) -> usize {
+    match link.ask("LISTFOLDER", &[path]) {
+        Answer::Ok(lines) => lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count(),
+        Answer::Fail(..) => 0,
+    }
+}
