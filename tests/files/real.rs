@@ -13,6 +13,8 @@ use super::lines_of;
 use super::noise;
 use super::support;
 use super::support::Answer;
+use super::support::Cluster;
+use super::support::Plan;
 use super::support::Server;
 use super::tree;
 use super::wait;
@@ -250,6 +252,49 @@ fn a_tree_is_whole_though_the_server_died_twice() {
     server.restart_in_place();
     wait(rm).expect(0);
     assert_eq!(alice.run(&["ls", "-a"]).expect(0).text(), "");
+}
+
+#[test]
+fn transfers_wait_for_data_management_and_data_servers_that_died() {
+    let mut cluster = Cluster::builder()
+        .management()
+        .mains(&["main"])
+        .node(Plan::new("dm", &["data-management"]).set("data_management.grace=1"))
+        .node(Plan::new("stable", &["data"]))
+        .start();
+    let mut link = cluster.sign_on("alice", "main");
+    let url = cluster.server("management").url();
+    let alice = Person { url, name: "alice".to_owned(), folder: support::TempDir::new() };
+    let bytes = noise(11, 30 << 20);
+    alice.write("large", &bytes);
+    cluster.until("storage is all there", || alice.run(&["ls"]).status == 0);
+    for name in ["dm", "stable"] {
+        let mut put = alice.start(&["put", "large"]);
+        // Its part is there, with some pieces.
+        let until = Instant::now() + PATIENCE;
+        while size(&mut link, "/users/alice") < 3 << 20 {
+            assert!(put.try_wait().expect("a child").is_none() && Instant::now() < until, "it does not come so far");
+        }
+        cluster.kill(name);
+        assert!(put.try_wait().expect("a child").is_none(), "it had ended before {name} died");
+        cluster.start(name);
+        wait(put).expect(0);
+        assert!(alice.run(&["get", "--stdout", "large"]).expect(0).out == bytes, "other bytes");
+        assert_eq!(alice.run(&["ls", "-a"]).expect(0).text(), "large\n", "nothing of the parts is left");
+        alice.run(&["rm", "large"]).expect(0);
+    }
+    cluster.stop();
+}
+
+/// The bytes of all files in a folder; 0 when it cannot be told.
+fn size(link: &mut support::Raw, path: &str) -> usize {
+    match link.ask("LISTFOLDER", &[path]) {
+        Answer::Ok(lines) => {
+            let lines = String::from_utf8(lines).expect("UTF-8");
+            lines.lines().filter_map(|line| line.split('|').nth(2)?.parse::<usize>().ok()).sum()
+        }
+        Answer::Fail(..) => 0,
+    }
 }
 
 /// How many entries a folder has; 0 when it cannot be told.
