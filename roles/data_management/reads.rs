@@ -95,7 +95,7 @@ fn no_data(ask: &Ask<'_>) -> Result<(), Fail> {
     }
 }
 
-/// Lines `name|creator|last change|acknowledged|participants`.
+/// Lines `name|creator|last change|acknowledged|number of participants`.
 pub fn workspaces(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
     no_data(&ask)?;
     text(dm, ctx, ask, |db, caller| {
@@ -129,7 +129,7 @@ pub fn keys(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>
     })
 }
 
-/// Each change: `seq LF author LF posted-at LF size LF bytes`, one behind the other with an LF between.
+/// Of each change a line `seq|author|posted-at|size`, then so many bytes; an LF between two changes.
 pub fn changes(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
     let (workspace, after, count) = args::read_changes(ask.data)?;
     let (caller, later) = (caller(dm, &ask)?, ask.later);
@@ -160,7 +160,7 @@ fn written(changes: &[Change], sizes: &[usize], mut bytes: &[u8]) -> Vec<u8> {
         if !out.is_empty() {
             out.push(b'\n');
         }
-        out.extend_from_slice(format!("{}\n{}\n{}\n{size}\n", change.seq, change.author, change.at).as_bytes());
+        out.extend_from_slice(format!("{}|{}|{}|{size}\n", change.seq, change.author, change.at).as_bytes());
         match &change.body {
             Some(body) => out.extend_from_slice(body),
             None => {

@@ -119,7 +119,15 @@ impl Share {
                 work.store.set_permissions(path, &own).await.map_err(refused)?;
             }
         }
-        Ok(())
+        let now = work.store.info(path).await.map_err(refused)?.permissions;
+        match now.iter().find(|(who, _)| same(who, subject)) {
+            Some((who, has)) if has.chars().any(|letter| !rights.contains(letter)) => Err(Stop::Refused(format!(
+                "{} keeps {has} at {}: a user has all rights at home, and a participant r and w in the workspace",
+                text::clean(who),
+                text::clean(path)
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -40,6 +40,16 @@ pub fn clean_body(body: &[u8], indent: &str) -> String {
     lines.join(&format!("\n{indent}"))
 }
 
+/// What a change of a workspace says to people: a body, or in one line what happened to a file.
+pub fn clean_change(body: &[u8], indent: &str) -> String {
+    let text = String::from_utf8_lossy(body);
+    match text.split('\n').collect::<Vec<_>>()[..] {
+        ["file", what @ ("created" | "written" | "truncated" | "deleted"), path] => format!("({what}) {}", clean(path)),
+        ["file", "moved", from, to] => format!("(moved) {} to {}", clean(from), clean(to)),
+        _ => clean_body(body, indent),
+    }
+}
+
 /// Whether to colour standard output.
 pub fn colour() -> bool {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -188,6 +198,15 @@ pub fn date(millis: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_of_files_are_one_line() {
+        assert_eq!(clean_change(b"file\nwritten\n/workspaces/team/plan", " "), "(written) /workspaces/team/plan");
+        assert_eq!(clean_change(b"file\nmoved\n/a/b\n/a/\x1bc", " "), format!("(moved) /a/b to {}", clean("/a/\x1bc")));
+        for other in ["file", "file\nwritten", "file\neaten\n/a", "file\nwritten\n/a\n/b", "hello\nthere"] {
+            assert_eq!(clean_change(other.as_bytes(), " "), clean_body(other.as_bytes(), " "));
+        }
+    }
 
     #[test]
     fn nothing_commands_the_terminal() {

@@ -85,7 +85,11 @@ placed! {
 placed! {
     /// List the workspaces that you take part in.
     #[argh(subcommand, name = "ls")]
-    struct List {}
+    struct List {
+        /// also who takes part
+        #[argh(switch, short = 'l')]
+        long: bool,
+    }
 }
 
 placed! {
@@ -246,7 +250,7 @@ impl Workspace {
                     let (name, users) = (workspace_name(&create.name)?, people(&create.participant)?);
                     done(&work, &name, work.store.create_workspace(&name, &users).await)
                 }
-                Task::List(_) => list(&work).await,
+                Task::List(task) => list(&work, task.long).await,
                 Task::Post(post) => {
                     let name = workspace_name(&post.name)?;
                     let seq = work.store.post_change(&name, &body).await.map_err(refused(&name))?;
@@ -292,39 +296,57 @@ async fn find(work: &Work, given: &str) -> Result<Told, Stop> {
     found.ok_or_else(|| refused(given)(Fail::new(Code::NotFound, "you take part in no such workspace")))
 }
 
-async fn list(work: &Work) -> Result<(), Stop> {
+async fn list(work: &Work, long: bool) -> Result<(), Stop> {
     for workspace in all(work).await? {
         let Told { name, creator, last, acknowledged, participants } = &workspace;
+        let names = match long {
+            true => match work.store.participants(name).await {
+                Ok(names) => Some(names),
+                // It was deleted, or left, since it was listed.
+                Err(fail) if fail.code == Code::NotFound => continue,
+                Err(fail) => return Err(refused(name)(fail)),
+            },
+            false => None,
+        };
         if work.json {
-            outcome::line(json!({
+            let mut fields = json!({
                 "workspace": name, "creator": creator, "last": last, "acknowledged": acknowledged, "participants": participants
-            }));
+            });
+            if let Some(names) = names {
+                fields["names"] = json!(names);
+            }
+            outcome::line(fields);
             continue;
         }
         let new = match last.saturating_sub(*acknowledged) {
             0 => String::new(),
             new => format!("  {new} new"),
         };
-        outcome::line(format_args!("{}{new}  {}", text::clean(name), text::clean(&participants.join(", "))));
+        let who = match (names, participants) {
+            (Some(names), _) => names.join(", "),
+            (None, 1) => "1 takes part".to_owned(),
+            (None, count) => format!("{count} take part"),
+        };
+        outcome::line(format_args!("{}{new}  {}", text::clean(name), text::clean(&who)));
     }
     Ok(())
 }
 
 async fn participants(work: &Work, given: &str, users: &[String], add: bool) -> Result<(), Stop> {
-    let workspace = find(work, given).await?;
+    let name = workspace_name(given)?;
+    let mut list = work.store.participants(&name).await.map_err(refused(&name))?;
     let is_in = |list: &[String], user: &str| list.iter().any(|other| name::fold(other) == name::fold(user));
-    let mut list = workspace.participants;
     if !add {
         if let Some(user) = users.iter().find(|user| !is_in(&list, user)) {
             let fail = Fail::new(Code::NotFound, "takes no part in it");
-            return Err(Stop::refused(&text::clean(user), &fail, "`convergia workspace ls` shows who does."));
+            return Err(Stop::refused(&text::clean(user), &fail, "`convergia workspace ls -l` shows who does."));
         }
     }
     list.retain(|user| !is_in(users, user));
     if add {
         list.extend_from_slice(users);
     }
-    done(work, &workspace.name, work.store.set_participants(&workspace.name, &list).await)
+    done(work, &name, work.store.set_participants(&name, &list).await)
 }
 
 impl Post {
@@ -360,7 +382,7 @@ fn show(work: &Work, clock: Clock, workspace: &str, change: &Change) {
     }
     let paint = Paint(text::colour());
     let (date, author) = (clock.date(change.at), text::clean(&change.author));
-    let body = text::clean_body(&change.body, "    ");
+    let body = text::clean_change(&change.body, "    ");
     outcome::line(format_args!("{} {}: {body}", paint.dim(&date), paint.name(&author)));
 }
 

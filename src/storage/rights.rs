@@ -219,6 +219,26 @@ pub(super) fn rights(db: &Connection, caller: &Caller, base: &Base, list: i64) -
     Ok(by_place | listed(db, caller, list)?)
 }
 
+/// The rights that an account, whoever asks, has by the place where `list` counts.
+pub(super) fn of_place(db: &Connection, base: &Base, list: i64, account: i64) -> Result<Rights, Fail> {
+    Ok(match base {
+        Base::Fixed => READ,
+        Base::Home { account: all } | Base::Workspace { creator: all, .. } if *all == account => {
+            READ | WRITE | ADMINISTER
+        }
+        Base::Workspace { id, .. } if *id == list => {
+            let text = "SELECT 1 FROM participants WHERE workspace = ?1 AND account = ?2";
+            let takes_part = prepare(db, text)?.exists([*id, account]).map_err(Fail::internal)?;
+            if takes_part {
+                READ | WRITE
+            } else {
+                0
+            }
+        }
+        Base::Home { .. } | Base::Workspace { .. } => 0,
+    })
+}
+
 /// The rights that a list gives to the caller.
 pub(super) fn listed(db: &Connection, caller: &Caller, list: i64) -> Result<Rights, Fail> {
     let mut statement = prepare(db, "SELECT rights FROM acl WHERE object = ?1 AND account IN (0, ?2)")?;

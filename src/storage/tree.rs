@@ -206,7 +206,8 @@ pub fn info(db: &Connection, caller: &Caller, path: &Path, live: &[ServerNo]) ->
 }
 
 /// Store lane. Replaces the own list of rights of an entry; an empty one: it has those of the folder above again.
-/// Needs a.
+/// Needs a. What somebody has by the place (the home's user, the creator, participants) is not written down: who sends
+/// back what GETINFO told does not give them what outlasts their part in a workspace.
 pub fn set_permissions(
     db: &Connection,
     caller: &Caller,
@@ -228,6 +229,10 @@ pub fn set_permissions(
             Subject::Everybody => (0, ""),
             Subject::Remote(user) => (-1, &user[..]),
             Subject::Account(user) => {
+                let by_place = rights::of_place(db, &way.base, entry.id, sql(user.account))?;
+                if rights & !by_place == 0 && by_place != 0 {
+                    continue;
+                }
                 accounts::welcome(db, user, now)?;
                 (sql(user.account), "")
             }
@@ -349,12 +354,14 @@ fn permissions(db: &Connection, way: &Way, found: &Found) -> Result<Vec<String>,
         return Ok(vec!["* r".to_owned()]);
     }
     let (all, team) = way.by_place(found.list);
-    let text = "SELECT name || ' rwa' FROM accounts WHERE account = ?1
+    let text = "SELECT account, name, ?3 FROM accounts WHERE account = ?1
                 UNION ALL
-                SELECT * FROM (SELECT a.name || ' rw' FROM participants p JOIN accounts a ON a.account = p.account
+                SELECT * FROM (SELECT a.account, a.name, ?4 FROM participants p JOIN accounts a ON a.account = p.account
                     WHERE p.workspace = ?2 AND p.account <> ?1 ORDER BY p.account)";
-    let mut lines: Vec<String> = prepare(db, text)?
-        .query_map(params![all, team], |row| row.get(0))
+    let mut list: Vec<(i64, String, Rights)> = prepare(db, text)?
+        .query_map(params![all, team, READ | WRITE | ADMINISTER, READ | WRITE], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .and_then(Iterator::collect)
         .map_err(Fail::internal)?;
     let text = "SELECT l.account, l.remote, l.rights, a.name FROM acl l LEFT JOIN accounts a ON a.account = l.account
@@ -372,9 +379,13 @@ fn permissions(db: &Connection, way: &Way, found: &Found) -> Result<Vec<String>,
             // An account that is gone, its rows not yet.
             _ => name,
         };
-        lines.extend(subject.map(|subject| format!("{subject} {}", args::rights_text(rights))));
+        // A user stands there once, with all the rights they have.
+        match list.iter_mut().find(|(other, ..)| account > 0 && *other == account) {
+            Some((_, _, by_place)) => *by_place |= rights,
+            None => list.extend(subject.map(|subject| (account, subject, rights))),
+        }
     }
-    Ok(lines)
+    Ok(list.into_iter().map(|(_, subject, rights)| format!("{subject} {}", args::rights_text(rights))).collect())
 }
 
 fn exists() -> Fail {

@@ -388,7 +388,15 @@ fn insert(
     Ok(Posted { workspace: name.to_owned(), seq: unsql(seq), author: caller.name.clone(), body, tell })
 }
 
-/// Posts `file LF what LF path…` where the place is a workspace.
+/// What the name of a file begins with that is not whole yet. A client writes it under such a name and moves it to its own.
+const PART: &str = ".part-";
+
+fn is_part(path: &Path) -> bool {
+    path.segments().last().is_some_and(|name| name.starts_with(PART))
+}
+
+/// Posts `file LF what LF path…` where the place is a workspace; nothing of parts, which are told of as `written` when they
+/// are moved to their place.
 pub(super) fn post_file(
     db: &Connection,
     caller: &Caller,
@@ -398,6 +406,16 @@ pub(super) fn post_file(
     now: u64,
 ) -> Result<Vec<Posted>, Fail> {
     let Base::Workspace { id, name, .. } = base else { return Ok(Vec::new()) };
+    let (what, paths) = match paths {
+        [from, to] => match (is_part(from), is_part(to)) {
+            (false, false) => (what, paths),
+            (true, false) => ("written", std::slice::from_ref(to)),
+            (false, true) => ("deleted", std::slice::from_ref(from)),
+            (true, true) => return Ok(Vec::new()),
+        },
+        [path] if is_part(path) => return Ok(Vec::new()),
+        _ => (what, paths),
+    };
     let mut body = format!("file\n{what}");
     for path in paths {
         body.push('\n');

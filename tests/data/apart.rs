@@ -105,3 +105,37 @@ fn many_who_write_much_and_read_no_answer_do_not_grow_anybody() {
     let grown = server.peak_rss_kib().saturating_sub(before);
     assert!(grown < 350 << 10, "{grown} KiB");
 }
+
+#[test]
+fn metadata_is_kept_and_only_what_is_public_is_for_others() {
+    let mut server = Server::open();
+    let mut alice = sign_on(&server, "alice");
+    let mut bob = sign_on(&server, "bob");
+    let value = b"~\n\r|\0\xff, as it is";
+    alice.request("SETMETADATA", &[b"public-name", value]).ok();
+    alice.ask("SETMETADATA", &["colour", "green"]).ok();
+    alice.ask("SETMETADATA", &["colour", "blue"]).ok();
+    assert_eq!(alice.ask("LISTMETADATA", &["alice"]).text(), format!("colour|4\npublic-name|{}", value.len()));
+    assert_eq!(alice.ask("GETMETADATA", &["ALICE", "colour"]).ok(), b"blue");
+    assert_eq!(bob.ask("GETMETADATA", &["alice", "public-name"]).ok(), value);
+    assert_eq!(bob.ask("GETMETADATA", &["alice", "colour"]).code(), Code::Denied);
+    assert_eq!(bob.ask("LISTMETADATA", &["alice"]).text(), format!("public-name|{}", value.len()));
+    assert_eq!(bob.ask("LISTMETADATA", &["bob"]).ok(), b"");
+    assert_eq!(bob.ask("GETMETADATA", &["alice", "public-none"]).code(), Code::NotFound);
+    assert_eq!(bob.ask("LISTMETADATA", &["nobody"]).code(), Code::NotFound);
+    // 256 KiB, with the keys.
+    let full = bytes(1, (256 << 10) - "public-name".len() - value.len() - "colour".len() - "blue".len() - "k".len());
+    assert_eq!(alice.request("SETMETADATA", &[b"kk", &full]).code(), Code::Quota);
+    alice.request("SETMETADATA", &[b"k", &full]).ok();
+    for (key, code) in [("", Code::BadArgs), ("a|b", Code::BadArgs), ("k2", Code::Quota)] {
+        assert_eq!(alice.ask("SETMETADATA", &[key, "x"]).code(), code, "{key:?}");
+    }
+    alice.ask("SETMETADATA", &["colour", ""]).ok();
+    assert_eq!(alice.ask("GETMETADATA", &["alice", "colour"]).code(), Code::NotFound);
+    drop((alice, bob));
+    server.restart();
+    let mut bob = sign_on(&server, "bob");
+    assert_eq!(crate::sometime(&mut bob, "GETMETADATA", &[b"alice", b"public-name"]).ok(), value);
+    let mut alice = sign_on(&server, "alice");
+    assert_eq!(alice.ask("GETMETADATA", &["alice", "k"]).ok(), full);
+}

@@ -10,6 +10,9 @@ use crate::support::Answer;
 use crate::support::Cluster;
 use crate::support::Raw;
 
+/// So many of `write_some` are answered before something happens.
+const FIRST: usize = 3;
+
 /// Writes files without waiting; says how each was answered.
 fn write_some(link: &mut Raw, from: usize, count: usize, meanwhile: impl FnOnce()) -> Vec<(usize, bool)> {
     for n in from..from + count {
@@ -17,12 +20,15 @@ fn write_some(link: &mut Raw, from: usize, count: usize, meanwhile: impl FnOnce(
         link.send(&format!("c{n}"), "CREATEFILE", &[path.as_bytes()]);
         link.send(&format!("w{n}"), "WRITEFILE", &[path.as_bytes(), b"0", &bytes(n, 20_000)]);
     }
-    meanwhile();
-    let answered = |n: usize, link: &mut Raw| {
+    let mut answered = |n: usize| {
         link.answer(&format!("c{n}"));
-        matches!(link.answer(&format!("w{n}")), Answer::Ok(_))
+        (n, matches!(link.answer(&format!("w{n}")), Answer::Ok(_)))
     };
-    (from..from + count).map(|n| (n, answered(n, link))).collect()
+    // Not before some are answered: else it may be that none is.
+    let mut all: Vec<_> = (from..from + FIRST).map(&mut answered).collect();
+    meanwhile();
+    all.extend((from + FIRST..from + count).map(answered));
+    all
 }
 
 #[track_caller]

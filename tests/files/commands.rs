@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::Net;
 
-#[test]
-fn folders_and_names() {
-    let net = Net::new();
+super::on_both!(folders_and_names, wrong_usage, rights);
+
+fn folders_and_names(net: &Net) {
     let alice = net.person("alice");
     assert_eq!(alice.run(&["ls"]).expect(0).text(), "");
     assert!(alice.run(&["mkdir", "a/b/c"]).expect(1).err.contains("NOTFOUND"));
@@ -37,9 +37,7 @@ fn folders_and_names() {
     assert_eq!(alice.run(&["ls", "-a"]).expect(0).text(), "");
 }
 
-#[test]
-fn wrong_usage() {
-    let net = Net::new();
+fn wrong_usage(net: &Net) {
     let alice = net.person("alice");
     alice.write("folder/x", b"x");
     alice.run(&["mkdir", "remote"]).expect(0);
@@ -68,9 +66,7 @@ fn wrong_usage() {
     }
 }
 
-#[test]
-fn rights() {
-    let net = Net::new();
+fn rights(net: &Net) {
     let (alice, bob) = (net.person("alice"), net.person("bob"));
     alice.run(&["mkdir", "-p", "a/b"]).expect(0);
     bob.run(&["ls"]).expect(0);

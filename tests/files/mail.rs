@@ -13,9 +13,9 @@ use super::Net;
 use super::Person;
 use super::PATIENCE;
 
-#[test]
-fn messages_wait_until_they_are_removed() {
-    let net = Net::new();
+super::on_both!(messages_wait_until_they_are_removed, chat_tells_of_mail_that_waits, a_team_and_its_conversation);
+
+fn messages_wait_until_they_are_removed(net: &Net) {
     let (alice, bob, carol) = (net.person("alice"), net.person("bob"), net.person("carol"));
     for person in [&bob, &carol] {
         assert_eq!(person.run(&["mail", "ls"]).expect(0).text(), "");
@@ -70,9 +70,7 @@ fn a_message_that_is_cut_is_not_sent_in_pieces() {
     assert!(done.err.contains("QUOTA"), "{}", done.err);
 }
 
-#[test]
-fn chat_tells_of_mail_that_waits() {
-    let net = Net::new();
+fn chat_tells_of_mail_that_waits(net: &Net) {
     let (alice, bob) = (net.person("alice"), net.person("bob"));
     bob.run(&["ls"]).expect(0);
     for text in ["one", "two"] {
@@ -97,9 +95,7 @@ fn chat_tells_of_mail_that_waits() {
     assert_eq!(count, 2);
 }
 
-#[test]
-fn a_team_and_its_conversation() {
-    let net = Net::new();
+fn a_team_and_its_conversation(net: &Net) {
     let (alice, bob) = (net.person("alice"), net.person("bob"));
     bob.run(&["ls"]).expect(0);
     let team = format!("team of {}", alice.name);
@@ -109,7 +105,10 @@ fn a_team_and_its_conversation() {
     bob.run(&["workspace", "post", team, "hi"]).expect(1);
     alice.run(&["workspace", "add", team, &bob.name]).expect(0);
     let list = bob.run(&["workspace", "ls", "--json"]).expect(0).json();
-    assert_eq!((&list[0]["workspace"], &list[0]["participants"]), (&json!(team), &json!([alice.name, bob.name])));
+    assert_eq!((&list[0]["workspace"], &list[0]["participants"]), (&json!(team), &json!(2)));
+    let list = bob.run(&["workspace", "ls", "-l", "--json"]).expect(0).json();
+    assert_eq!(list[0]["names"], json!([alice.name, bob.name]));
+    assert_eq!(bob.run(&["workspace", "ls"]).expect(0).text(), format!("{team}  2 take part\n"));
     let posted = alice.run(&["workspace", "post", team, "hello", "all", "--json"]).expect(0).json();
     assert_eq!(posted[0]["ok"], true);
     bob.run_with(&["workspace", "post", team], b"a|b\nsecond line\n").expect(0);

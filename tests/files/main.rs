@@ -1,14 +1,15 @@
 //! The terminal's commands on files, mail and workspaces: the real executable against a server in memory (`fake.rs`), which
-//! can cut, delay and refuse. With `CONVERGIA_TEST_SERVER=convergia://…` the tests that need none of that run against the server
-//! there; registration must be open.
+//! can cut, delay and refuse; and, where none of that is needed (`on_both!`), against a real server too. With
+//! `CONVERGIA_TEST_SERVER=convergia://…` the real one is the server there; registration must be open.
 
 mod commands;
 mod fake;
 mod mail;
 mod names;
+mod real;
 mod resume;
-#[path = "../support/temp.rs"]
-mod temp;
+#[path = "../support/mod.rs"]
+mod support;
 mod trees;
 
 use std::fs;
@@ -26,7 +27,9 @@ use std::time::Duration;
 
 use fake::Fake;
 use serde_json::Value;
-use temp::TempDir;
+use support::sign_on::PASSWORD;
+use support::Server;
+use support::TempDir;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -75,7 +78,7 @@ impl Person {
     }
 
     fn set(&self, command: &mut Command) {
-        command.env_clear().env("HOME", self.folder.path()).env("CONVERGIA_PASSWORD", "correct horse");
+        command.env_clear().env("HOME", self.folder.path()).env("CONVERGIA_PASSWORD", PASSWORD);
         command.env("CONVERGIA_CLIENT_STATE", self.folder.path().join("client.json")).current_dir(self.work());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }
@@ -117,6 +120,25 @@ impl Person {
     }
 }
 
+/// Runs tests that take a `Net` with the fake, and with a real server.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod with_fake {
+            $(#[test]
+            fn $test() {
+                super::$test(&crate::Net::fake());
+            })*
+        }
+        mod with_server {
+            $(#[test]
+            fn $test() {
+                super::$test(&crate::Net::real());
+            })*
+        }
+    };
+}
+use on_both;
+
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -141,21 +163,28 @@ fn wait(child: Child) -> Done {
 }
 
 /// A server, and users of it: the fake, or the one that the environment names.
-pub struct Net {
-    fake: Option<Fake>,
+pub enum Net {
+    Fake(Fake),
+    Real(Box<Server>),
+    There(String),
 }
 
 impl Net {
-    fn new() -> Net {
-        Net { fake: std::env::var_os("CONVERGIA_TEST_SERVER").is_none().then(Fake::start) }
+    fn fake() -> Net {
+        Net::Fake(Fake::start())
+    }
+
+    fn real() -> Net {
+        std::env::var("CONVERGIA_TEST_SERVER").map_or_else(|_| Net::Real(Box::new(Server::open())), Net::There)
     }
 
     /// A user that nobody else is.
     fn person(&self, name: &str) -> Person {
-        if let Some(fake) = &self.fake {
-            return Person::at(fake, name);
-        }
-        let url = std::env::var("CONVERGIA_TEST_SERVER").expect("an address");
+        let url = match self {
+            Net::Fake(fake) => return Person::at(fake, name),
+            Net::Real(server) => server.url(),
+            Net::There(url) => url.clone(),
+        };
         let name = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let person = Person { url, name, folder: TempDir::new() };
         let register = ["register", &person.name, "--server", &person.url];

@@ -6,9 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::Net;
 
-#[test]
-fn what_cannot_be_a_name_is_refused_in_words_and_the_rest_is_sent() {
-    let net = Net::new();
+super::on_both!(
+    what_cannot_be_a_name_is_refused_in_words_and_the_rest_is_sent,
+    two_forms_of_one_name,
+    links_and_special_files_are_left_out
+);
+
+fn what_cannot_be_a_name_is_refused_in_words_and_the_rest_is_sent(net: &Net) {
     let alice = net.person("alice");
     for name in ["good", &"x".repeat(65), "a:b", "a|b", "line\nfeed"] {
         alice.write(&format!("tree/{name}"), b"x");
@@ -25,9 +29,7 @@ fn what_cannot_be_a_name_is_refused_in_words_and_the_rest_is_sent() {
     }
 }
 
-#[test]
-fn two_forms_of_one_name() {
-    let net = Net::new();
+fn two_forms_of_one_name(net: &Net) {
     let alice = net.person("alice");
     let (composed, apart) = ("\u{e9}t\u{e9}", "e\u{301}te\u{301}");
     alice.write(&format!("one/{apart}"), b"apart");
@@ -43,9 +45,7 @@ fn two_forms_of_one_name() {
     assert_eq!(alice.run(&["get", "--stdout", &format!("two/{composed}")]).expect(0).out, b"composed");
 }
 
-#[test]
-fn links_and_special_files_are_left_out() {
-    let net = Net::new();
+fn links_and_special_files_are_left_out(net: &Net) {
     let alice = net.person("alice");
     alice.write("tree/file", b"x");
     std::os::unix::fs::symlink("..", alice.work().join("tree/loop")).expect("a link");

@@ -10,12 +10,12 @@ use super::Fake;
 use super::Net;
 use super::Person;
 
+super::on_both!(a_tree_is_the_same_there_and_back, a_file_is_replaced_whole, the_lines_for_programs);
+
 /// What one WRITEFILE carries.
 const PIECE: usize = convergia::client::store::PIECE;
 
-#[test]
-fn a_tree_is_the_same_there_and_back() {
-    let net = Net::new();
+fn a_tree_is_the_same_there_and_back(net: &Net) {
     let alice = net.person("alice");
     let sizes = [0, 1, 4_096, PIECE - 1, PIECE, PIECE + 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 * PIECE + 17];
     for (n, size) in sizes.into_iter().enumerate() {
@@ -60,9 +60,7 @@ fn a_tree_is_the_same_there_and_back() {
     alice.run(&["ls", "tree"]).expect(1);
 }
 
-#[test]
-fn a_file_is_replaced_whole() {
-    let net = Net::new();
+fn a_file_is_replaced_whole(net: &Net) {
     let alice = net.person("alice");
     for (n, size) in [3 * PIECE, 10, PIECE + 5, 0, 7].into_iter().enumerate() {
         let bytes = noise(n as u64 + 50, size);
@@ -113,9 +111,7 @@ fn what_is_under_way_is_bounded() {
     assert!(alice.read("back") == bytes);
 }
 
-#[test]
-fn the_lines_for_programs() {
-    let net = Net::new();
+fn the_lines_for_programs(net: &Net) {
     let alice = net.person("alice");
     alice.write("a", b"12345");
     let home = format!("/users/{}", alice.name);

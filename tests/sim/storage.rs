@@ -327,7 +327,15 @@ fn people_share_what_they_store() {
         assert_eq!(world.get(alice, "POSTCHANGE", &[b"plan", b"hi"]).unwrap(), b"1");
         assert_eq!(world.get(bob, "POSTCHANGE", &[b"plan", &large]).unwrap(), b"2");
         let read = world.get(bob, "READCHANGES", &[b"plan", b"0", b"10"]).unwrap();
-        assert!(read.starts_with(b"1\nalice\n") && read.ends_with(&large), "{}", read.len());
+        let text = String::from_utf8(read).unwrap();
+        let (first, rest) = text.split_once('\n').unwrap();
+        let second = rest.strip_prefix("hi\n").unwrap().split_once('\n').unwrap();
+        assert!(first.starts_with("1|alice|") && first.ends_with("|2"), "{first}");
+        assert!(second.0.starts_with("2|bob|") && second.0.ends_with("|50000"), "{}", second.0);
+        assert_eq!(second.1.as_bytes(), large);
+        let workspaces = world.get(bob, "LISTWORKSPACES", &[]).unwrap();
+        assert_eq!(workspaces, b"plan|alice|2|0|2");
+        assert_eq!(world.get(bob, "LISTPARTICIPANTS", &[b"plan"]).unwrap(), b"alice\nbob");
         assert_eq!(world.get(carol, "READCHANGES", &[b"plan", b"0", b"10"]).unwrap_err().code, Code::NotFound);
         world.get(bob, "SETMETADATA", &[b"public-colour", b"green"]).unwrap();
         assert_eq!(world.get(carol, "GETMETADATA", &[b"bob", b"public-colour"]).unwrap(), b"green");

@@ -314,3 +314,53 @@ fn mail_and_metadata() {
     assert_eq!(code(metadata::set(&db, &p.stranger, key, b"")), None);
     assert_eq!(code(metadata::set(&db, &p.stranger, "l", b"1")), None);
 }
+
+#[test]
+fn what_is_not_whole_yet_is_not_told_of() {
+    let db = database();
+    let p = people(&db);
+    workspaces::create(&db, &p.alice, "team", &[], 1).unwrap();
+    let (part, other) = (path("/workspaces/team/.part-1"), path("/workspaces/team/.part-2"));
+    let (whole, end) = (path("/workspaces/team/a"), path("/workspaces/team/b"));
+    let told = |posted: Vec<convergia::storage::Posted>| {
+        posted
+            .into_iter()
+            .map(|one| String::from_utf8(one.body.unwrap()).unwrap().replace('\n', " "))
+            .collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(told(tree::create_file(&db, &p.alice, &part, 2).unwrap()), none);
+    assert_eq!(told(files::write(&db, &p.alice, &part, 0, Some(&block(&db, 1, 10)), 2).unwrap()), none);
+    assert_eq!(told(tree::move_entry(&db, &p.alice, &part, &other, 2).unwrap()), none);
+    assert_eq!(told(tree::move_entry(&db, &p.alice, &other, &whole, 2).unwrap()), ["file written /workspaces/team/a"]);
+    let moved = told(tree::move_entry(&db, &p.alice, &whole, &end, 2).unwrap());
+    assert_eq!(moved, ["file moved /workspaces/team/a /workspaces/team/b"]);
+    assert_eq!(told(tree::move_entry(&db, &p.alice, &end, &part, 2).unwrap()), ["file deleted /workspaces/team/b"]);
+    assert_eq!(told(tree::delete_file(&db, &p.alice, &part, 2).unwrap()), none);
+}
+
+#[test]
+fn what_is_told_and_sent_back_gives_nobody_more_than_the_place_did() {
+    let db = database();
+    let p = people(&db);
+    let (member, at) = (&p.writer, "/workspaces/team");
+    workspaces::create(&db, &p.alice, "team", std::slice::from_ref(member), 1).unwrap();
+    let told = || tree::info(&db, &p.alice, &path(at), &[1]).unwrap().permissions;
+    assert_eq!(told(), ["alice rwa", "writer rw"]);
+    let rw = READ | WRITE;
+    set(&db, &p.alice, at, &[(&p.alice, ALL), (member, rw), (&p.reader, READ)]);
+    assert_eq!(told(), ["alice rwa", "writer rw", "reader r"]);
+    set(&db, &p.alice, at, &[(&p.alice, ALL), (member, ALL), (&p.reader, READ)]);
+    let mut once = told();
+    once.sort();
+    assert_eq!(once, ["alice rwa", "reader r", "writer rwa"], "a user once, with all rights they have");
+    set(&db, &p.alice, at, &[(&p.alice, ALL), (member, rw), (&p.reader, READ)]);
+    workspaces::set_participants(&db, &p.alice, "team", &[], 2).unwrap();
+    assert_eq!(told(), ["alice rwa", "reader r"]);
+    assert_eq!(tree::list_folder(&db, member, &path(at)).unwrap_err().code, Code::Denied);
+    // A list of nobody else is a list.
+    tree::create_folder(&db, &p.alice, &path("/workspaces/team/own"), 3).unwrap();
+    set(&db, &p.alice, "/workspaces/team/own", &[(&p.alice, ALL)]);
+    assert_eq!(tree::list_folder(&db, &p.reader, &path("/workspaces/team/own")).unwrap_err().code, Code::Denied);
+    assert_eq!(tree::list_folder(&db, &p.alice, &path("/workspaces/team/own")).unwrap(), []);
+}

@@ -160,7 +160,7 @@ fn for_person(note: &Note<'_>, paint: Paint, clock: Clock) -> Option<String> {
         }
         Note::Mail(messages) => dash(paint, &mail(messages)),
         Note::Change { workspace, author, body, .. } => {
-            let body = text::clean_body(body, INDENT);
+            let body = text::clean_change(body, INDENT);
             let place = paint.dim(&text::clean(workspace)).into_owned();
             format!("{} {place} {}: {body}", time(now()), paint.name(&text::clean(author)))
         }

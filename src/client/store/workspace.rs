@@ -7,7 +7,7 @@ use super::Store;
 use crate::wire::Code;
 use crate::wire::Fail;
 
-/// A line of LISTWORKSPACES: `name|creator|last seq|acknowledged seq|` + participants, separated by `|`.
+/// A line of LISTWORKSPACES: `name|creator|last seq|acknowledged seq|number of participants`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
     /// Its name; the folder is `/workspaces/NAME`.
@@ -18,8 +18,8 @@ pub struct Workspace {
     pub last: u64,
     /// The number up to which the user has acknowledged them.
     pub acknowledged: u64,
-    /// Who takes part, the creator among them.
-    pub participants: Vec<String>,
+    /// How many take part, the creator among them.
+    pub participants: u64,
 }
 
 /// A change of a workspace.
@@ -47,8 +47,7 @@ impl FromStr for Workspace {
         let mut next = || columns.next().ok_or_else(broken);
         let (name, creator) = (next()?.to_owned(), next()?.to_owned());
         let mut number = || next()?.parse::<u64>().map_err(|_| broken());
-        let (last, acknowledged) = (number()?, number()?);
-        let participants = columns.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let (last, acknowledged, participants) = (number()?, number()?, number()?);
         Ok(Workspace { name, creator, last, acknowledged, participants })
     }
 }
@@ -135,6 +134,15 @@ impl Store {
         self.ask_text(Again::Same, "LISTWORKSPACES", &[]).await?.lines().map(str::parse).collect()
     }
 
+    /// LISTPARTICIPANTS: who takes part, the creator among them.
+    ///
+    /// # Errors
+    /// NOTFOUND.
+    pub async fn participants(&self, name: &str) -> Result<Vec<String>, Fail> {
+        let names = self.ask_text(Again::Same, "LISTPARTICIPANTS", &[name.as_bytes()]).await?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
     /// LEAVEWORKSPACE.
     ///
     /// # Errors
@@ -169,8 +177,9 @@ mod tests {
 
     #[test]
     fn workspaces() {
-        let one: Workspace = "team|alice|7|3|alice|bob".parse().unwrap();
-        assert_eq!((one.last, one.acknowledged, one.participants.len()), (7, 3, 2));
-        assert!("team|alice|x|3|".parse::<Workspace>().is_err());
+        let one: Workspace = "team|alice|7|3|2|of a later version".parse().unwrap();
+        assert_eq!((one.last, one.acknowledged, one.participants), (7, 3, 2));
+        assert!("team|alice|x|3|1".parse::<Workspace>().is_err());
+        assert!("team|alice|7|3|".parse::<Workspace>().is_err());
     }
 }
