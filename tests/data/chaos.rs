@@ -222,11 +222,9 @@ impl Rounds {
             let count = |server: &str| -> Option<u64> { server.rsplit(", ").next()?.split(' ').next()?.parse().ok() };
             let stored: Option<u64> = storage.split("), ").map(count).sum();
             let surplus = status_of(management, "blocks with too many copies");
-            let enough = bytes == 0 || known != "0";
-            if stored.map(|stored| stored.to_string()) == Some(known.clone()) && surplus == "0" && enough {
-                if bytes > 0 || known == "0" {
-                    return;
-                }
+            let all = stored.is_some_and(|stored| stored.to_string() == known);
+            if all && surplus == "0" && (bytes == 0) == (known == "0") {
+                return;
             }
             assert!(
                 Instant::now() < until,
