@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::Mutex;
 
+use convergia::blocks::disk::snapshot::Hold;
 use convergia::wire::Code;
 
 use crate::bytes;
@@ -235,6 +236,53 @@ fn each_process_of_a_network_is_backed_up_by_itself() {
         let name = entry.expect("an entry").file_name();
         name == "lock" || name == "hold"
     }));
+}
+
+#[test]
+fn blocks_in_another_folder_come_too() {
+    let (elsewhere, to) = (TempDir::new(), TempDir::new());
+    let folder = format!("data.folder={}/of blocks", elsewhere.path().display());
+    let mut server = Server::start(&["--set", "management.registration=open", "--set", &folder]);
+    let mut alice = sign_on(&server, "alice");
+    sometime(&mut alice, "CREATEFILE", &[b"/users/alice/a"]).ok();
+    alice.request("WRITEFILE", &[b"/users/alice/a", b"0", &bytes(1, SIZE)]).ok();
+    assert!(!server.data_dir().join("blocks").exists());
+    // To a folder that is there, and empty.
+    support::admin(&server, &["backup", to.path().to_str().expect("UTF-8")]);
+    server.kill();
+    let mut restored = Server::begin(to, &[]);
+    restored.wait_until_ready();
+    let mut alice = crate::support::sign_on::sign_on_again(&restored, "alice");
+    let read = sometime(&mut alice, "READFILE", &[b"/users/alice/a", b"0", b"1048576"]).ok();
+    assert!(read == bytes(1, SIZE));
+}
+
+#[test]
+fn nothing_is_deleted_until_the_one_who_copies_has_ended() {
+    let server = Server::open();
+    let mut alice = sign_on(&server, "alice");
+    sometime(&mut alice, "CREATEFILE", &[b"/users/alice/a"]).ok();
+    alice.request("WRITEFILE", &[b"/users/alice/a", b"0", &bytes(1, SIZE)]).ok();
+    let hold = Hold::take(&server.data_dir().join("blocks")).expect("held");
+    alice.ask("DELETEFILE", &["/users/alice/a"]).ok();
+    // It was asked to delete the block, and did not.
+    server.wait_for_log("no block is deleted until it has ended");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let mut wait = |key: &str, end: &str| {
+        while !status_of(&server, key).ends_with(end) {
+            assert!(std::time::Instant::now() < until, "{key}: {}", status_of(&server, key));
+            server.moment();
+        }
+    };
+    wait("blocks", "0");
+    wait("storage", ", 1 blocks)");
+    // People write on meanwhile.
+    alice.ask("CREATEFILE", &["/users/alice/b"]).ok();
+    alice.request("WRITEFILE", &[b"/users/alice/b", b"0", &bytes(2, SIZE)]).ok();
+    wait("storage", ", 2 blocks)");
+    drop(hold);
+    wait("storage", ", 1 blocks)");
+    assert_eq!(alice.ask("READFILE", &["/users/alice/b", "0", "1048576"]).ok(), bytes(2, SIZE));
 }
 
 #[test]
