@@ -37,8 +37,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("roles/data_management/", &["wire", "config", "engine", "members", "session", "storage", "blocks"]),
     ("roles/data/", &["wire", "config", "engine", "members", "blocks"]),
     ("src/node/", &["wire", "config", "engine", "accounts", "blocks", "client", "members", "storage", "roles"]),
-    // Of node, only where it puts files: the terminal client talks to a server, it does not run one.
-    ("src/cli/", &["wire", "config", "engine", "accounts", "client", "node::ADMIN_SOCKET", "node::ADDRESS_FILE"]),
+    // Of node, only what knows where it puts files: the terminal client talks to a server, it does not run one.
+    ("src/cli/", &["wire", "config", "engine", "accounts", "client", "node::ADDRESS_FILE", "node::backup"]),
 ];
 
 struct Source {

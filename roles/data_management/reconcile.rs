@@ -1,5 +1,5 @@
 //! At every connect of a data server: what it has against what the database says it has, a page of names after the other. What is missing
-//! there counts no more, and is repaired; what nobody knows is deleted. Either side may have been killed at any moment, or have lost its disk.
+//! there counts no more, and is repaired; what nobody knows is deleted; what is of another put has its number noted. Either side may have been killed at any moment, or have lost its disk.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -115,22 +115,47 @@ fn compare(
     missing.sort_unstable();
     let unknown: Vec<(Hash, u64)> =
         listed.iter().filter(|(hash, _)| !known.contains_key(hash) && !moving(hash)).copied().collect();
+    // Of another put than is known: by the number that is known it could not be deleted.
+    let other: Vec<(Hash, u64, u64)> = listed
+        .iter()
+        .filter_map(|(hash, now)| Some((*hash, *known.get(hash)?, *now)))
+        .filter(|(hash, was, now)| was != now && !moving(hash))
+        .collect();
     let name = server.name.clone();
     if !unknown.is_empty() {
         log::info!("{name}: {} blocks that belong to nothing are deleted", unknown.len());
-        ctx.request(link, "DELETEBLOCKS", &[collect::lines(&unknown).as_bytes()], |_, _, _| {});
+        delete(ctx, link, collect::lines(&unknown));
     }
-    if missing.is_empty() {
+    if missing.is_empty() && other.is_empty() {
         return next(dm, ctx, no, link, until);
     }
-    log::warn!("{name}: {} blocks are missing", missing.len());
+    if !missing.is_empty() {
+        log::warn!("{name}: {} blocks are missing", missing.len());
+    }
     ctx.store(
-        move |db| missing.iter().try_for_each(|(hash, seq)| copies::drop_copy(db, hash, no, *seq, false).map(drop)),
+        move |db| {
+            missing.iter().try_for_each(|(hash, seq)| copies::drop_copy(db, hash, no, *seq, false).map(drop))?;
+            other.iter().try_for_each(|(hash, was, now)| copies::renumber(db, hash, no, *was, *now))
+        },
         move |dm, ctx, _| {
             dm.repair.wake();
             next(dm, ctx, no, link, until);
         },
     );
+}
+
+/// Deletes them, and tries again for as long as the server says no: they are named with their seq, so that one of them that was put
+/// again since stays.
+fn delete(ctx: &mut Ctx<DataManagement>, link: LinkId, lines: String) {
+    if !ctx.is_open(link) {
+        return;
+    }
+    let bytes = lines.clone();
+    ctx.request(link, "DELETEBLOCKS", &[bytes.as_bytes()], move |_, ctx, answer| {
+        if answer.is_err() {
+            ctx.after(AGAIN, move |_, ctx| delete(ctx, link, lines));
+        }
+    });
 }
 
 fn next(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, no: ServerNo, link: LinkId, until: Option<Hash>) {

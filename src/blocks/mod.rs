@@ -57,6 +57,8 @@ pub enum Error {
     Rotten,
     /// The capacity is used up.
     Full,
+    /// Nothing is deleted while a backup is made; later.
+    Held,
     /// The disk or the other side failed; in words for the operator.
     Io(String),
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Error {
             Error::NotFound => f.write_str("there is no such block"),
             Error::Rotten => f.write_str("the stored bytes are not those of the block's name"),
             Error::Full => f.write_str("the capacity is used up"),
+            Error::Held => f.write_str("a backup is being made"),
             Error::Io(words) => f.write_str(words),
         }
     }
@@ -80,6 +83,7 @@ impl From<Error> for Fail {
             Error::NotFound => Fail::new(Code::NotFound, "there is no such block"),
             Error::Rotten => Fail::new(Code::Wrong, "the bytes on the disk are not those of the name"),
             Error::Full => Fail::new(Code::Quota, "this data server is full"),
+            Error::Held => Fail::new(Code::Busy, "a backup is being made; retry later"),
             Error::Io(cause) => Fail::internal(cause),
         }
     }
@@ -101,7 +105,7 @@ pub trait BlockStore: Send + Sync {
     /// one that was put again since stays. A crash may bring a deleted block back, and never takes another.
     ///
     /// # Errors
-    /// `Io`; some may be gone then.
+    /// `Held`: none is gone; `Io`: some may be.
     fn delete(&self, blocks: &[(Hash, u64)]) -> Result<Vec<Hash>, Error>;
 
     /// At most `count` blocks in the order of their names, from the first one after `after`.

@@ -1,5 +1,7 @@
-//! `convergia admin`: what the operator asks the server of this machine, over the socket in its data folder.
+//! `convergia admin`: what the operator asks the server of this machine, over the socket in its data folder. A backup is made
+//! from the data folder itself.
 
+mod backup;
 mod drain;
 mod servers;
 mod users;
@@ -22,7 +24,7 @@ use crate::engine::rt;
 use crate::wire::Code;
 use crate::wire::Fail;
 
-/// Run the server of this machine: accounts, invites, who is signed on, the servers of the network.
+/// Run the server of this machine: accounts, invites, who is signed on, the servers of the network, backups.
 #[derive(FromArgs)]
 #[argh(
     subcommand,
@@ -55,6 +57,7 @@ enum Task {
     Servers(servers::Servers),
     Drain(drain::Drain),
     Move(drain::Move),
+    Backup(backup::Backup),
 }
 
 /// List the accounts.
@@ -149,6 +152,7 @@ impl Admin {
                 Task::Servers(servers) => servers.run(&operator).await,
                 Task::Drain(drain) => drain.run(&operator).await,
                 Task::Move(some) => some.run(&operator).await,
+                Task::Backup(backup) => backup.run(&operator),
             }
         })
     }

@@ -155,10 +155,13 @@ pub struct Config {
     values: BTreeMap<&'static str, Value>,
 }
 
+/// The folder of the blocks within the data folder, unless another is named.
+pub const BLOCKS_FOLDER: &str = "blocks";
+
 impl Config {
     /// The folder of the blocks on disk.
     pub fn data_folder(&self) -> PathBuf {
-        self.data.folder.clone().unwrap_or_else(|| self.data_dir.join("blocks"))
+        self.data.folder.clone().unwrap_or_else(|| self.data_dir.join(BLOCKS_FOLDER))
     }
 }
 

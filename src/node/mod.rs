@@ -1,5 +1,6 @@
 //! From a configuration to running roles, and back to rest. Start and stop read from top to bottom.
 
+pub mod backup;
 mod join;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,9 @@ pub use join::Joiner;
 pub const ADDRESS_FILE: &str = "address";
 /// A role's database, in its folder.
 const DATABASE: &str = "database.sqlite";
+/// Its certificate and that one's key, there too, unless others are named.
+const CERTIFICATE: &str = "certificate.pem";
+const PRIVATE_KEY: &str = "private-key.pem";
 /// Threads of a data server that wait for its disk.
 const DISK_WORKERS: usize = 4;
 /// What data management's database keeps in memory, for each of its two connections; bytes.
@@ -183,7 +187,7 @@ impl Node {
         let folder = self.config.data_dir.join(R::NAME);
         files::create_folder(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let own = given.is_none();
-        let files = given.unwrap_or_else(|| (folder.join("certificate.pem"), folder.join("private-key.pem")));
+        let files = given.unwrap_or_else(|| (folder.join(CERTIFICATE), folder.join(PRIVATE_KEY)));
         let identity = Identity::load(&files.0, &files.1, own)?;
         let path = folder.join(DATABASE);
         let databases = (database::open(&path, migrations)?, database::open(&path, migrations)?);
@@ -355,6 +359,7 @@ impl Node {
                 )
             },
         )?;
+        backup::remember(&self.config)?;
         self.listen(&running, &[PortKey::DataData])?;
         let address = self.told(PortKey::DataData);
         running.handle.with(|role, _| role.set_address(address));

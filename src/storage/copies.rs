@@ -211,6 +211,20 @@ pub fn drop_copy(db: &Connection, hash: &Hash, server: ServerNo, seq: u64, delet
     Ok(true)
 }
 
+/// Store lane. A server has its copy of another put than was known, whether of a later one that was cut off before its commit, or
+/// because one side was started from a backup. Nothing happens if the row has changed since `was` was read.
+pub fn renumber(db: &Connection, hash: &Hash, server: ServerNo, was: u64, now: u64) -> Result<(), Fail> {
+    if let Some(mut block) = block(db, hash)? {
+        if let Some(copy) = block.copies.iter().position(|copy| *copy == (server, was)) {
+            let mut copies = block.copies.clone();
+            copies[copy].1 = now;
+            return set_copies(db, &mut block, copies);
+        }
+    }
+    let text = "UPDATE garbage SET seq = ?4 WHERE server = ?1 AND hash = ?2 AND seq = ?3";
+    prepare(db, text)?.execute(params![server, hash.0, sql(was), sql(now)]).map(drop).map_err(Fail::internal)
+}
+
 /// Store lane. A block was put and is not used: the copies that no row knows become garbage.
 pub fn unused(db: &Connection, placed: &Placed) -> Result<(), Fail> {
     let Some(mut block) = block(db, &placed.hash)? else {

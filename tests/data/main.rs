@@ -4,7 +4,10 @@
 mod support;
 
 mod apart;
+mod backup;
+mod chaos;
 mod killed;
+mod limits;
 mod strangers;
 
 use convergia::wire::Code;
@@ -12,6 +15,7 @@ use support::Answer;
 use support::Cluster;
 use support::Plan;
 use support::Raw;
+use support::Server;
 
 /// Management, a main server, data management, and data servers: each a process, with a grace of a second.
 pub fn cluster(stable: usize, volatile: usize) -> Cluster {
@@ -43,7 +47,12 @@ pub fn sometime(link: &mut Raw, command: &str, fields: &[&[u8]]) -> Answer {
 
 /// A line of `admin status`: a number, or text.
 pub fn status(cluster: &Cluster, key: &str) -> String {
-    let all: serde_json::Value = serde_json::from_str(&cluster.admin(&["status", "--json"])).expect("JSON");
+    status_of(cluster.management(), key)
+}
+
+/// The same of one process with all roles.
+pub fn status_of(server: &Server, key: &str) -> String {
+    let all: serde_json::Value = serde_json::from_str(&support::admin(server, &["status", "--json"])).expect("JSON");
     match &all[key.replace(' ', "_")] {
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),

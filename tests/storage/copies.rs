@@ -119,6 +119,28 @@ fn garbage_is_of_one_put() {
 }
 
 #[test]
+fn a_copy_is_of_another_put_than_was_known() {
+    let db = database();
+    servers(&db, 2);
+    put(&db, "a", 1, &[1]);
+    let hash = Hash([1; 32]);
+    let (server, was) = copies::find(&db, &hash).unwrap().unwrap().copies[0];
+    // Whether later or, from a backup, earlier.
+    for (from, to) in [(was, was + 50), (was + 50, 3)] {
+        copies::renumber(&db, &hash, server, from + 1, 9_999).unwrap();
+        copies::renumber(&db, &hash, 2, from, 9_999).unwrap();
+        copies::renumber(&db, &hash, server, from, to).unwrap();
+        assert_eq!(copies::find(&db, &hash).unwrap().unwrap().copies, [(server, to)]);
+        crate::model::consistent(&db);
+    }
+    // It was deleted meanwhile.
+    let alice = welcome(&db, 1, "alice");
+    tree::delete_file(&db, &alice, &path("/users/alice/a"), 2).unwrap();
+    copies::renumber(&db, &hash, server, 3, 8).unwrap();
+    assert_eq!(copies::garbage(&db, server, 9).unwrap(), [(hash, 8)]);
+}
+
+#[test]
 fn placements_by_hash() {
     let db = database();
     servers(&db, 2);

@@ -24,7 +24,7 @@ use crate::engine::files;
 use crate::wire::hex;
 
 /// The file with the key of the store's checks, in hexadecimal.
-const KEY_FILE: &str = "store.key";
+pub const KEY_FILE: &str = "store.key";
 /// Whoever uses the store has it locked.
 const LOCK_FILE: &str = "lock";
 /// How many segments are kept open, at most.
@@ -106,7 +106,7 @@ impl Folder {
     }
 
     fn segment(&self, id: u32) -> PathBuf {
-        self.path.join(format!("{id:010}.blocks"))
+        self.path.join(segment_name(id))
     }
 
     /// The segments that are there, in order.
@@ -185,6 +185,11 @@ impl Folder {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// What the file of a segment is called.
+pub fn segment_name(id: u32) -> String {
+    format!("{id:010}.blocks")
 }
 
 /// Writes all slices from `offset` on.

@@ -136,6 +136,13 @@ pub fn list(connection: &Connection, after: Option<&Hash>, count: usize) -> rusq
     found.collect()
 }
 
+/// The segments, and how many bytes of each are indexed.
+pub fn lengths(connection: &Connection) -> rusqlite::Result<Vec<(u32, u64)>> {
+    let mut query = connection.prepare("SELECT id, length FROM segments ORDER BY id")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, unsigned(row, 1)?)))?;
+    rows.collect()
+}
+
 /// A connection that reads beside the one that writes.
 pub fn reader(folder: &Path) -> Result<Connection, String> {
     let path = folder.join(FILE);

@@ -4,6 +4,7 @@
 //!   nobody: each has a connection of its own to the index and reads a block with one call.
 //! - A delete tells the index, synced, then marks the records in place and gives the pages of large ones back.
 //! - `tend` copies what lives out of segments that are mostly dead, and removes them (`compact`).
+//! - While somebody holds the store (`snapshot`), nothing is deleted and no segment removed.
 //! - At the start, what the index does not know of the segments is read (`recover`): after a crash the end of the last one, after a
 //!   loss of the index all of them.
 //!
@@ -13,6 +14,7 @@ mod compact;
 mod folder;
 mod index;
 mod recover;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -68,6 +70,7 @@ pub struct Disk {
     blocks: AtomicU64,
     /// Whether the file system gives pages back.
     punches: AtomicBool,
+    passing: snapshot::Passing,
 }
 
 /// What appends.
@@ -122,6 +125,7 @@ impl Disk {
             used: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             punches: AtomicBool::new(true),
+            passing: snapshot::Passing::default(),
         };
         disk.count(&lock(&disk.index));
         Ok(disk)
@@ -231,6 +235,7 @@ impl BlockStore for Disk {
     }
 
     fn delete(&self, blocks: &[(Hash, u64)]) -> Result<Vec<Hash>, Error> {
+        let _passing = self.passing.pass(self.folder.path())?;
         let mut index = lock(&self.index);
         let (gone, deleted) = index.delete(blocks, |entry| self.punched(entry)).map_err(Error::Io)?;
         self.count(&index);
@@ -252,6 +257,11 @@ impl BlockStore for Disk {
     }
 
     fn tend(&self) -> Result<bool, Error> {
-        self.compact()
+        match self.passing.pass(self.folder.path()) {
+            Ok(_passing) => self.compact(),
+            // Called again in a while.
+            Err(Error::Held) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

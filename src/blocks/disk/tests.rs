@@ -445,3 +445,40 @@ fn many_threads_at_once() {
     tend(&disk);
     assert!(kept.iter().enumerate().all(|(n, stored)| disk.get(&stored.hash).unwrap() == content(n)));
 }
+
+#[test]
+fn a_store_that_is_held_is_copied_whole_while_it_is_written_to() {
+    let temp = Temp::new();
+    let disk = temp.open(200_000);
+    let stored: Vec<Stored> = (0..60).map(|n| put(&disk, &content(n))).collect();
+    let (gone, stay) = stored.split_at(30);
+    let names = |stored: &[Stored]| stored.iter().map(|block| (block.hash, block.seq)).collect::<Vec<_>>();
+    disk.delete(&names(&gone[..20])).unwrap();
+    let hold = snapshot::Hold::take(&temp.0).unwrap();
+    // From now on nothing goes, and what comes is behind.
+    assert_eq!(disk.delete(&names(&gone[20..])), Err(Error::Held));
+    let segments = temp.segments();
+    tend(&disk);
+    assert_eq!(temp.segments(), segments);
+    let copying = hold.begin().unwrap();
+    let listed = all(&disk);
+    let late: Vec<Stored> = (100..140).map(|n| put(&disk, &content(n))).collect();
+    let (to, moved) = (Temp::new(), AtomicU64::new(0));
+    fs::create_dir_all(&to.0).unwrap();
+    let count = |bytes| {
+        moved.fetch_add(bytes, Ordering::Relaxed);
+    };
+    copying.copy(&to.0, &count).unwrap();
+    assert_eq!(moved.into_inner(), copying.bytes());
+    assert!(to.taken() <= segments.values().sum::<u64>());
+    drop(copying);
+    drop(hold);
+    assert_eq!(disk.delete(&names(gone)).unwrap().len(), gone.len());
+    let copy = to.open(200_000);
+    assert_eq!(all(&copy), listed);
+    for block in gone[20..].iter().chain(stay) {
+        assert_eq!(copy.get(&block.hash).map(|data| Hash::of(&data)), Ok(block.hash));
+    }
+    assert!(late.iter().all(|block| disk.get(&block.hash).is_ok()));
+    assert!(put(&copy, b"new").seq > stored[59].seq);
+}
