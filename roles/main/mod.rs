@@ -52,13 +52,8 @@ use crate::wire::Fail;
 use crate::wire::SERVER_STOPS;
 
 /// The schema of the main server's database.
-pub const MIGRATIONS: &[&str] = &[
-    kept::SCHEMA,
-    crate::members::SCHEMA_BEFORE,
-    kept::SCHEMA_NAMES,
-    kept::SCHEMA_RECEIPTS,
-    crate::members::RENAMED,
-];
+pub const MIGRATIONS: &[&str] =
+    &[kept::SCHEMA, crate::members::SCHEMA_BEFORE, kept::SCHEMA_NAMES, kept::SCHEMA_RECEIPTS, crate::members::RENAMED];
 
 /// How often one user may be signed on at once (contract 5).
 pub const SESSIONS: usize = 8;
