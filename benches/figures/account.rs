@@ -76,6 +76,33 @@ impl Talk {
         }
     }
 
+    /// Asks all at once, and waits for as many OKs, in whatever order.
+    pub fn ask_all(&mut self, command: &str, requests: &[Vec<String>]) -> Result<()> {
+        let mut packets = Vec::new();
+        for fields in requests {
+            self.number += 1;
+            let fields: Vec<&[u8]> = fields.iter().map(|field| field.as_bytes()).collect();
+            put_packet(&mut packets, self.number.to_string().as_bytes(), command.as_bytes(), &fields);
+        }
+        self.stream.write_all(&packets)?;
+        let mut left = requests.len();
+        while left > 0 {
+            while let Some(line) = self.framer.next(&self.inbox, &mut self.start) {
+                let packet = Packet::parse(line).map_err(|_| "the server sent a line that is no packet")?;
+                if packet.command == command.as_bytes() {
+                    if !matches!(Reply::parse(packet.data), Ok(Reply::Ok(_))) {
+                        return Err(format!("{command}: {}", String::from_utf8_lossy(line)).into());
+                    }
+                    left -= 1;
+                }
+            }
+            if left > 0 {
+                self.read_more(command)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a line and waits for one: the bare relay's hello.
     pub fn hello(&mut self, number: u64) -> Result<()> {
         self.stream.write_all(format!("{number}\n").as_bytes())?;

@@ -1,4 +1,4 @@
-//! The figures of docs/performance.md: `cargo bench --bench figures -- [relay|idle|signon|latency|hops|redirect|signon-bytes …] [--quick]`.
+//! The figures of docs/performance.md: `cargo bench --bench figures -- [relay|idle|signon|latency|hops|redirect|signon-bytes|files …] [--quick]`.
 //!
 //! Servers run as processes of their own; all clients live in this one. Networks of several servers are those of the tests. `--self-check` puts the bare relay on both
 //! sides of every comparison: what differs then is the bench's own error.
@@ -9,6 +9,7 @@ mod account;
 mod bare;
 mod channel;
 mod crowd;
+mod files;
 mod hops;
 mod idle;
 mod latency;
@@ -57,7 +58,7 @@ impl Options {
 }
 
 type Scenario = fn(&Options) -> Result<()>;
-const SCENARIOS: [(&str, Scenario); 7] = [
+const SCENARIOS: [(&str, Scenario); 10] = [
     ("relay", relay::run),
     ("idle", idle::run),
     ("signon", signon::run),
@@ -65,6 +66,9 @@ const SCENARIOS: [(&str, Scenario); 7] = [
     ("hops", hops::run),
     ("redirect", redirect::run),
     ("signon-bytes", signon_bytes::run),
+    ("files-large", files::large),
+    ("files-small", files::small),
+    ("files-sync", files::sync),
 ];
 
 fn main() -> ExitCode {
@@ -86,6 +90,7 @@ fn figures() -> Result<()> {
             "--bench" => bench = true,
             "--quick" => options.quick = true,
             "--self-check" => options.self_check = true,
+            "files" => chosen.extend(SCENARIOS.iter().filter(|(name, _)| name.starts_with("files-"))),
             name => {
                 let known = SCENARIOS.iter().find(|(known, _)| *known == name);
                 let names = SCENARIOS.map(|(known, _)| known).join(", ");

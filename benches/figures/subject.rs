@@ -106,6 +106,13 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
@@ -118,6 +125,8 @@ pub struct Convergia {
     log: PathBuf,
     /// Where it listens.
     pub ports: Ports,
+    /// What clients are given: `convergia://…`.
+    pub url: String,
 }
 
 impl Convergia {
@@ -150,7 +159,8 @@ impl Convergia {
             client_management: port("client_management")?,
             validation: port("validation")?,
         };
-        Ok(Convergia { process, log, ports })
+        let url = ready["management"].as_str().ok_or("the ready file has no URL")?.to_owned();
+        Ok(Convergia { process, log, ports, url })
     }
 
     /// Of the process.
