@@ -268,7 +268,7 @@ fn nothing_is_deleted_until_the_one_who_copies_has_ended() {
     // It was asked to delete the block, and did not.
     server.wait_for_log("no block is deleted until it has ended");
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    let mut wait = |key: &str, end: &str| {
+    let wait = |key: &str, end: &str| {
         while !status_of(&server, key).ends_with(end) {
             assert!(std::time::Instant::now() < until, "{key}: {}", status_of(&server, key));
             server.moment();

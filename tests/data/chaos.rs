@@ -102,7 +102,7 @@ struct Rounds {
     net: Net,
     random: Random,
     files: BTreeMap<String, Known>,
-    /// Of the bytes that are written: no two writes are alike.
+    /// Of the bytes that are written.
     next: usize,
     confirmed: usize,
 }
@@ -127,6 +127,11 @@ impl Rounds {
             let path = format!("/users/alice/{round}-{n}");
             let at = path.as_bytes();
             let mut bytes = |random: &mut Random| {
+                if random.below(4) == 0 {
+                    // What was written before, and perhaps deleted: blocks that are put again.
+                    let old = random.below(5) as usize;
+                    return bytes(old, 10_000 + old);
+                }
                 self.next += 1;
                 bytes(self.next, 1 + random.below(WRITE) as usize)
             };
