@@ -45,8 +45,8 @@ const BYTES: usize = 8 << 20;
 const BUFFERS: usize = 8 << 20;
 /// What one WRITEFILE or APPENDOFFLINEMESSAGE carries at most: a packet's DATA (1 MiB) less what goes around it. Whole pages.
 pub const PIECE: usize = (1 << 20) - (8 << 10);
-/// What one READFILE asks for at most.
-pub const READ: usize = 1 << 20;
+/// What one READFILE asks for at most: what one WRITEFILE made, so that it is of one block.
+pub const READ: usize = PIECE;
 /// How long a connection that broke, or a server that says BUSY or UNAVAILABLE, is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The wait before a request is asked again, at first and at most.
