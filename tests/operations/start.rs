@@ -22,7 +22,7 @@ fn once_the_ready_file_is_there_clients_sign_on() {
         server.terminate();
         server.restart();
     }
-    assert_eq!(server.ready()["roles"], serde_json::json!(["management", "main"]));
+    assert_eq!(server.ready()["roles"], serde_json::json!(["management", "main", "data-management", "data"]));
     let names = std::fs::read_dir(server.data_dir()).expect("the data folder").flatten();
     let names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     assert!(!names.iter().any(|name| name.ends_with(".new")), "{names:?}");
@@ -71,7 +71,8 @@ fn a_role_that_cannot_run_is_refused_in_words() {
     let data = folder.path().to_str().expect("UTF-8");
     for (roles, status, word) in [
         (&["realm"][..], 2, "realm"),
-        (&["management", "main", "data"], 2, "data"),
+        (&["data"], 2, "join = "),
+        (&["data-management"], 2, "join = "),
         (&["postman"], 2, "postman"),
         (&["main"], 2, "join = "),
     ] {
@@ -88,7 +89,17 @@ fn a_port_that_is_taken_is_named() {
     let folder = TempDir::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
-    let keys = ["public_management", "client_management", "validation"];
+    let keys = [
+        "public_management",
+        "client_management",
+        "validation",
+        "main_main",
+        "main_management",
+        "main_datamanagement",
+        "data_datamanagement",
+        "data_data",
+        "datamanagement_management",
+    ];
     let free: Vec<String> = keys.iter().map(|key| format!("listen.{key}=127.0.0.1:0")).collect();
     let set = format!("listen.client_main={address}");
     let mut arguments = vec!["--data-dir", folder.path().to_str().expect("UTF-8"), "--set", &set];
