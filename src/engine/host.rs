@@ -132,11 +132,6 @@ impl<R: Role> Host<R> {
         }
     }
 
-    /// The port that a link is on; None: it is gone.
-    pub fn port(&self, link: LinkId) -> Option<PortKey> {
-        self.ctx.slot(link).map(|entry| entry.info.port)
-    }
-
     /// Whether the driver shall drop the link.
     pub fn is_aborted(&self, link: LinkId) -> bool {
         self.ctx.slot(link).is_none_or(|entry| entry.state == State::Aborting)

@@ -9,7 +9,6 @@ use std::task::Poll;
 
 use super::io::Task;
 use super::Handle;
-use crate::config::PortKey;
 use crate::engine::command::Role;
 use crate::engine::ctx::LinkId;
 use crate::engine::host::Next;
@@ -18,9 +17,6 @@ use crate::engine::rt::AsyncWrite;
 
 /// How much is read at most before the host and other tasks get their turn.
 const SCRATCH: usize = 64 << 10;
-/// How often a link between servers is read before others get their turn: what comes on it is for many, and each of them is
-/// then written more at once.
-const TURNS: u32 = 4;
 /// How much is thrown away at most while waiting for the peer to read our last words and close.
 const LINGER: usize = 8 << 20;
 
@@ -48,15 +44,12 @@ pub struct LinkTask<R: Role, S> {
     written: usize,
     read: bool,
     ended: bool,
-    turns: u32,
 }
 
 impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
     /// A task for a link that was opened in the host.
     pub fn new(handle: Handle<R>, link: LinkId, stream: S) -> LinkTask<R, S> {
-        let port = handle.enter(|host, _| host.port(link));
         LinkTask {
-            turns: if port == Some(PortKey::MainMain) { TURNS } else { 1 },
             handle,
             link,
             stream,
@@ -190,7 +183,6 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> Future for LinkTask<R, S> {
 impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let this = self;
-        let mut turns = 0;
         loop {
             if !matches!(this.stage, Stage::Running) {
                 let (link, handle) = (this.link, &this.handle);
@@ -215,10 +207,6 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
                 Poll::Ready(Err(error)) => return this.gone(&error.to_string()),
             }
             if !matches!(this.stage, Stage::Running) {
-                continue;
-            }
-            turns += 1;
-            if more && turns < this.turns {
                 continue;
             }
             if more {
