@@ -234,7 +234,10 @@ impl Member for DataManagement {
 
     fn key_of(&self, server: &str, port: PortKey) -> Option<PublicKey> {
         match port {
-            PortKey::MainDatamanagement => self.members.key(RoleName::Main, server),
+            PortKey::MainDatamanagement => {
+                let key = |role| self.members.key(role, server);
+                key(RoleName::Main).or_else(|| key(RoleName::Realm))
+            }
             PortKey::DataDatamanagement => self.members.key(RoleName::Data, server),
             _ => None,
         }

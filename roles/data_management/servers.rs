@@ -150,12 +150,14 @@ fn come(_: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Request
         hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
     let address = address.text()?;
     let bad = || Fail::bad_args("an address is host:port");
-    let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
-    let address = match (host, remote) {
-        ("", Some(remote)) => {
+    let address = match (address.rsplit_once(':'), remote) {
+        (Some(("", port)), Some(remote)) => {
             std::net::SocketAddr::new(remote.to_canonical(), port.parse().map_err(|_| bad())?).to_string()
         }
-        _ => address.into_owned(),
+        (Some(_), _) => address.into_owned(),
+        // Alone with data management in one process: it listens nowhere.
+        (None, None) if address.is_empty() => String::new(),
+        (None, _) => return Err(bad()),
     };
     let (capacity, used, blocks) = (capacity.number()?, used.number()?, blocks.number()?);
     let boot = boot.number()?;

@@ -78,7 +78,7 @@ fn step(main: &mut Main, ctx: &mut Ctx<Main>) {
     for index in 0..main.sessions.len() {
         let Some(Some(session)) = main.sessions.get(index) else { continue };
         let tried = session.moves_failed;
-        if session.moving.is_some() || tried >= TRIES || targets.is_empty() {
+        if session.door || session.moving.is_some() || tried >= TRIES || targets.is_empty() {
             continue;
         }
         left = true;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::signed_on;
 use super::Main;
+use super::CLIENTS;
 use crate::config::PortKey;
 use crate::engine::anyone;
 use crate::engine::Answer;
@@ -36,7 +37,7 @@ pub struct Map {
 }
 
 pub const GET_SERVER_MAP: Command<Main> =
-    Command { name: "GETSERVERMAP", ports: &[PortKey::ClientMain], args: "", gate: signed_on, run: get };
+    Command { name: "GETSERVERMAP", ports: CLIENTS, args: "", gate: signed_on, run: get };
 
 pub const MAP_CHANGED: Command<Main> =
     Command { name: "MAPCHANGED", ports: &[PortKey::MainManagement], args: "lines", gate: anyone, run: changed };

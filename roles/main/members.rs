@@ -48,12 +48,16 @@ impl Member for Main {
     fn key_of(&self, server: &str, port: PortKey) -> Option<PublicKey> {
         // A server does not link to itself.
         let other = port == PortKey::MainMain && server != self.members.shakes.own_id();
-        self.members.key(RoleName::Main, server).filter(|_| other)
+        let key = |role| self.members.key(role, server);
+        key(RoleName::Main).or_else(|| key(RoleName::Realm)).filter(|_| other)
     }
 
     fn proven(&mut self, ctx: &mut Ctx<Main>, link: LinkId, server: &str, _: PublicKey) {
         match ctx.info(link).map(|info| info.port) {
-            Some(PortKey::MainManagement) => management::proven(self, ctx, link),
+            Some(PortKey::MainManagement) => match ctx.peer_ref(link) {
+                Some(super::Peer::Desk(client)) => super::realm::desk_proven(self, ctx, link, *client),
+                _ => management::proven(self, ctx, link),
+            },
             Some(PortKey::MainDatamanagement) => self.centre_proven(ctx, link),
             Some(PortKey::MainMain) => links::proven(self, ctx, link, server),
             _ => {}
@@ -61,7 +65,8 @@ impl Member for Main {
     }
 
     fn refused(&mut self, ctx: &mut Ctx<Main>, link: LinkId, why: &Fail) {
-        if ctx.info(link).is_some_and(|info| info.port == PortKey::MainManagement) {
+        let desk = matches!(ctx.peer_ref(link), Some(super::Peer::Desk(_)));
+        if !desk && ctx.info(link).is_some_and(|info| info.port == PortKey::MainManagement) {
             management::refused(self, why);
         }
     }

@@ -15,6 +15,8 @@ mod members;
 mod mesh;
 mod moved;
 mod post;
+#[path = "../realm/mod.rs"]
+pub mod realm;
 mod receipts;
 mod redirect;
 mod routes;
@@ -85,6 +87,8 @@ pub struct Settings {
     pub storage: bool,
     /// `host:port` for main servers; an empty host as in `address`. Empty: none.
     pub mesh: String,
+    /// Role realm is played too.
+    pub realm: Option<realm::Settings>,
 }
 
 /// What a main server remembers of a link.
@@ -93,6 +97,10 @@ pub enum Peer {
     /// A client that has not signed on.
     #[default]
     Stranger,
+    /// A client at a door of the realm, which has not signed on.
+    Door(Box<realm::Door>),
+    /// Management, 64478, for a client at a door.
+    Desk(LinkId),
     /// A client whose ticket is being checked.
     SigningOn,
     /// A client; index into `Main::sessions`.
@@ -143,6 +151,8 @@ struct Session {
     relaying: usize,
     /// Set while it gets no messages yet: they wait here.
     quiet: Option<handover::Quiet>,
+    /// It came in by a door of the realm: no other server has it, so it stays.
+    door: bool,
     /// It is being moved to another server.
     moving: Option<redirect::Moving>,
     /// What its client will show there.
@@ -175,6 +185,7 @@ impl Session {
             what: (Vec::new(), 0, UserRef::default()),
             relaying: 0,
             quiet: Some(handover::Quiet::default()),
+            door: false,
             moving: None,
             secret: String::new(),
             moves_failed: 0,
@@ -277,6 +288,7 @@ pub struct Main {
     storage: storage::Storage,
     storage_ready: Option<std::sync::mpsc::Sender<()>>,
     leaving: leave::Leaving,
+    realm: Option<realm::Realm>,
     /// For building what is needed only for a moment.
     scratch: Vec<u8>,
 }
@@ -289,6 +301,7 @@ impl Main {
         let storage = storage::Storage::new(settings.storage);
         // The name was checked when the configuration was read; a table has room for one server.
         let own = table.set_own(&settings.server_id).unwrap_or_default();
+        let realm = settings.realm.clone().map(realm::Realm::new);
         Main {
             settings,
             sessions: Vec::new(),
@@ -318,6 +331,7 @@ impl Main {
             storage,
             storage_ready: None,
             leaving: leave::Leaving::default(),
+            realm,
             scratch: Vec::new(),
         }
     }
@@ -325,6 +339,13 @@ impl Main {
     /// Where clients and other main servers find this one: known once its ports are bound.
     pub fn set_addresses(&mut self, address: String, mesh: String) {
         (self.settings.address, self.settings.mesh) = (address, mesh);
+    }
+
+    /// Where others find the realm: known once its port is bound.
+    pub fn set_realm_address(&mut self, address: String) {
+        if let Some(realm) = &mut self.realm {
+            realm.set_address(address);
+        }
     }
 
     /// Moves every client away, for this server to end; the channel tells when nobody is left who can be moved, and nothing is on its
@@ -417,6 +438,9 @@ fn session_of(ctx: &Ctx<Main>, link: LinkId) -> Result<usize, Fail> {
     }
 }
 
+/// The ports of clients that have signed on.
+const CLIENTS: &[PortKey] = &[PortKey::ClientMain, PortKey::Realm, PortKey::Web];
+
 /// Every command of its own, on the ports of clients and servers.
 const OWN: [Command<Main>; 23] = [
     send_message::SEND_MESSAGE,
@@ -444,8 +468,12 @@ const OWN: [Command<Main>; 23] = [
     storage::TELL,
 ];
 
+/// These, and those of a realm's doors.
+const WITH_DOORS: [Command<Main>; OWN.len() + realm::COMMANDS.len()] = joined(&OWN, &realm::COMMANDS);
+
 /// These, and those that are passed on to data management.
-const COMMANDS: &[Command<Main>] = &joined::<_, _, _, { OWN.len() + session::COUNT }>(&OWN, &storage::ROWS);
+const COMMANDS: &[Command<Main>] =
+    &joined::<_, _, _, { WITH_DOORS.len() + session::COUNT }>(&WITH_DOORS, &storage::ROWS);
 
 impl Role for Main {
     type Peer = Peer;
@@ -479,6 +507,7 @@ impl Role for Main {
         receipts::tick(self, ctx);
         management::talks(self, ctx);
         storage::tick(self, ctx);
+        realm::tick(self, ctx);
         self.moved.sweep(ctx.now());
     }
 
@@ -486,9 +515,13 @@ impl Role for Main {
         match ctx.peer_ref(link) {
             Some(Peer::Public | Peer::Management | Peer::Validation) => management::opened(self, ctx, link),
             Some(Peer::Centre) => Centre::opened(self, ctx, link),
+            Some(Peer::Desk(_)) => realm::desk_opened(self, ctx, link),
             Some(Peer::Dialed(server)) => mesh::links::opened(self, ctx, link, *server),
             Some(_) if ctx.info(link).is_some_and(|info| info.port == PortKey::MainMain && !info.opener) => {
                 handshake::accepted(self, ctx, link);
+            }
+            Some(_) if ctx.info(link).is_some_and(|info| realm::DOORS.contains(&info.port) && !info.opener) => {
+                realm::opened(ctx, link);
             }
             Some(_) | None => {}
         }
@@ -496,6 +529,9 @@ impl Role for Main {
 
     fn closed(&mut self, ctx: &mut Ctx<Main>, link: LinkId, gone: Gone<Peer>) {
         self.members.shakes.closed(link);
+        if realm::DOORS.contains(&gone.port) {
+            realm::closed(self, ctx, link);
+        }
         match gone.peer {
             Peer::Client(index) => sign_off::ended(self, ctx, index, &gone.why, &gone.undelivered),
             Peer::Public => management::ports_closed(self, ctx, &gone.why),
@@ -509,7 +545,8 @@ impl Role for Main {
                 log::debug!("{}: {} has left: {}", left.id, left.user, gone.why);
                 redirect::send_late(self, left.to, &left.id, (&left.user, left.account), &gone.undelivered);
             }
-            Peer::Stranger | Peer::SigningOn => {}
+            Peer::Desk(client) => realm::desk_closed(self, ctx, link, client),
+            Peer::Stranger | Peer::SigningOn | Peer::Door(_) => {}
         }
     }
 

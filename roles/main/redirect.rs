@@ -99,7 +99,7 @@ pub fn start(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, to: ServerNo) -
     let (id, secret) = (random_hex::<16>(ctx), random_hex::<32>(ctx));
     let until = ctx.now().saturating_add(TIMEOUT);
     let Some(Some(session)) = main.sessions.get_mut(index) else { return false };
-    if session.moving.is_some() || session.quiet.is_some() || !ctx.is_open(session.link) {
+    if session.door || session.moving.is_some() || session.quiet.is_some() || !ctx.is_open(session.link) {
         return false;
     }
     let Some(user) = main.table.get(session.user) else { return false };

@@ -5,7 +5,7 @@ use super::post;
 use super::session_of;
 use super::signed_on;
 use super::Main;
-use crate::config::PortKey;
+use super::CLIENTS;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -18,7 +18,7 @@ use crate::wire::Fail;
 use crate::wire::Raw;
 
 pub const SEND_MESSAGE: Command<Main> =
-    Command { name: "SENDMESSAGE", ports: &[PortKey::ClientMain], args: "recipient LF body", gate: signed_on, run };
+    Command { name: "SENDMESSAGE", ports: CLIENTS, args: "recipient LF body", gate: signed_on, run };
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let (to, body) = request.split()?;

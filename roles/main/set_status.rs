@@ -4,16 +4,15 @@ use super::management;
 use super::session_of;
 use super::signed_on;
 use super::Main;
+use super::CLIENTS;
 use super::STATUS_BYTES;
-use crate::config::PortKey;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::wire::Fail;
 
-pub const SET_STATUS: Command<Main> =
-    Command { name: "SETSTATUS", ports: &[PortKey::ClientMain], args: "text", gate: signed_on, run };
+pub const SET_STATUS: Command<Main> = Command { name: "SETSTATUS", ports: CLIENTS, args: "text", gate: signed_on, run };
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let text = request.data().text()?;

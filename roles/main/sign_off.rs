@@ -10,7 +10,7 @@ use super::signed_on;
 use super::standby;
 use super::Main;
 use super::Peer;
-use crate::config::PortKey;
+use super::CLIENTS;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -18,8 +18,7 @@ use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::wire::Fail;
 
-pub const SIGN_OFF: Command<Main> =
-    Command { name: "SIGNOFF", ports: &[PortKey::ClientMain], args: "", gate: signed_on, run };
+pub const SIGN_OFF: Command<Main> = Command { name: "SIGNOFF", ports: CLIENTS, args: "", gate: signed_on, run };
 
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let index = session_of(ctx, request.link)?;

@@ -4,6 +4,7 @@ use super::fetch;
 use super::handover;
 use super::management;
 use super::marks;
+use super::realm;
 use super::receipts;
 use super::Came;
 use super::Main;
@@ -34,14 +35,28 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
         Some(peer @ Peer::Stranger) => *peer = Peer::SigningOn,
         _ => return Err(Fail::new(Code::BadCommand, "this connection has signed on already")),
     }
+    with_ticket(main, ctx, request.later(), &user, &ticket, None)
+}
+
+/// Checks the ticket of a link that is `Peer::SigningOn`, and signs it on. `words`: what is answered then; None: the session's id.
+///
+/// # Errors
+/// UNAVAILABLE, when management is away.
+pub fn with_ticket(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    later: Later,
+    user: &str,
+    ticket: &[u8],
+    words: Option<String>,
+) -> Result<Answer, Fail> {
     // Without the other link nobody would be told that the user is here.
     let Some(validation) = main.management.validation().filter(|_| main.management.link().is_some()) else {
-        forget(ctx, request.link);
+        forget(ctx, later.link());
         return Err(Fail::new(Code::Unavailable, "the management server is not reachable; retry later"));
     };
-    let later = request.later();
     let server = main.settings.server_id.clone();
-    let fields = [user.as_bytes(), &ticket, server.as_bytes()];
+    let fields = [user.as_bytes(), ticket, server.as_bytes()];
     ctx.request(validation, "VALIDATE", &fields, move |main, ctx, answer| {
         // The answer is the name as registered, the account's number, and a receipt.
         let result = answer.and_then(|data| data.take::<3>()).and_then(|[name, account, receipt]| {
@@ -53,7 +68,7 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
             Ok((name, account))
         });
         match result {
-            Ok((name, account)) => welcome(main, ctx, later, &name, account),
+            Ok((name, account)) => welcome(main, ctx, later, &name, account, words),
             Err(fail) => {
                 forget(ctx, later.link());
                 ctx.answer(&later, Err(fail));
@@ -63,9 +78,11 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     Ok(Answer::Later)
 }
 
-fn forget(ctx: &mut Ctx<Main>, link: LinkId) {
+/// It has not signed on: back to where it stood.
+pub fn forget(ctx: &mut Ctx<Main>, link: LinkId) {
+    let door = ctx.info(link).is_some_and(|info| realm::DOORS.contains(&info.port));
     if let Some(peer) = ctx.peer(link) {
-        *peer = Peer::Stranger;
+        *peer = if door { Peer::Door(Box::default()) } else { Peer::Stranger };
     }
 }
 
@@ -85,7 +102,7 @@ fn check(main: &Main, ctx: &Ctx<Main>, link: LinkId, name: &str) -> Result<(), F
 }
 
 /// The ticket is good. OK is said when management has told everybody: who hears of it can be answered.
-fn welcome(main: &mut Main, ctx: &mut Ctx<Main>, later: Later, name: &str, account: u64) {
+fn welcome(main: &mut Main, ctx: &mut Ctx<Main>, later: Later, name: &str, account: u64, words: Option<String>) {
     let mut id = [0u8; 8];
     rand::Rng::fill_bytes(ctx.rng(), &mut id);
     let link = later.link();
@@ -101,7 +118,7 @@ fn welcome(main: &mut Main, ctx: &mut Ctx<Main>, later: Later, name: &str, accou
         if main.session_at(link).is_none() {
             return;
         }
-        ctx.answer(&later, Ok(hex::encode(&id).into_bytes()));
+        ctx.answer(&later, Ok(words.unwrap_or_else(|| hex::encode(&id)).into_bytes()));
         // What it asks is answered when all that is older has come.
         if !fetch::waits(main, ctx, link, account) {
             handover::speak(main, ctx, index);
@@ -130,7 +147,9 @@ pub fn begin(
     if let Some(came) = &came {
         main.came.insert(came.id.clone(), index);
     }
-    main.sessions[index] = Some(Session::new(link, account, name, now, came));
+    let mut session = Session::new(link, account, name, now, came);
+    session.door = ctx.info(link).is_some_and(|info| realm::DOORS.contains(&info.port));
+    main.sessions[index] = Some(session);
     main.by_link.insert(link, index);
     ctx.trust(link);
     ctx.keep_undelivered(link);

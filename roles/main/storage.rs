@@ -8,6 +8,7 @@ use super::session_of;
 use super::signed_on;
 use super::Main;
 use super::Peer;
+use super::CLIENTS;
 use crate::config::PortKey;
 use crate::engine::anyone;
 use crate::engine::Answer;
@@ -28,7 +29,7 @@ use crate::wire::Raw;
 const OVERHEAD: u64 = 4 << 10;
 
 /// The rows of these commands.
-pub const ROWS: [Command<Main>; session::COUNT] = session::rows(&[PortKey::ClientMain]);
+pub const ROWS: [Command<Main>; session::COUNT] = session::rows(CLIENTS);
 
 pub const TELL: Command<Main> = Command {
     name: "TELL",

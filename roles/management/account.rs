@@ -6,13 +6,13 @@ use super::sign_out;
 use super::signed_on;
 use super::Account;
 use super::Management;
+use super::ACCOUNT_PORTS;
 use crate::accounts::password;
 use crate::accounts::password::Password;
 use crate::accounts::tokens;
 use crate::accounts::users;
 use crate::accounts::users::State;
 use crate::accounts::users::User;
-use crate::config::PortKey;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -21,16 +21,11 @@ use crate::engine::Request;
 use crate::wire::Code;
 use crate::wire::Fail;
 
-pub const CHANGE_PASSWORD: Command<Management> = Command {
-    name: "CHANGEPASSWORD",
-    ports: &[PortKey::ClientManagement],
-    args: "old LF new",
-    gate: signed_on,
-    run: change_password,
-};
+pub const CHANGE_PASSWORD: Command<Management> =
+    Command { name: "CHANGEPASSWORD", ports: ACCOUNT_PORTS, args: "old LF new", gate: signed_on, run: change_password };
 
 pub const REVOKE_TOKENS: Command<Management> =
-    Command { name: "REVOKETOKENS", ports: &[PortKey::ClientManagement], args: "", gate: signed_on, run: revoke };
+    Command { name: "REVOKETOKENS", ports: ACCOUNT_PORTS, args: "", gate: signed_on, run: revoke };
 
 fn change_password(
     management: &mut Management,

@@ -3,9 +3,9 @@
 use super::account_of;
 use super::signed_on;
 use super::Management;
+use super::ACCOUNT_PORTS;
 use crate::accounts::keyring;
 use crate::accounts::keys;
-use crate::config::PortKey;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -13,19 +13,14 @@ use crate::engine::Request;
 use crate::wire::name;
 use crate::wire::Fail;
 
-pub const ADD_KEY: Command<Management> = Command {
-    name: "ADDKEY",
-    ports: &[PortKey::ClientManagement],
-    args: "label LF public key",
-    gate: signed_on,
-    run: add,
-};
+pub const ADD_KEY: Command<Management> =
+    Command { name: "ADDKEY", ports: ACCOUNT_PORTS, args: "label LF public key", gate: signed_on, run: add };
 
 pub const LIST_KEYS: Command<Management> =
-    Command { name: "LISTKEYS", ports: &[PortKey::ClientManagement], args: "", gate: signed_on, run: list };
+    Command { name: "LISTKEYS", ports: ACCOUNT_PORTS, args: "", gate: signed_on, run: list };
 
 pub const REMOVE_KEY: Command<Management> =
-    Command { name: "REMOVEKEY", ports: &[PortKey::ClientManagement], args: "label", gate: signed_on, run: remove };
+    Command { name: "REMOVEKEY", ports: ACCOUNT_PORTS, args: "label", gate: signed_on, run: remove };
 
 fn add(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [label, public] = request.data().take()?;

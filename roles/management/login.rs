@@ -1,10 +1,13 @@
 //! LOGIN, LOGINKEY, PROVEKEY: who is at the other end of a link (contract 5).
 
+use super::add_link;
 use super::address_of;
+use super::behalf;
+use super::behalf::client;
 use super::Account;
 use super::Management;
 use super::Peer;
-use super::LINKS;
+use super::ACCOUNT_PORTS;
 use crate::accounts::keyring;
 use crate::accounts::keys;
 use crate::accounts::password;
@@ -13,8 +16,6 @@ use crate::accounts::tokens;
 use crate::accounts::users;
 use crate::accounts::users::State;
 use crate::accounts::users::User;
-use crate::config::PortKey;
-use crate::engine::anyone;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -28,17 +29,17 @@ use crate::wire::Fail;
 
 pub const LOGIN: Command<Management> = Command {
     name: "LOGIN",
-    ports: &[PortKey::ClientManagement],
+    ports: ACCOUNT_PORTS,
     args: "username LF password, or username LF token:TOKEN",
-    gate: anyone,
+    gate: client,
     run: login,
 };
 
 pub const LOGIN_KEY: Command<Management> =
-    Command { name: "LOGINKEY", ports: &[PortKey::ClientManagement], args: "username", gate: anyone, run: login_key };
+    Command { name: "LOGINKEY", ports: ACCOUNT_PORTS, args: "username", gate: client, run: login_key };
 
 pub const PROVE_KEY: Command<Management> =
-    Command { name: "PROVEKEY", ports: &[PortKey::ClientManagement], args: "signature", gate: anyone, run: prove_key };
+    Command { name: "PROVEKEY", ports: ACCOUNT_PORTS, args: "signature", gate: client, run: prove_key };
 
 /// The same words whether there is no such user, or the password, token, or key is wrong.
 fn wrong() -> Fail {
@@ -76,12 +77,7 @@ fn signed_on(management: &mut Management, ctx: &mut Ctx<Management>, later: &Lat
     }
     if let Some(peer) = ctx.peer(later.link()) {
         peer.account = Some(Account { id: user.id, folded });
-        let links = management.signed_on.entry(user.id).or_default();
-        links.push(later.link());
-        if links.len() > LINKS {
-            let oldest = links.remove(0);
-            ctx.close(oldest, "this account has newer connections");
-        }
+        add_link(management, ctx, user.id, later.link());
     }
     ctx.trust(later.link());
     end(ctx, later, Ok(token.into_bytes()));
@@ -214,7 +210,8 @@ fn prove_key(management: &mut Management, ctx: &mut Ctx<Management>, request: &R
     let (user, challenge) = challenge.ok_or_else(|| Fail::new(Code::BadCommand, "send LOGINKEY first"))?;
     begin(ctx, request.link)?;
     let later = request.later();
-    let text = keys::signed_text(&user, &hex::encode(&management.settings.fingerprint), &challenge);
+    let seen = behalf::behalf(ctx, request.link).map_or(management.settings.fingerprint, |behalf| behalf.fingerprint);
+    let text = keys::signed_text(&user, &hex::encode(&seen), &challenge);
     ctx.query(
         move |db| {
             let Some(user) = users::find(db, &user)? else { return Ok(None) };

@@ -3,6 +3,7 @@
 mod account;
 mod admin;
 mod balance;
+mod behalf;
 mod choose;
 mod directory;
 mod drain;
@@ -43,6 +44,7 @@ use crate::accounts::tries::Tries;
 use crate::accounts::users;
 use crate::accounts::users::UserId;
 use crate::config::Policy;
+use crate::config::PortKey;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::handshake;
 use crate::engine::identity::ServerKey;
@@ -92,6 +94,8 @@ pub struct Peer {
     checking: bool,
     /// The open challenge: for which account, and what.
     challenge: Option<(String, String)>,
+    /// A realm speaks for a client on this link.
+    behalf: Option<Box<behalf::Behalf>>,
     /// The main server at the other end.
     server: Option<String>,
     /// The storage server at the other end.
@@ -182,6 +186,19 @@ impl Management {
 /// Links of one account that are signed on at once; one more, and its oldest goes. More than its sessions.
 const LINKS: usize = 64;
 
+/// Where accounts are asked about: the clients' own port, and links on which a realm speaks for one.
+const ACCOUNT_PORTS: &[PortKey] = &[PortKey::ClientManagement, PortKey::MainManagement];
+
+/// The link is signed on to the account now.
+fn add_link(management: &mut Management, ctx: &mut Ctx<Management>, account: UserId, link: LinkId) {
+    let links = management.signed_on.entry(account).or_default();
+    links.push(link);
+    if links.len() > LINKS {
+        let oldest = links.remove(0);
+        ctx.close(oldest, "this account has newer connections");
+    }
+}
+
 /// Closes every link of the account but `keep`: what it was signed on with is not good any more.
 fn sign_out(management: &mut Management, ctx: &mut Ctx<Management>, account: UserId, keep: Option<LinkId>) {
     for link in management.signed_on.get(&account).into_iter().flatten().filter(|link| Some(**link) != keep) {
@@ -238,6 +255,9 @@ fn account_of(ctx: &Ctx<Management>, link: LinkId) -> Result<Account, Fail> {
 
 /// The address that tries are counted for.
 fn address_of(ctx: &Ctx<Management>, link: LinkId) -> IpAddr {
+    if let Some(behalf) = behalf::behalf(ctx, link) {
+        return behalf.addr;
+    }
     ctx.info(link).and_then(|info| info.remote).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
@@ -271,6 +291,9 @@ impl Role for Management {
             whois::WHO_IS,
             whois::ACCOUNTS,
             mains::MAIN_SERVER,
+            behalf::ON_BEHALF,
+            behalf::AS_ACCOUNT,
+            behalf::COUNT_ACCOUNTS,
             presence::PRESENCE,
             presence::LOOKUP,
             moves::MOVE,

@@ -42,7 +42,8 @@ const AGAIN: u64 = 1_000;
 
 /// The ports on which servers come, and as what.
 const PORTS: &[(PortKey, &[RoleName])] = &[
-    (PortKey::MainManagement, &[RoleName::Main]),
+    // A realm that uses the accounts here is a main server with other doors.
+    (PortKey::MainManagement, &[RoleName::Main, RoleName::Realm]),
     (PortKey::DatamanagementManagement, &[RoleName::DataManagement, RoleName::Data]),
 ];
 const KEYS: &[PortKey] = &[PortKey::MainManagement, PortKey::DatamanagementManagement];
@@ -145,7 +146,7 @@ pub fn load(ctx: &mut Ctx<Management>) {
 pub fn added(management: &mut Management, ctx: &mut Ctx<Management>, name: &str, role: RoleName, server: Server) {
     let key = server.key;
     management.network.added(name, role, server);
-    if role == RoleName::Main {
+    if matches!(role, RoleName::Main | RoleName::Realm) {
         directory::added(management, ctx, name, &key.to_string());
     }
     storage::member_changed(management, ctx, role, name);
@@ -205,7 +206,7 @@ pub fn removed(management: &mut Management, ctx: &mut Ctx<Management>, name: &st
         ctx.abort(link, "the operator removed this server");
     }
     log::info!("the server {name} was removed");
-    if roles.contains(&RoleName::Main) {
+    if roles.contains(&RoleName::Main) || roles.contains(&RoleName::Realm) {
         directory::removed(management, ctx, name);
     }
     storage::removed(management, ctx, name, &roles);

@@ -4,6 +4,8 @@ use rand::rngs::StdRng;
 use rand::SeedableRng;
 
 use super::address_of;
+use super::behalf::behalf;
+use super::behalf::client;
 use super::map;
 use super::Management;
 use crate::accounts::captcha;
@@ -14,34 +16,28 @@ use crate::accounts::registration::Pending;
 use crate::accounts::users;
 use crate::config::Policy;
 use crate::config::PortKey;
-use crate::engine::anyone;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Later;
+use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
 
-pub const REGISTER_ACCOUNT: Command<Management> = Command {
-    name: "REGISTERACCOUNT",
-    ports: &[PortKey::PublicManagement],
-    args: "username LF password",
-    gate: anyone,
-    run: register,
-};
+/// Anyone, and links on which a realm speaks for a client.
+const PORTS: &[PortKey] = &[PortKey::PublicManagement, PortKey::MainManagement];
 
-pub const CONFIRM_REGISTER_ACCOUNT: Command<Management> = Command {
-    name: "CONFIRMREGISTERACCOUNT",
-    ports: &[PortKey::PublicManagement],
-    args: "request-id LF text",
-    gate: anyone,
-    run: confirm,
-};
+pub const REGISTER_ACCOUNT: Command<Management> =
+    Command { name: "REGISTERACCOUNT", ports: PORTS, args: "username LF password", gate: client, run: register };
 
-fn open(management: &Management) -> Result<Policy, Fail> {
-    match management.settings.registration {
+pub const CONFIRM_REGISTER_ACCOUNT: Command<Management> =
+    Command { name: "CONFIRMREGISTERACCOUNT", ports: PORTS, args: "request-id LF text", gate: client, run: confirm };
+
+/// Who may register: as the realm says that passes it on.
+fn open(management: &Management, ctx: &Ctx<Management>, link: LinkId) -> Result<Policy, Fail> {
+    match behalf(ctx, link).map_or(management.settings.registration, |behalf| behalf.policy) {
         Policy::Closed => Err(Fail::new(Code::Refused, "this server takes no registrations; ask its operator")),
         policy => Ok(policy),
     }
@@ -49,7 +45,7 @@ fn open(management: &Management) -> Result<Policy, Fail> {
 
 fn register(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [user, secret] = request.data().take()?;
-    let policy = open(management)?;
+    let policy = open(management, ctx, request.link)?;
     let user = user.text()?.into_owned();
     name::check_user(&user)?;
     let secret = Password::chosen(&secret.unescape())?;
@@ -57,8 +53,9 @@ fn register(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
     management.registrations.room(addr, ctx.now())?;
     let later = request.later();
     let wanted = user.clone();
+    let cap = behalf(ctx, request.link).and_then(|behalf| behalf.cap);
     ctx.query(
-        move |db| users::find(db, &wanted),
+        move |db| room(db, cap).and_then(|()| users::find(db, &wanted)),
         move |management, ctx, found| {
             let taken = || Fail::new(Code::Exists, "this name is taken");
             if let Err(fail) = found.and_then(|found| found.map_or(Ok(()), |_| Err(taken()))) {
@@ -94,6 +91,15 @@ fn register(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
     Ok(Answer::Later)
 }
 
+fn room(db: &rusqlite::Connection, cap: Option<u64>) -> Result<(), Fail> {
+    match cap {
+        Some(cap) if users::count(db)? >= cap => {
+            Err(Fail::new(Code::Refused, "this realm has as many users as it takes; ask its operator"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn begun(id: &str, png: &[u8]) -> Vec<u8> {
     [id.as_bytes(), b"\n", png].concat()
 }
@@ -101,7 +107,7 @@ fn begun(id: &str, png: &[u8]) -> Vec<u8> {
 fn confirm(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [id, text] = request.data().take()?;
     let (id, text) = (id.text()?, text.text()?.into_owned());
-    let policy = open(management)?;
+    let policy = open(management, ctx, request.link)?;
     let pending = management.registrations.confirm(&id, ctx.now())?;
     if policy == Policy::Captcha && !captcha::matches(&pending.answer, &text) {
         return Err(Fail::new(Code::Wrong, "that is not what the picture says; begin anew"));
@@ -110,18 +116,19 @@ fn confirm(management: &mut Management, ctx: &mut Ctx<Management>, request: &Req
     let invite = (policy == Policy::Invite).then_some(text);
     let now = ctx.now();
     let code = invite.clone();
+    let cap = behalf(ctx, request.link).and_then(|behalf| behalf.cap);
     // A wrong code is found out before the password is hashed, which costs.
     ctx.query(
         move |db| code.map_or(Ok(()), |code| invites::check(db, &code, now)),
         move |_, ctx, checked| match checked {
-            Ok(()) => create(ctx, later, pending, invite),
+            Ok(()) => create(ctx, later, pending, invite, cap),
             Err(fail) => ctx.answer(&later, Err(fail)),
         },
     );
     Ok(Answer::Later)
 }
 
-fn create(ctx: &mut Ctx<Management>, later: Later, pending: Pending, invite: Option<String>) {
+fn create(ctx: &mut Ctx<Management>, later: Later, pending: Pending, invite: Option<String>, cap: Option<u64>) {
     let Pending { name, password: secret, addr, .. } = pending;
     let hash = move || password::hash(secret.bytes());
     ctx.heavy(hash, move |_, ctx, hashed| {
@@ -132,6 +139,7 @@ fn create(ctx: &mut Ctx<Management>, later: Later, pending: Pending, invite: Opt
         let now = ctx.now();
         let user = name.clone();
         let store = move |db: &rusqlite::Connection| {
+            room(db, cap)?;
             let id = users::create(db, &user, &hashed, now)?;
             if let Some(code) = invite {
                 invites::redeem(db, &code, id, now)?;

@@ -6,6 +6,7 @@ use super::choose::Candidate;
 use super::mains::MainServer;
 use super::signed_on;
 use super::Management;
+use super::ACCOUNT_PORTS;
 use crate::config::PortKey;
 use crate::engine::Answer;
 use crate::engine::Command;
@@ -21,7 +22,7 @@ pub const LIST_SERVERS: Command<Management> =
 
 pub const REPORT_SERVERS: Command<Management> = Command {
     name: "REPORTSERVERS",
-    ports: &[PortKey::ClientManagement],
+    ports: ACCOUNT_PORTS,
     args: "lines server-id|yes or no|round trip in ms",
     gate: signed_on,
     run: report,
@@ -30,13 +31,18 @@ pub const REPORT_SERVERS: Command<Management> = Command {
 /// Lines of one REPORTSERVERS; more is no client of ours.
 const LINES: usize = 4_096;
 
+/// Whether clients can come to it: a realm may have only doors of its own.
+fn takes(server: &MainServer) -> bool {
+    !server.draining && !server.address.is_empty()
+}
+
 fn list(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let line = |(id, server): (&String, &MainServer)| {
         let address = address_for(ctx, request.link, &server.address);
         let clients = management.online.clients(id);
         format!("{id}|{}|{address}|{}|{clients}", server.name, hex::encode(&server.fingerprint))
     };
-    let lines: Vec<String> = management.mains.iter().filter(|(_, server)| !server.draining).map(line).collect();
+    let lines: Vec<String> = management.mains.iter().filter(|(_, server)| takes(server)).map(line).collect();
     Ok(Answer::Data(lines.join("\n").into_bytes()))
 }
 

@@ -53,13 +53,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to management's public port.
+    /// Connects to management's public port, or to a realm.
     ///
     /// # Errors
     /// UNAVAILABLE with the reason.
     pub async fn public(address: &Address) -> Result<Connection, Fail> {
         let target = Target::Net(address.at(address.port), address.verify());
-        Connection::open(PortKey::PublicManagement, target).await
+        let port = if address.realm { PortKey::Realm } else { PortKey::PublicManagement };
+        Connection::open(port, target).await
     }
 
     /// Connects to the operator's socket in a server's data folder.
@@ -120,6 +121,9 @@ pub struct Registration {
 /// EXISTS, BADARGS, REFUSED, LIMIT; UNAVAILABLE.
 pub async fn register(address: &Address, user: &str, password: &[u8]) -> Result<Registration, Fail> {
     let connection = Connection::public(address).await?;
+    if address.realm {
+        connection.request("STARTREGISTRATION", &[]).await?;
+    }
     let answer = connection.request("REGISTERACCOUNT", &[user.as_bytes(), password]).await?;
     let (id, png) = match answer.iter().position(|byte| *byte == b'\n') {
         Some(at) => (answer[..at].to_vec(), answer[at + 1..].to_vec()),

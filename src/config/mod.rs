@@ -159,6 +159,37 @@ pub struct Config {
 pub const BLOCKS_FOLDER: &str = "blocks";
 
 impl Config {
+    /// Whether the realm of this process stands alone: it has accounts and storage of its own, and `join` names only the directory.
+    pub fn is_realm_alone(&self) -> bool {
+        self.roles == [RoleName::Realm] && !self.realm.attach.unwrap_or(false)
+    }
+
+    /// Whether this process opens a port, as one of its roles has it.
+    pub fn opens(&self, port: PortKey) -> bool {
+        let has = |roles: &[RoleName]| roles.iter().any(|role| self.roles.contains(role));
+        match port {
+            PortKey::PublicManagement
+            | PortKey::ClientManagement
+            | PortKey::MainManagement
+            | PortKey::Validation
+            | PortKey::DatamanagementManagement
+            | PortKey::ClientRealms
+            | PortKey::RealmManagement => has(&[RoleName::Management]),
+            PortKey::ClientMain => has(&[RoleName::Main]),
+            PortKey::MainMain => has(&[RoleName::Main]) || (has(&[RoleName::Realm]) && !self.is_realm_alone()),
+            PortKey::MainDatamanagement | PortKey::DataDatamanagement => has(&[RoleName::DataManagement]),
+            PortKey::DataData => has(&[RoleName::Data]),
+            PortKey::Realm | PortKey::Web => has(&[RoleName::Realm]),
+            // Not listened on by a server, or not in this version.
+            PortKey::ClientClient
+            | PortKey::RealmClientClient
+            | PortKey::Discovery
+            | PortKey::VoiceControl
+            | PortKey::VoiceUdp
+            | PortKey::Admin => false,
+        }
+    }
+
     /// The folder of the blocks on disk.
     pub fn data_folder(&self) -> PathBuf {
         self.data.folder.clone().unwrap_or_else(|| self.data_dir.join(BLOCKS_FOLDER))
@@ -311,7 +342,16 @@ fn check_together(settings: &Settings, problems: &mut Vec<String>) {
             "role management is the network's own and joins none; a second main server has roles = [\"main\"] (--role main)",
         );
     }
-    if !has(RoleName::Management) && settings.text_if_any("join").is_none() {
+    let attach = settings.yes("realm.attach");
+    let realm_alone = has(RoleName::Realm) && !attach.unwrap_or(has(RoleName::Management));
+    if realm_alone && settings.roles().len() > 1 {
+        wrong(
+            "realm.attach",
+            "roles",
+            "a realm that stands alone has a process and a data folder of its own: roles = [\"realm\"] (--role realm)",
+        );
+    }
+    if !has(RoleName::Management) && !realm_alone && settings.text_if_any("join").is_none() {
         wrong(
             "roles",
             "join",

@@ -77,6 +77,15 @@ impl PortKey {
         }
     }
 
+    /// Whether `OpenGroove` is the first line there.
+    pub fn greets(self) -> bool {
+        use PortKey::ClientRealms;
+        use PortKey::Realm;
+        use PortKey::RealmClientClient;
+        use PortKey::RealmManagement;
+        matches!(self, Realm | ClientRealms | RealmManagement | RealmClientClient)
+    }
+
     /// The port when nothing else is said; 0 for `Admin`, which has none.
     pub fn default_port(self) -> u16 {
         match self {
@@ -164,7 +173,7 @@ impl RoleName {
         &[RoleName::Management, RoleName::Main, RoleName::DataManagement, RoleName::Data, RoleName::Realm];
     /// The roles that this version can play.
     pub const BUILT: &'static [RoleName] =
-        &[RoleName::Management, RoleName::Main, RoleName::DataManagement, RoleName::Data];
+        &[RoleName::Management, RoleName::Main, RoleName::DataManagement, RoleName::Data, RoleName::Realm];
 
     /// The role of that name.
     pub fn parse(name: &str) -> Option<RoleName> {

@@ -440,7 +440,7 @@ impl<R: Role> Ctx<R> {
     }
 
     pub(super) fn insert(&mut self, info: Info, internal: bool, trusted: bool) -> LinkId {
-        let opener = info.opener;
+        let (opener, greets) = (info.opener, info.port.greets());
         let link = Box::new(Link {
             info,
             state: State::Connecting,
@@ -451,6 +451,7 @@ impl<R: Role> Ctx<R> {
             paused: false,
             dirty: false,
             was_open: false,
+            greets,
             framer: Framer::default(),
             tail: Vec::new(),
             out: Outbox::default(),

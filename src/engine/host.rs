@@ -120,6 +120,9 @@ impl<R: Role> Host<R> {
         entry.was_open = true;
         entry.heard = now;
         fill(&mut entry.info);
+        if entry.info.opener {
+            self.ctx.greet(link);
+        }
         self.role.opened(&mut self.ctx, link);
         self.settle();
         true
@@ -152,6 +155,9 @@ impl<R: Role> Host<R> {
     /// Handles what came before and `bytes`, as far as it is whole packets; keeps the rest.
     fn process(&mut self, link: LinkId, bytes: &[u8]) {
         let Some(entry) = self.ctx.slot_mut(link) else { return };
+        if entry.greets {
+            return self.greeted(link, bytes);
+        }
         let mut tail = std::mem::take(&mut entry.tail);
         if tail.is_empty() {
             let used = self.packets(link, bytes);
@@ -474,8 +480,8 @@ impl<R: Role> Host<R> {
                 }
                 State::Open
                     if !entry.trusted
-                        && port_signs_on(entry.info.port)
-                        && now.saturating_sub(entry.born) >= limits::SIGN_ON =>
+                        && sign_on_within(entry.info.port)
+                            .is_some_and(|limit| now.saturating_sub(entry.born) >= limit) =>
                 {
                     self.ctx.abort(id, "no sign-on in time");
                 }
@@ -557,11 +563,16 @@ impl<R: Role> Host<R> {
     }
 }
 
-/// Whether a link on this port must sign on soon after it opens.
-fn port_signs_on(port: PortKey) -> bool {
-    !matches!(port, PortKey::PublicManagement | PortKey::Validation | PortKey::ClientRealms | PortKey::Admin)
+/// How soon a link on this port must sign on after it opens; None: it need not. Milliseconds.
+fn sign_on_within(port: PortKey) -> Option<u64> {
+    match port {
+        PortKey::PublicManagement | PortKey::Validation | PortKey::ClientRealms | PortKey::Admin => None,
+        PortKey::Realm | PortKey::Web => Some(limits::SIGN_ON_DOOR),
+        _ => Some(limits::SIGN_ON),
+    }
 }
 
+mod greet;
 mod resume;
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,8 @@ pub const SILENCE_PING: u64 = 60_000;
 pub const SILENCE_GONE: u64 = 120_000;
 /// A link that needs a sign-on has this long for it.
 pub const SIGN_ON: u64 = 30_000;
+/// The same on the doors of a realm, where a person fills in a form meanwhile.
+pub const SIGN_ON_DOOR: u64 = 300_000;
 /// A TCP connection has this long to become a TLS link (contract 2: the handshake is done within 10 s).
 pub const HANDSHAKE: u64 = 10_000;
 /// A closing link has this long to take what is queued.

@@ -68,6 +68,8 @@ pub(super) struct Link<R: Role> {
     /// Its task was woken, or will ask again by itself.
     pub(super) dirty: bool,
     pub(super) was_open: bool,
+    /// `OpenGroove` comes first: it was not said so far.
+    pub(super) greets: bool,
     pub(super) framer: Framer,
     pub(super) tail: Vec<u8>,
     pub(super) out: Outbox,

@@ -2,6 +2,7 @@
 
 pub mod backup;
 mod join;
+mod realm;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -113,16 +114,19 @@ impl Node {
             admin: None,
             _lock: lock,
         };
-        if node.config.roles.contains(&RoleName::Management) {
+        // A realm that stands alone has all that it needs in its process, with its own doors alone.
+        let alone = node.config.is_realm_alone();
+        let plays = |node: &Node, role| alone || node.config.roles.contains(&role);
+        if plays(&node, RoleName::Management) {
             node.start_management(&registry)?;
         }
-        if node.config.roles.contains(&RoleName::DataManagement) {
+        if plays(&node, RoleName::DataManagement) {
             node.start_data_management(&registry)?;
         }
-        if node.config.roles.contains(&RoleName::Data) {
+        if plays(&node, RoleName::Data) {
             node.start_data(&registry)?;
         }
-        if node.config.roles.contains(&RoleName::Main) {
+        if node.config.roles.contains(&RoleName::Main) || node.config.roles.contains(&RoleName::Realm) {
             node.start_main(&registry)?;
         }
         if let Some(management) = &node.management {
@@ -205,7 +209,7 @@ impl Node {
     fn listen<R: Role>(&mut self, running: &Running<R>, ports: &[PortKey]) -> Result<(), String> {
         let tls = tls::server(&running.identity)?;
         for port in ports {
-            let Some(address) = self.config.listen.get(port) else { continue };
+            let Some(address) = self.config.listen.get(port).filter(|_| self.config.opens(*port)) else { continue };
             let (bound, task) = net::listen(&running.handle, *port, *address, Arc::clone(&tls), &running.identity)?;
             self.listen.insert(*port, bound);
             self.listeners.push(task);
@@ -224,7 +228,10 @@ impl Node {
                 management::Management::new(management::Settings {
                     name: self.config.name.clone(),
                     key: self.key.clone(),
-                    registration: self.config.management.registration,
+                    registration: match self.config.is_realm_alone() {
+                        true => self.config.realm.registration,
+                        false => self.config.management.registration,
+                    },
                     token_days: self.config.management.token_days,
                     fingerprint: identity.fingerprint(),
                     ports: Vec::new(),
@@ -252,7 +259,8 @@ impl Node {
             (Target::Local(PortKey::MainManagement), Target::Local(PortKey::Validation));
         let mut public = None;
         if let Some(address) = self.joins()? {
-            self.join::<main::Main>(&address, RoleName::Main, main::MIGRATIONS)?;
+            let role = [RoleName::Main, RoleName::Realm].into_iter().find(|role| self.config.roles.contains(role));
+            self.join::<main::Main>(&address, role.unwrap_or(RoleName::Main), main::MIGRATIONS)?;
             let at = |port| Target::Net(address.at(port), address.verify());
             (public, management, validation) = (Some(at(address.port)), at(0), at(0));
         }
@@ -274,12 +282,17 @@ impl Node {
                     management,
                     validation,
                     storage,
+                    realm: self.realm_settings(),
                 })
             },
         )?;
-        self.listen(&running, &[PortKey::ClientMain, PortKey::MainMain])?;
+        self.listen(&running, &[PortKey::ClientMain, PortKey::MainMain, PortKey::Realm])?;
         let (address, mesh) = (self.told(PortKey::ClientMain), self.told(PortKey::MainMain));
-        running.handle.with(|main, _| main.set_addresses(address, mesh));
+        let realm = self.told(PortKey::Realm);
+        running.handle.with(|main, _| {
+            main.set_addresses(address, mesh);
+            main.set_realm_address(realm);
+        });
         self.main = Some(running);
         Ok(())
     }
@@ -320,7 +333,10 @@ impl Node {
                 address: String::new(),
                 data: String::new(),
                 management,
-                quota: self.config.data_management.quota,
+                quota: match self.config.is_realm_alone() {
+                    true => self.config.realm.quota,
+                    false => self.config.data_management.quota,
+                },
                 grace: self.config.data_management.grace.saturating_mul(1_000),
             })
         })?;
@@ -386,6 +402,9 @@ impl Node {
 
     /// `convergia://HOST:PORT#FINGERPRINT` of management.
     fn address(&self) -> Result<Address, String> {
+        if self.config.is_realm_alone() {
+            return self.realm_address();
+        }
         let Some(management) = &self.management else {
             return self.joins()?.ok_or_else(|| "this process has no management role, and joins none".to_owned());
         };
@@ -398,7 +417,7 @@ impl Node {
             return Ok(Address { fingerprint, ..address });
         }
         let host = if bound.ip().is_unspecified() { "127.0.0.1".to_owned() } else { bound.ip().to_string() };
-        Ok(Address { host, port: bound.port(), fingerprint })
+        Ok(Address { host, port: bound.port(), fingerprint, realm: false })
     }
 
     fn write_address(&self) -> Result<(), String> {

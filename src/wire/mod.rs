@@ -23,3 +23,6 @@ pub use raw::Raw;
 /// The reason in DISCONNECTED when a server stops or is restarted: the client comes back by itself. Any other reason is
 /// meant for the person, who decides.
 pub const SERVER_STOPS: &str = "the server stops";
+
+/// The first line of whoever opens a connection to an OpenGroove port (637xx), in any case.
+pub const GREETING: &[u8] = b"OpenGroove";

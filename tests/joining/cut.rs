@@ -282,7 +282,7 @@ fn taken(pushes: &[(&str, &str, &str)], answer: &str) -> Option<Vec<String>> {
     };
     let listen = [(PortKey::PublicManagement, "host:74"), (PortKey::MainManagement, "host:78")];
     sim.add(None, Limits::default(), [2; 32], &listen, make).unwrap();
-    let address = Address { host: "host".into(), port: 74, fingerprint: Some([2; 32]) };
+    let address = Address { host: "host".into(), port: 74, fingerprint: Some([2; 32]), realm: false };
     let (send, joined) = mpsc::channel();
     let make = move || Joiner::new(address.clone(), "second", key(1), RoleName::Main, send.clone());
     sim.add(None, Limits::default(), [0; 32], &[], make).unwrap();

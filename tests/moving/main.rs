@@ -90,7 +90,7 @@ impl Net {
             let make = move || Server { me, world: Arc::clone(&shared), links: Vec::new() };
             nodes.push(sim.add(None, Limits::default(), *print, &listen, make).unwrap());
         }
-        let address = Address { host: "net".into(), port: 74, fingerprint: Some([1; 32]) };
+        let address = Address { host: "net".into(), port: 74, fingerprint: Some([1; 32]), realm: false };
         let options = options(Options::new(address, "alice".into(), Secret::Token("token".into())));
         let (log, full): (Arc<Mutex<Vec<Event>>>, Arc<Mutex<bool>>) = Default::default();
         let (events, enough) = (Arc::clone(&log), Arc::clone(&full));

@@ -65,8 +65,12 @@ fn a_client_is_moved_to_and_fro_under_load() {
         look(&world).addresses.push((address.to_string(), identity.fingerprint()));
         listeners.push(listening);
     }
-    let address =
-        Address { host: "127.0.0.1".into(), port: open[0].0.port(), fingerprint: Some(identities[0].fingerprint()) };
+    let address = Address {
+        host: "127.0.0.1".into(),
+        port: open[0].0.port(),
+        fingerprint: Some(identities[0].fingerprint()),
+        realm: false,
+    };
     let options = Options::new(address, "alice".into(), Secret::Token("token".into()));
     let client = rt::block_on(Client::sign_on(options)).unwrap();
 

@@ -147,7 +147,7 @@ impl Network {
     /// The same; `change` may change how it signs on.
     pub fn client_with(&mut self, name: &str, log: &Log, change: impl FnOnce(&mut Options)) -> NodeId {
         let mut options = Options::new(
-            convergia::client::Address { host: "net".into(), port: 74, fingerprint: Some(MANAGEMENT) },
+            convergia::client::Address { host: "net".into(), port: 74, fingerprint: Some(MANAGEMENT), realm: false },
             name.to_owned(),
             Secret::Token(token(name)),
         );

@@ -41,6 +41,8 @@ impl Core {
         self.reported = false;
         let address = &self.options.address;
         let (port, number, peer) = match self.ports {
+            // A realm's door is the only one there is.
+            _ if address.realm => (PortKey::Realm, address.port, Peer::Management),
             None => (PortKey::PublicManagement, address.port, Peer::Public),
             Some((client_management, _)) => (PortKey::ClientManagement, client_management, Peer::Management),
         };
@@ -88,7 +90,11 @@ impl Core {
         let user = self.options.user.clone();
         let then = self.step(move |core, ctx, data| {
             core.token = Some(data.text()?.into_owned());
-            core.list_servers(ctx, link);
+            let address = &core.options.address;
+            match address.realm.then(|| address.at(address.port)) {
+                Some(realm) => core.signed_on(ctx, link, &realm),
+                None => core.list_servers(ctx, link),
+            }
             Ok(())
         });
         match (&self.token, &self.options.secret) {

@@ -136,7 +136,7 @@ fn standby_gone(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> 
 impl Core {
     /// Asks for a standby after a while.
     pub(super) fn want_standby(&mut self, ctx: &mut Ctx<Core>, (first, last): (u64, u64)) {
-        if !self.options.redundant {
+        if !self.options.redundant || self.options.address.realm {
             return;
         }
         self.standby_round += 1;

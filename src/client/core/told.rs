@@ -13,6 +13,9 @@ use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::SERVER_STOPS;
 
+/// Where sessions are: at main servers, and at realms.
+const SESSIONS: &[PortKey] = &[PortKey::ClientMain, PortKey::Realm];
+
 /// The gate of all that a server says unasked: only the one that the client has signed on to, whose certificate
 /// management has confirmed. Whoever else is at the end of a link has nothing to tell.
 pub(super) fn signed_on(_: &Core, ctx: &Ctx<Core>, link: LinkId) -> Result<(), Fail> {
@@ -24,7 +27,7 @@ pub(super) fn signed_on(_: &Core, ctx: &Ctx<Core>, link: LinkId) -> Result<(), F
 
 pub(super) const RECEIVE_MESSAGE: Command<Core> = Command {
     name: "RECEIVEMESSAGE",
-    ports: &[PortKey::ClientMain],
+    ports: SESSIONS,
     args: "sender LF sent-at LF body",
     gate: signed_on,
     run: receive_message,
@@ -32,7 +35,7 @@ pub(super) const RECEIVE_MESSAGE: Command<Core> = Command {
 
 pub(super) const SERVER_MAP_UPDATE: Command<Core> = Command {
     name: "SERVERMAPUPDATE",
-    ports: &[PortKey::ClientMain],
+    ports: SESSIONS,
     args: "changed lines",
     gate: signed_on,
     run: server_map_update,
@@ -40,7 +43,7 @@ pub(super) const SERVER_MAP_UPDATE: Command<Core> = Command {
 
 pub(super) const OFFLINE_MESSAGE_AVAILABLE: Command<Core> = Command {
     name: "OFFLINEMESSAGEAVAILABLE",
-    ports: &[PortKey::ClientMain],
+    ports: SESSIONS,
     args: "message-id LF sender LF size LF sent-at",
     gate: signed_on,
     run: offline_message_available,
@@ -48,14 +51,14 @@ pub(super) const OFFLINE_MESSAGE_AVAILABLE: Command<Core> = Command {
 
 pub(super) const WORKSPACE_CHANGED: Command<Core> = Command {
     name: "WORKSPACECHANGED",
-    ports: &[PortKey::ClientMain],
+    ports: SESSIONS,
     args: "name LF seq LF author LF bytes",
     gate: signed_on,
     run: workspace_changed,
 };
 
 pub(super) const DISCONNECTED: Command<Core> =
-    Command { name: "DISCONNECTED", ports: &[PortKey::ClientMain], args: "reason", gate: signed_on, run: disconnected };
+    Command { name: "DISCONNECTED", ports: SESSIONS, args: "reason", gate: signed_on, run: disconnected };
 
 fn receive_message(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
     // Whatever is made of it: TAKEOVER tells how many the server has got through.

@@ -1,0 +1,100 @@
+//! Role realm: a provider that people register and sign on with, in one process. It is role main with more doors: clients come in over 63745
+//! and over the web socket of the page, and are sessions like all others from then on. So it is a part of that role's state machine.
+//!
+//! [`door`] has the states before the sign-on, [`desk`] the links to management on which the realm speaks for a client, [`log_in`] and
+//! [`account`] what is asked there.
+
+mod account;
+mod desk;
+mod door;
+mod log_in;
+
+use std::collections::HashMap;
+
+use super::Main;
+use crate::config::Policy;
+use crate::config::PortKey;
+use crate::engine::Command;
+use crate::engine::Ctx;
+use crate::engine::LinkId;
+
+pub use door::Door;
+
+/// The ports that clients of a realm come in by.
+pub const DOORS: &[PortKey] = &[PortKey::Realm, PortKey::Web];
+
+/// How often accounts are counted; milliseconds.
+const COUNT: u64 = 10_000;
+
+/// What a realm is told at start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// In the directory, for people.
+    pub name: String,
+    /// `host:port`: what its users' ids begin with.
+    pub address: String,
+    /// Who may register.
+    pub registration: Policy,
+    /// Accounts; none: any number.
+    pub user_cap: Option<u64>,
+    /// Bytes that a user may store.
+    pub quota: u64,
+}
+
+/// The state of a realm's doors.
+pub struct Realm {
+    settings: Settings,
+    /// Links to management, by the clients that they are for.
+    desks: HashMap<LinkId, desk::Desk>,
+    /// Accounts, when they were last counted.
+    users: u64,
+    next_count: u64,
+}
+
+impl Realm {
+    /// A realm that nobody has come to.
+    pub fn new(settings: Settings) -> Realm {
+        Realm { settings, desks: HashMap::new(), users: 0, next_count: 0 }
+    }
+
+    /// Where others find it: known once its port is bound.
+    pub fn set_address(&mut self, address: String) {
+        self.settings.address = address;
+    }
+}
+
+/// Every command of the doors.
+pub const COMMANDS: [Command<Main>; 13] = [
+    door::START_REGISTRATION,
+    door::CANCEL_REGISTRATION,
+    door::REGISTER_ACCOUNT,
+    door::CONFIRM_REGISTER_ACCOUNT,
+    door::GET_REALM,
+    log_in::LOGIN,
+    log_in::LOGIN_KEY,
+    log_in::PROVE_KEY,
+    account::ADD_KEY,
+    account::LIST_KEYS,
+    account::REMOVE_KEY,
+    account::CHANGE_PASSWORD,
+    account::REVOKE_TOKENS,
+];
+
+pub use desk::closed as desk_closed;
+pub use desk::opened as desk_opened;
+pub use desk::proven as desk_proven;
+pub use door::closed;
+pub use door::opened;
+
+/// Once a second.
+pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let now = ctx.now();
+    let Some(link) = main.management.link() else { return };
+    let Some(realm) = main.realm.as_mut().filter(|realm| realm.next_count <= now) else { return };
+    realm.next_count = now.saturating_add(COUNT);
+    ctx.request(link, "COUNTACCOUNTS", &[], |main, _, answer| {
+        if let (Some(realm), Ok(count)) = (&mut main.realm, answer.and_then(|count| count.number())) {
+            realm.users = count;
+        }
+    });
+}
