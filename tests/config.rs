@@ -103,7 +103,7 @@ fn the_example_is_the_table_and_says_the_defaults() {
 #[test]
 fn defaults_are_those_of_the_contract() {
     let config = defaults();
-    assert_eq!(config.roles, RoleName::BUILT);
+    assert_eq!(config.roles, RoleName::ALL);
     assert_eq!(config.name, "main");
     assert_eq!(config.management.registration, Policy::Captcha);
     assert_eq!(config.listen.len(), PortKey::ALL.len());
@@ -164,7 +164,7 @@ fn settings_of_the_command_line() {
     // The last one counts.
     assert_eq!(set(&["name=a", "name=b"]).map(|config| config.name), Ok("b".to_owned()));
     // An empty value is the default of what may be empty.
-    assert_eq!(set(&["join=", "roles="]).map(|config| config.roles), Ok(RoleName::BUILT.to_vec()));
+    assert_eq!(set(&["join=", "roles="]).map(|config| config.roles), Ok(RoleName::ALL.to_vec()));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn bad_settings_of_the_command_line() {
         ("engine=1", "--set engine is a table: write [engine] and its keys below it, or engine.KEY = VALUE"),
         ("engine.threads=0", "--set engine.threads = 0: must be a whole number from 1 to 256"),
         ("voice.allow_unsigned=yes", "--set voice.allow_unsigned = \"yes\": must be true or false"),
-        ("roles=realm", "--set roles = realm: role realm is not built yet in this version; built: management, main, data-management, data"),
+        ("realm.attach=false", "--set realm.attach = false: a realm that stands alone has a process and a data folder of its own: roles = [\"realm\"] (--role realm)"),
         (
             "management.certificate=a.pem",
             "--set management.certificate = \"a.pem\": must be both or neither of management.certificate and \
@@ -236,9 +236,7 @@ fn flags_come_before_the_file() {
     assert_eq!(config.roles, [RoleName::Main, RoleName::Management]);
     assert_eq!(config.data_dir, PathBuf::from("/b"));
     overrides.bind = Some("localhost".to_owned());
-    overrides.roles = vec!["realm".to_owned()];
-    let said = "--bind \"localhost\": must be an address, for example 127.0.0.1, 0.0.0.0 or ::\n\
-                --role: role realm is not built yet in this version; built: management, main, data-management, data";
+    let said = "--bind \"localhost\": must be an address, for example 127.0.0.1, 0.0.0.0 or ::";
     assert_eq!(parse(&overrides).map(|_| ()), Err(said.to_owned()));
     overrides = Overrides { roles: vec!["mane".to_owned()], ..Overrides::default() };
     let said = "--role: there is no role \"mane\"; the roles are management, main, data-management, data, realm";

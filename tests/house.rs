@@ -34,6 +34,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("src/client/", &["wire", "config", "engine", "accounts"]),
     ("roles/management/", &["wire", "config", "route", "engine", "accounts"]),
     ("roles/main/", &["wire", "config", "route", "relay", "engine", "accounts", "members", "session"]),
+    // A part of role main: the same state machine.
+    ("roles/realm/", &["wire", "config", "engine", "roles::main"]),
     ("roles/data_management/", &["wire", "config", "engine", "members", "session", "storage", "blocks"]),
     ("roles/data/", &["wire", "config", "engine", "members", "blocks"]),
     ("src/node/", &["wire", "config", "engine", "accounts", "blocks", "client", "members", "storage", "roles"]),

@@ -1,14 +1,14 @@
 //! What a client of a realm asks of its account when it has signed on. At 63745 there is no other port to ask at.
 
-use super::super::session_of;
-use super::super::signed_on;
-use super::super::Main;
 use super::desk;
 use super::DOORS;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Request;
+use crate::roles::main::session_of;
+use crate::roles::main::signed_on;
+use crate::roles::main::Main;
 use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;

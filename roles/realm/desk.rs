@@ -1,13 +1,13 @@
 //! Links to management on which the realm speaks for one client: made when the client asks for something that management decides, closed
 //! when it has signed on, or is gone. What is asked passes through as it stands on the wire.
 
-use super::super::Main;
-use super::super::Peer;
 use super::DOORS;
 use crate::config::PortKey;
 use crate::engine::handshake;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
+use crate::roles::main::Main;
+use crate::roles::main::Peer;
 use crate::wire::hex;
 use crate::wire::Code;
 use crate::wire::Fail;

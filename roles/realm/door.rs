@@ -6,8 +6,6 @@
 //!     │  └─ LOGIN ──► Connected: a session, see `sign_on`
 //! ```
 
-use super::super::Main;
-use super::super::Peer;
 use super::desk;
 use super::DOORS;
 use crate::engine::Answer;
@@ -15,6 +13,8 @@ use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Request;
+use crate::roles::main::Main;
+use crate::roles::main::Peer;
 use crate::wire::Code;
 use crate::wire::Fail;
 

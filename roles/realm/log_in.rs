@@ -1,8 +1,5 @@
 //! LOGIN, LOGINKEY, PROVEKEY at a door: management says who it is, gives a ticket for this server, and the client is signed on with it.
 
-use super::super::sign_on;
-use super::super::Main;
-use super::super::Peer;
 use super::desk;
 use super::door;
 use super::DOORS;
@@ -11,6 +8,9 @@ use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Request;
+use crate::roles::main::sign_on;
+use crate::roles::main::Main;
+use crate::roles::main::Peer;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;

@@ -11,12 +11,12 @@ mod log_in;
 
 use std::collections::HashMap;
 
-use super::Main;
 use crate::config::Policy;
 use crate::config::PortKey;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
+use crate::roles::main::Main;
 
 pub use door::Door;
 

@@ -37,8 +37,8 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "listen",
         "Where this process listens: \"address:port\", an IPv6 address in brackets, port 0 for any free port. A port of a \
          role that does not run here is not opened. --bind ADDRESS replaces every address here, --any-port every port. \
-         In this version client_client, the ports of realms and those of voice are not opened; they are used from the version that has \
-         their role.",
+         client_client, realm_client_client and discovery are opened by clients, not here; the ports of voice are used from the \
+         version that has it.",
     ),
     (
         "advertise",
@@ -46,7 +46,11 @@ pub const SECTIONS: &[(&str, &str)] = &[
          name, an IPv4 address, or an IPv6 address in brackets. Empty: the address listened on.",
     ),
     ("management", "Role management: accounts, registration, sign-on."),
-    ("realm", "Role realm. Used from the version that has this role."),
+    (
+        "realm",
+        "Role realm: where people register and sign on at one port, or with a browser. Alone (a process with no other role, and attach \
+         not true) it has accounts and storage of its own.",
+    ),
     ("data_management", "Role data-management: names, rights, quotas, and where blocks are."),
     ("data", "Role data: keeps blocks."),
     ("voice", "Voice. Used from the version that has this role."),
@@ -61,7 +65,7 @@ pub const KEYS: &[Key] = &[
         "roles",
         "[]",
         Kind::Roles,
-        "The roles that this process plays. Empty: every role built so far; with join, main. --role replaces it. A network has one \
+        "The roles that this process plays. Empty: every role; with join, main. --role replaces it. A network has one \
          data-management.",
     ),
     fixed(
@@ -219,7 +223,12 @@ pub const KEYS: &[Key] = &[
         "Whether the realm uses the accounts of management. auto: when management runs in the same process.",
     ),
     fixed("realm.user_cap", "0", Kind::Count(0, 10_000_000), "How many accounts the realm takes. 0: any number."),
-    fixed("realm.quota", "\"1 GiB\"", Kind::Size(0, 1 << 50), "What one user may store on the realm."),
+    fixed(
+        "realm.quota",
+        "\"1 GiB\"",
+        Kind::Size(0, 1 << 50),
+        "What one user may store on a realm that stands alone. Attached, data_management.quota counts.",
+    ),
     // data_management
     fixed(
         "data_management.quota",

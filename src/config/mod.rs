@@ -441,7 +441,7 @@ impl Settings {
         match self.value("roles") {
             Value::Roles(roles) if !roles.is_empty() => roles.clone(),
             _ if joins => vec![RoleName::Main],
-            _ => RoleName::BUILT.to_vec(),
+            _ => RoleName::ALL.to_vec(),
         }
     }
 

@@ -168,11 +168,8 @@ pub enum RoleName {
 }
 
 impl RoleName {
-    /// Every role there will be.
+    /// Every role.
     pub const ALL: &'static [RoleName] =
-        &[RoleName::Management, RoleName::Main, RoleName::DataManagement, RoleName::Data, RoleName::Realm];
-    /// The roles that this version can play.
-    pub const BUILT: &'static [RoleName] =
         &[RoleName::Management, RoleName::Main, RoleName::DataManagement, RoleName::Data, RoleName::Realm];
 
     /// The role of that name.

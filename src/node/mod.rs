@@ -443,10 +443,12 @@ impl Node {
     /// As `start`.
     pub fn welcome(&self, program: &str) -> Result<String, String> {
         let roles: Vec<&str> = self.config.roles.iter().map(|role| role.name()).collect();
+        let page = self.page().map(|page| format!("In a browser:         {page}\n")).unwrap_or_default();
         Ok(format!(
             "Convergia {} is running: {}.\n\
              Data: {}\n\
              Address: {}\n\n\
+             {page}\
              In a second terminal:  {program} register alice   and then  {program} chat\n\
              In a third:            {program} register bob     and then  {program} chat --user bob alice\n\
              On another machine, add  --server ADDRESS  (start this one with  --bind 0.0.0.0  first).\n\
