@@ -294,3 +294,27 @@ fn a_realm_of_another_machine_is_a_member_of_the_mesh() {
     assert_eq!(bob.receive_command("RECEIVEMESSAGE").fields::<3>()[2], b"still here");
     assert_fails(&greeted(door).ask("LOGIN", &["alice", PASSWORD]), Code::Unavailable);
 }
+
+#[test]
+fn the_two_examples_are_an_open_realm_and_a_private_one() {
+    let start = |name: &str| {
+        Server::start(&["--config", &format!("{}/examples/realms/{name}.toml", env!("CARGO_MANIFEST_DIR"))])
+    };
+    for (name, says) in [
+        ("open", ["name|OpenGroove", "registration|captcha", "users|0", "cap|500", "quota|104857600"]),
+        ("private", ["name|Trivergia", "registration|invite", "users|0", "cap|10", "quota|5368709120"]),
+    ] {
+        let server = start(name);
+        let text = greeted(&server).ask("GETREALM", &[]).text();
+        assert_eq!(text.lines().skip(1).collect::<Vec<_>>(), says, "{name}");
+        support::admin(&server, &["user", "add", "alice", "--password-file", &password_file(&server)]);
+        let mut alice = connected(&server, "alice");
+        alice.ask("SENDMESSAGE", &["alice", "hi"]).ok();
+    }
+}
+
+fn password_file(server: &Server) -> String {
+    let path = server.data_dir().join("password");
+    std::fs::write(&path, PASSWORD).expect("a file");
+    path.to_str().expect("a path in UTF-8").to_owned()
+}
