@@ -67,7 +67,8 @@ struct Args {
     command: Option<cli::Command>,
 }
 
-fn main() -> ExitCode {
+/// All of it; public for the build that tests use.
+pub fn main() -> ExitCode {
     let words: Vec<String> = match std::env::args_os().map(std::ffi::OsString::into_string).collect() {
         Ok(words) => words,
         Err(word) => return wrong_usage(&format!("not UTF-8: {}\n", word.display())),

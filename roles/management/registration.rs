@@ -75,6 +75,8 @@ fn register(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
             ctx.heavy(
                 move || captcha::draw(&mut StdRng::from_seed(seed)),
                 move |management, ctx, drawn| {
+                    #[cfg(feature = "test-hooks")]
+                    drawn.iter().for_each(captcha::tell_the_test);
                     let answer = drawn.and_then(|drawn| {
                         management.registrations.drawn(&id, drawn.answer, ctx.now())?;
                         Ok(begun(&id, &drawn.png))

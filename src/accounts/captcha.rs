@@ -43,6 +43,17 @@ pub fn draw<R: Rng>(rng: &mut R) -> Result<Captcha, Fail> {
     Ok(Captcha { answer, png })
 }
 
+/// Writes the answer into the file that the environment variable `CONVERGIA_TEST_CAPTCHA` names, for the browser test that started this
+/// process. Only in the build with the feature `test-hooks`.
+#[cfg(feature = "test-hooks")]
+pub fn tell_the_test(captcha: &Captcha) {
+    if let Some(path) = std::env::var_os("CONVERGIA_TEST_CAPTCHA") {
+        if let Err(error) = std::fs::write(&path, &captcha.answer) {
+            log::error!("{}: {error}", path.display());
+        }
+    }
+}
+
 /// Whether `typed` is the answer, without regard to case and blanks. Takes the same time wherever they differ.
 pub fn matches(answer: &str, typed: &str) -> bool {
     let plain = |text: &str| -> Vec<u8> {
