@@ -13,6 +13,7 @@ use convergia::roles::data::Data;
 use convergia::roles::data_management::DataManagement;
 use convergia::roles::main::Main;
 use convergia::roles::management::Management;
+use convergia::roles::web_files::FILES;
 use convergia::wire::Code;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -37,6 +38,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     // A part of role main: the same state machine.
     ("roles/realm/", &["wire", "config", "engine", "roles::main"]),
     ("roles/data_management/", &["wire", "config", "engine", "members", "session", "storage", "blocks"]),
+    ("roles/realm/", &["wire", "config", "engine"]),
     ("roles/data/", &["wire", "config", "engine", "members", "blocks"]),
     ("src/node/", &["wire", "config", "engine", "accounts", "blocks", "client", "members", "storage", "roles"]),
     // Of node, only what knows where it puts files: the terminal client talks to a server, it does not run one.
@@ -78,12 +80,13 @@ fn without_comment(line: &str) -> &str {
     comment.map_or(line, |(at, _)| &line[..at])
 }
 
+/// The files below `folder` with this extension; with none: all.
 fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.map(|entry| entry.unwrap().path()) {
         if entry.is_dir() {
             walk(&entry, extension, found);
-        } else if entry.extension().is_some_and(|is| is == extension) {
+        } else if extension.is_empty() || entry.extension().is_some_and(|is| is == extension) {
             found.push(entry);
         }
     }
@@ -347,6 +350,25 @@ fn pages_point_to_what_is_there() {
                 assert!(file.exists(), "{}: {target} is not there", name(&path));
             }
         }
+    }
+}
+
+#[test]
+fn every_file_of_the_page_is_in_the_executable() {
+    let folder = Path::new(ROOT).join("roles/realm/web");
+    let table = page("roles/realm/assets.rs");
+    let mut files = Vec::new();
+    walk(&folder, "", &mut files);
+    assert!(files.iter().any(|file| file.ends_with("index.html")), "{files:?}");
+    for file in &files {
+        let path = file.strip_prefix(&folder).unwrap().to_string_lossy();
+        assert!(table.contains(&format!("include_bytes!(\"web/{path}\")")), "roles/realm/assets.rs: {path}");
+    }
+    let paths: BTreeSet<&str> = FILES.iter().map(|(path, ..)| *path).collect();
+    assert_eq!(paths.len(), FILES.len(), "two files with one path");
+    assert_eq!(FILES.len(), files.len(), "each file is there once");
+    for (path, kind, bytes) in FILES {
+        assert!(path.starts_with('/') && kind.contains('/') && !bytes.is_empty(), "{path}");
     }
 }
 

@@ -460,6 +460,7 @@ impl<R: Role> Ctx<R> {
             unanswered: 0,
             weight: 0,
             born: self.now,
+            until: self.now.saturating_add(limits::HANDSHAKE),
             heard: self.now,
             pinged: false,
             stalled: None,

@@ -135,6 +135,15 @@ impl<R: Role> Host<R> {
         }
     }
 
+    /// A link that is not open yet has come a step further: it has `time` for the next, and the time for its sign-on begins anew.
+    pub fn extend(&mut self, now: u64, link: LinkId, time: u64) {
+        self.ctx.now = self.ctx.now.max(now);
+        let now = self.ctx.now;
+        if let Some(entry) = self.ctx.slot_mut(link).filter(|entry| entry.state == State::Connecting) {
+            (entry.born, entry.heard, entry.until) = (now, now, now.saturating_add(time));
+        }
+    }
+
     /// Whether the driver shall drop the link.
     pub fn is_aborted(&self, link: LinkId) -> bool {
         self.ctx.slot(link).is_none_or(|entry| entry.state == State::Aborting)
@@ -466,7 +475,7 @@ impl<R: Role> Host<R> {
                     self.ctx.abort(id, "the peer takes nothing more");
                 }
                 State::Closing => {}
-                State::Connecting if now.saturating_sub(entry.born) >= limits::HANDSHAKE => {
+                State::Connecting if now >= entry.until => {
                     self.ctx.abort(id, "the handshake took too long");
                 }
                 State::Connecting => {}

@@ -44,6 +44,16 @@ pub const SIGN_ON: u64 = 30_000;
 pub const SIGN_ON_DOOR: u64 = 300_000;
 /// A TCP connection has this long to become a TLS link (contract 2: the handshake is done within 10 s).
 pub const HANDSHAKE: u64 = 10_000;
+/// The head of an HTTP request, and how long it may take to come whole.
+pub const HTTP_HEAD: usize = 8 << 10;
+/// See [`HTTP_HEAD`].
+pub const HTTP_HEAD_TIME: u64 = 10_000;
+/// An HTTP connection may be idle for so long between two requests.
+pub const HTTP_IDLE: u64 = 15_000;
+/// A page of the web port has so long to be read by the browser.
+pub const HTTP_ANSWER: u64 = 60_000;
+/// Requests on one HTTP connection: it counts among those that wait for a sign-on, and shall not do so without end.
+pub const HTTP_REQUESTS: u32 = 64;
 /// A closing link has this long to take what is queued.
 pub const CLOSING: u64 = 5_000;
 /// What is queued for a link lies in chunks of this size: a busy link's are used again and never grown into. A packet that

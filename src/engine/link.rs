@@ -80,6 +80,8 @@ pub(super) struct Link<R: Role> {
     /// Bytes that they stand for, as far as their handlers have said.
     pub(super) weight: u64,
     pub(super) born: u64,
+    /// Until when it must be open.
+    pub(super) until: u64,
     pub(super) heard: u64,
     pub(super) pinged: bool,
     pub(super) stalled: Option<u64>,

@@ -221,3 +221,22 @@ fn a_paused_link_is_not_silent() {
     host.timers(limits::SILENCE_GONE + limits::TICK);
     assert!(!host.is_aborted(paused) && host.is_aborted(other));
 }
+
+#[test]
+fn a_link_that_comes_on_step_by_step_has_time_for_each() {
+    let mut host = host(Limits::default());
+    let accept =
+        |host: &mut Host<Slow>| host.accepted(0, PortKey::ClientMain, Some([10, 0, 0, 1].into()), None).unwrap();
+    let (slow, steady) = (accept(&mut host), accept(&mut host));
+    host.extend(limits::HANDSHAKE - 1, steady, limits::HTTP_IDLE);
+    host.timers(limits::HANDSHAKE);
+    assert!(host.is_aborted(slow) && !host.is_aborted(steady));
+    let later = limits::HANDSHAKE + limits::SIGN_ON;
+    host.extend(later, steady, limits::HANDSHAKE);
+    assert!(host.open(later, steady, |_| {}));
+    host.extend(later, steady, 1);
+    host.timers(later + limits::SIGN_ON - 1);
+    assert!(!host.is_aborted(steady), "the time for the sign-on counts from the last step");
+    host.timers(later + limits::SIGN_ON + limits::TICK);
+    assert!(host.is_aborted(steady));
+}

@@ -22,6 +22,8 @@ use super::io::Listener;
 use super::io::Socket;
 use super::io::Task;
 use super::link::LinkTask;
+use super::web;
+use super::web::Assets;
 use super::Handle;
 use crate::config::PortKey;
 use crate::engine::command::Role;
@@ -55,6 +57,18 @@ pub fn listen<R: Role>(
     tls: Arc<ServerConfig>,
     identity: &Arc<Identity>,
 ) -> Result<(SocketAddr, Listening), String> {
+    listen_on(handle, port, address, tls, identity, None)
+}
+
+/// The same; `assets`: what browsers get there.
+pub fn listen_on<R: Role>(
+    handle: &Handle<R>,
+    port: PortKey,
+    address: SocketAddr,
+    tls: Arc<ServerConfig>,
+    identity: &Arc<Identity>,
+    assets: Option<Arc<Assets>>,
+) -> Result<(SocketAddr, Listening), String> {
     let fail = |error: io::Error| format!("cannot listen on {address} ({error}); listen.{} moves it", port.name());
     let socket = std::net::TcpListener::bind(address).map_err(fail)?;
     rustix::net::listen(&socket, BACKLOG).map_err(|error| fail(error.into()))?;
@@ -64,7 +78,7 @@ pub fn listen<R: Role>(
     let ended = Arc::new(AtomicBool::new(false));
     let acceptor = TlsAcceptor::from(tls);
     let (identity, ended_too) = (Arc::clone(identity), Arc::clone(&ended));
-    let task = ListenTask { handle: handle.clone(), port, listener, acceptor, identity, ended: ended_too };
+    let task = ListenTask { handle: handle.clone(), port, listener, acceptor, identity, assets, ended: ended_too };
     spawn(Box::new(task), Some(&source));
     Ok((bound, Listening(ended)))
 }
@@ -75,6 +89,8 @@ struct ListenTask<R: Role> {
     listener: Listener,
     acceptor: TlsAcceptor,
     identity: Arc<Identity>,
+    /// Of the web port.
+    assets: Option<Arc<Assets>>,
     ended: Arc<AtomicBool>,
 }
 
@@ -85,6 +101,9 @@ impl<R: Role> ListenTask<R> {
         let Some(link) = self.handle.enter(|host, now| host.accepted(now, self.port, Some(remote), local)) else {
             return;
         };
+        if let Some(assets) = &self.assets {
+            return web::take(&self.handle, link, socket, remote, &self.acceptor, &self.identity, assets);
+        }
         let source = socket.source();
         let stage = Stage::Silent(Some((socket, self.acceptor.clone())));
         let (handle, identity) = (self.handle.clone(), Arc::clone(&self.identity));

@@ -5,6 +5,7 @@ pub mod io;
 mod link;
 mod listen;
 mod local;
+mod web;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -37,6 +38,9 @@ pub use listen::listen;
 pub use listen::listen_admin;
 pub use listen::Listening;
 pub use local::LocalPort;
+pub use web::listen_web;
+pub use web::Assets;
+pub use web::File;
 
 /// The roles of one process, by the ports they listen on: how they find each other without a socket.
 #[derive(Default)]
