@@ -5,5 +5,3 @@ pub mod data;
 pub mod data_management;
 pub mod main;
 pub mod management;
-#[path = "realm/assets.rs"]
-pub mod web_files;

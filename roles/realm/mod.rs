@@ -5,6 +5,7 @@
 //! [`account`] what is asked there.
 
 mod account;
+pub mod assets;
 mod desk;
 mod door;
 mod log_in;

@@ -287,6 +287,7 @@ impl Node {
             },
         )?;
         self.listen(&running, &[PortKey::ClientMain, PortKey::MainMain, PortKey::Realm])?;
+        self.listen_web(&running)?;
         let (address, mesh) = (self.told(PortKey::ClientMain), self.told(PortKey::MainMain));
         let realm = self.told(PortKey::Realm);
         running.handle.with(|main, _| {

@@ -1,10 +1,18 @@
 //! What the node knows of its realm: its settings, and where people find it.
 
+use std::sync::Arc;
+
 use super::Node;
+use super::Running;
 use crate::client::Address;
 use crate::config::PortKey;
 use crate::config::RoleName;
+use crate::engine::net;
+use crate::engine::net::Assets;
+use crate::engine::tls;
 use crate::roles::main::realm;
+use crate::roles::main::realm::assets;
+use crate::roles::main::Main;
 
 impl Node {
     /// The realm's settings; None: this process plays no realm.
@@ -35,6 +43,18 @@ impl Node {
         }
         let host = if bound.ip().is_unspecified() { "127.0.0.1".to_owned() } else { bound.ip().to_string() };
         Ok(Address { host, port: bound.port(), fingerprint, realm: true })
+    }
+
+    /// Opens the web port, if this process plays a realm.
+    pub(super) fn listen_web(&mut self, running: &Running<Main>) -> Result<(), String> {
+        let Some(address) = self.config.listen.get(&PortKey::Web).filter(|_| self.config.opens(PortKey::Web)) else {
+            return Ok(());
+        };
+        let (tls, files) = (tls::server(&running.identity)?, Arc::new(Assets::new(assets::FILES)));
+        let (bound, task) = net::listen_web(&running.handle, *address, &tls, &running.identity, files)?;
+        self.listen.insert(PortKey::Web, bound);
+        self.listeners.push(task);
+        Ok(())
     }
 
     /// Where the page is, for a browser on this machine; None: there is none.
