@@ -1,4 +1,8 @@
-//! Accounts that are gone: management tells (USERREMOVED), and is asked whenever it is back, and now and then.
+//! Accounts that are gone, and quotas: management tells (USERREMOVED, SETQUOTA), and is asked for both whenever it is back, and now and
+//! then. And what accounts use: management asks (USAGE).
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::users;
 use super::DataManagement;
@@ -9,7 +13,9 @@ use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::storage::accounts;
+use crate::storage::accounts::Usage;
 use crate::storage::tend;
+use crate::wire::Code;
 use crate::wire::Fail;
 
 /// How often management is asked; milliseconds.
@@ -35,6 +41,54 @@ pub const USER_REMOVED: Command<DataManagement> = Command {
     gate: anyone,
     run: removed,
 };
+
+pub const SET_QUOTA: Command<DataManagement> = Command {
+    name: "SETQUOTA",
+    ports: &[PortKey::DatamanagementManagement],
+    args: "account LF bytes or nothing",
+    gate: anyone,
+    run: set_quota,
+};
+
+pub const USAGE: Command<DataManagement> = Command {
+    name: "USAGE",
+    ports: &[PortKey::DatamanagementManagement],
+    args: "lines account",
+    gate: anyone,
+    run: usage,
+};
+
+/// One that is not known here gets its quota when its user comes.
+fn set_quota(_: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [account, bytes] = request.data().take()?;
+    let account = account.number()?;
+    let bytes = if bytes.is_empty() { None } else { Some(bytes.number()?) };
+    let later = request.later();
+    ctx.store(
+        move |db| accounts::renew_quota(db, account, bytes),
+        move |_, ctx, done| ctx.answer(&later, done.map(|()| Vec::new())),
+    );
+    Ok(Answer::Later)
+}
+
+fn usage(_: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let text = request.data().text()?;
+    if text.lines().count() as u64 > PAGE {
+        return Err(Fail::new(Code::Limit, "at most 1,000 accounts at once"));
+    }
+    let known = text.lines().map(|line| line.parse().map_err(|_| Fail::bad_args("a line is an account")));
+    let known: Vec<u64> = known.collect::<Result<_, _>>()?;
+    let later = request.later();
+    ctx.query(
+        move |db| accounts::usages(db, &known),
+        move |_, ctx, usages| {
+            let line = |(account, usage): &(u64, Usage)| format!("{account}|{}|{}", usage.used, usage.quota);
+            let lines = usages.map(|all| all.iter().map(line).collect::<Vec<_>>().join("\n").into_bytes());
+            ctx.answer(&later, lines);
+        },
+    );
+    Ok(Answer::Later)
+}
 
 fn removed(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Request<'_>) -> Result<Answer, Fail> {
     let account = request.data().number()?;
@@ -73,19 +127,47 @@ fn page(ctx: &mut Ctx<DataManagement>, after: u64) {
                 return;
             };
             let lines = known.iter().map(u64::to_string).collect::<Vec<_>>().join("\n");
-            ctx.request(link, "ACCOUNTS", &[lines.as_bytes()], move |dm, ctx, gone| {
-                let gone = gone.and_then(|gone| Ok(gone.text()?.into_owned()));
-                let Ok(gone) = gone else {
+            ctx.request(link, "ACCOUNTS", &[lines.as_bytes()], move |dm, ctx, told| {
+                let told = told.and_then(|told| Ok(told.text()?.into_owned()));
+                let Ok(told) = told else {
                     dm.accounts.asking = false;
                     return;
                 };
                 // Of those that were asked for only.
-                let gone = gone.lines().filter_map(|line| line.parse().ok()).filter(|one| known.contains(one));
-                gone.collect::<Vec<u64>>().into_iter().for_each(|account| remove(dm, ctx, account));
+                let (gone, quotas) = parse(&told, &known);
+                gone.into_iter().for_each(|account| remove(dm, ctx, account));
+                ctx.store(
+                    move |db| {
+                        quotas.into_iter().try_for_each(|(account, quota)| accounts::renew_quota(db, account, quota))
+                    },
+                    |_, _, done| {
+                        if let Err(fail) = done {
+                            log::error!("the quotas that management tells could not be taken: {fail}");
+                        }
+                    },
+                );
                 page(ctx, last);
             });
         },
     );
+}
+
+/// Which of the accounts that were asked for are gone, and the quotas of the others.
+fn parse(told: &str, known: &[u64]) -> (Vec<u64>, Vec<(u64, Option<u64>)>) {
+    let (mut gone, mut own) = (BTreeSet::new(), BTreeMap::new());
+    for line in told.lines() {
+        match line.split_once('|') {
+            None => drop(line.parse().map(|account: u64| gone.insert(account))),
+            Some((account, quota)) => {
+                if let (Ok(account), Ok(quota)) = (account.parse::<u64>(), quota.parse::<u64>()) {
+                    own.insert(account, quota);
+                }
+            }
+        }
+    }
+    let stays = known.iter().filter(|account| !gone.contains(*account));
+    let quotas = stays.map(|account| (*account, own.get(account).copied())).collect();
+    (known.iter().copied().filter(|account| gone.contains(account)).collect(), quotas)
 }
 
 /// Once a second: the next check, and cleaning up in small steps.
@@ -110,4 +192,15 @@ fn clean(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>) {
             }
         },
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_management_says_of_accounts() {
+        let (gone, quotas) = parse("2\n3|50\n9\n8|1\nx\n4|x", &[1, 2, 3, 4]);
+        assert_eq!((gone, quotas), (vec![2], vec![(1, None), (3, Some(50)), (4, None)]));
+    }
 }

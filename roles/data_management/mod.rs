@@ -273,6 +273,8 @@ impl Role for DataManagement {
             servers::SPACE,
             servers::ROTTEN,
             accounts::USER_REMOVED,
+            accounts::SET_QUOTA,
+            accounts::USAGE,
             MEMBERS,
             HELLO,
             PROVE,

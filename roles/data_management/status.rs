@@ -1,5 +1,6 @@
 //! STORAGESTATUS (64483): how storage does, for the operator.
 
+use super::servers::Server;
 use super::DataManagement;
 use crate::engine::Ctx;
 use crate::storage::copies;
@@ -57,6 +58,8 @@ fn text(dm: &DataManagement, health: &Health) -> String {
     let rows = [
         ("blocks", health.blocks.to_string()),
         ("bytes stored", health.bytes.to_string()),
+        ("bytes used", sum(dm, |server| server.used).to_string()),
+        ("capacity", sum(dm, |server| server.capacity).to_string()),
         ("blocks with too few copies", health.short.to_string()),
         ("blocks without a copy", health.lost.to_string()),
         ("blocks with too many copies", health.surplus.to_string()),
@@ -65,4 +68,9 @@ fn text(dm: &DataManagement, health: &Health) -> String {
         ("storage", servers.collect::<Vec<_>>().join(", ")),
     ];
     rows.map(|(key, value)| format!("{key}|{value}")).join("\n")
+}
+
+/// Over the data servers that are up.
+fn sum(dm: &DataManagement, of: impl Fn(&Server) -> u64) -> u64 {
+    dm.servers.up.values().fold(0, |sum, server| sum.saturating_add(of(server)))
 }

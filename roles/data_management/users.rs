@@ -22,6 +22,7 @@ use crate::wire::hex;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
+use crate::wire::Raw;
 
 /// Users of one main server.
 const USERS: usize = 1_000_000;
@@ -103,14 +104,20 @@ fn user(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Reques
     }
     let (later, link) = (request.later(), request.link);
     check_receipt(dm, ctx, link, user, account, receipt, move |_, ctx, checked| {
-        let name = match checked {
-            Ok(name) => name,
+        let (name, quota) = match checked {
+            Ok(checked) => checked,
             Err(fail) => return ctx.answer(&later, Err(fail)),
         };
         let caller = Caller { account, name };
         let (stored, now) = (caller.clone(), ctx.now());
         ctx.store(
-            move |db| accounts::welcome(db, &stored, now),
+            move |db| {
+                let known = accounts::welcome(db, &stored, now)?;
+                if let Quota::Told(quota) = quota {
+                    accounts::renew_quota(db, account, quota)?;
+                }
+                Ok(known)
+            },
             move |dm, ctx, known| {
                 let number = known.map(|_| enter(dm, ctx, link, caller));
                 ctx.answer(&later, number.map(|number| number.to_string().into_bytes()));
@@ -120,7 +127,24 @@ fn user(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Reques
     Ok(Answer::Later)
 }
 
-/// Asks management whether this user is signed on at the main server at the other end of `link`; `then` gets the name as registered.
+/// What an account may store.
+#[derive(Clone, Copy)]
+enum Quota {
+    /// As management says, in bytes; None: what all may.
+    Told(Option<u64>),
+    /// Management is away.
+    AsItWas,
+}
+
+/// The answer of CHECKRECEIPT.
+fn checked(told: Raw<'_>) -> Result<(String, Quota), Fail> {
+    let [name, quota] = told.take()?;
+    let quota = if quota.is_empty() { None } else { Some(quota.number()?) };
+    Ok((name.text()?.into_owned(), Quota::Told(quota)))
+}
+
+/// Asks management whether this user is signed on at the main server at the other end of `link`; `then` gets the name as registered,
+/// and the account's quota.
 /// While management is away, what it has said before is believed.
 fn check_receipt(
     dm: &DataManagement,
@@ -129,7 +153,7 @@ fn check_receipt(
     user: String,
     account: u64,
     receipt: String,
-    then: impl FnOnce(&mut DataManagement, &mut Ctx<DataManagement>, Result<String, Fail>) + Send + 'static,
+    then: impl FnOnce(&mut DataManagement, &mut Ctx<DataManagement>, Result<(String, Quota), Fail>) + Send + 'static,
 ) {
     let server = match ctx.peer_ref(link) {
         Some(Peer::Main(server)) => server.clone(),
@@ -138,14 +162,14 @@ fn check_receipt(
     let number = account.to_string();
     let shown = receipt.clone();
     let fields = [&server, &user, &number, &shown].map(|field| field.as_bytes());
-    let done = move |dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, answer: Result<String, Fail>| {
+    let done = move |dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, answer: Result<(String, Quota), Fail>| {
         let result = match answer {
-            Ok(name) if ctx.is_open(link) => {
+            Ok((name, quota)) if ctx.is_open(link) => {
                 dm.users.checked.insert((link, account), (receipt, name.clone()));
-                Ok(name)
+                Ok((name, quota))
             }
             Err(fail) if fail.code == Code::Unavailable => match dm.users.checked.get(&(link, account)) {
-                Some((known, name)) if *known == receipt => Ok(name.clone()),
+                Some((known, name)) if *known == receipt => Ok((name.clone(), Quota::AsItWas)),
                 _ => Err(fail),
             },
             other => other,
@@ -154,7 +178,7 @@ fn check_receipt(
     };
     match dm.uplink.link() {
         Some(management) => ctx.request(management, "CHECKRECEIPT", &fields, move |dm, ctx, answer| {
-            done(dm, ctx, answer.and_then(|name| Ok(name.text()?.into_owned())));
+            done(dm, ctx, answer.and_then(checked));
         }),
         None => ctx.after(0, move |dm, ctx| {
             done(dm, ctx, Err(Fail::new(Code::Unavailable, "management is not reachable; retry later")));

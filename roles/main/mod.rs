@@ -14,11 +14,13 @@ mod marks;
 mod members;
 mod mesh;
 mod moved;
+mod operator;
 mod post;
 #[path = "../realm/mod.rs"]
 pub mod realm;
 mod receipts;
 mod redirect;
+mod report;
 mod routes;
 mod send_message;
 mod set_status;
@@ -288,6 +290,7 @@ pub struct Main {
     storage: storage::Storage,
     storage_ready: Option<std::sync::mpsc::Sender<()>>,
     leaving: leave::Leaving,
+    traffic: report::Traffic,
     realm: Option<realm::Realm>,
     /// For building what is needed only for a moment.
     scratch: Vec<u8>,
@@ -331,6 +334,7 @@ impl Main {
             storage,
             storage_ready: None,
             leaving: leave::Leaving::default(),
+            traffic: report::Traffic::default(),
             realm,
             scratch: Vec::new(),
         }
@@ -442,7 +446,7 @@ fn session_of(ctx: &Ctx<Main>, link: LinkId) -> Result<usize, Fail> {
 const CLIENTS: &[PortKey] = &[PortKey::ClientMain, PortKey::Realm, PortKey::Web];
 
 /// Every command of its own, on the ports of clients and servers.
-const OWN: [Command<Main>; 23] = [
+const OWN: [Command<Main>; 27] = [
     send_message::SEND_MESSAGE,
     sign_on::SIGN_ON,
     sign_off::SIGN_OFF,
@@ -466,6 +470,10 @@ const OWN: [Command<Main>; 23] = [
     standby::TAKE_OVER,
     storage::DATA_MANAGEMENT,
     storage::TELL,
+    operator::OPERATOR,
+    operator::GET_ACCOUNT,
+    report::SESSIONS,
+    report::NOTICE,
 ];
 
 /// These, and those of a realm's doors.
@@ -508,6 +516,7 @@ impl Role for Main {
         management::talks(self, ctx);
         storage::tick(self, ctx);
         realm::tick(self, ctx);
+        report::tick(self, ctx);
         self.moved.sweep(ctx.now());
     }
 

@@ -4,6 +4,7 @@ use super::map;
 use super::presence;
 use super::sign_out;
 use super::storage;
+use super::usage;
 use super::Management;
 use crate::accounts::invites;
 use crate::accounts::password;
@@ -36,13 +37,18 @@ pub const USER_DELETE: Command<Management> = row("USERDELETE", "username", delet
 pub const USER_PASSWD: Command<Management> = row("USERPASSWD", "username LF password", passwd);
 pub const KICK: Command<Management> = row("KICK", "username LF reason", kick);
 pub const INVITE: Command<Management> = row("INVITE", "days", invite);
+pub const INVITES: Command<Management> = row("INVITES", "", open_invites);
 pub const STATUS: Command<Management> = row("STATUS", "", status);
 
 fn unknown() -> Fail {
     Fail::new(Code::NotFound, "there is no such user")
 }
 
-fn find(db: &rusqlite::Connection, name: &str) -> Result<User, Fail> {
+/// The account of a name.
+///
+/// # Errors
+/// NOTFOUND.
+pub fn find(db: &rusqlite::Connection, name: &str) -> Result<User, Fail> {
     users::find(db, name)?.ok_or_else(unknown)
 }
 
@@ -53,16 +59,27 @@ fn list(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) ->
     ctx.query(
         move |db| users::list(db, &after, count.min(users::MAX_LIST)),
         move |management, ctx, page| {
-            let line = |user: &User| {
-                let state = if user.state == State::Active { "active" } else { "disabled" };
-                let sessions = management.online.all_sessions(&name::fold(&user.name));
-                format!("{}|{state}|{}|{sessions}", user.name, user.created)
+            let page = match page {
+                Ok(page) => page,
+                Err(fail) => return ctx.answer(&later, Err(fail)),
             };
-            let lines = page.map(|page| page.iter().map(line).collect::<Vec<_>>().join("\n").into_bytes());
-            ctx.answer(&later, lines);
+            let ids: Vec<UserId> = page.iter().map(|user| user.id).collect();
+            usage::ask(management, ctx, &ids, move |management, ctx, used| {
+                let lines: Vec<String> = page.iter().map(|user| line(management, user, &used)).collect();
+                ctx.answer(&later, Ok(lines.join("\n").into_bytes()));
+            });
         },
     );
     Ok(Answer::Later)
+}
+
+/// `name|state|created|sessions|operator|quota|used`
+fn line(management: &Management, user: &User, used: &usage::Used) -> String {
+    let state = if user.state == State::Active { "active" } else { "disabled" };
+    let sessions = management.online.all_sessions(&name::fold(&user.name));
+    let operator = if user.admin { "yes" } else { "no" };
+    let (quota, bytes) = used.of(user);
+    format!("{}|{state}|{}|{sessions}|{operator}|{quota}|{bytes}", user.name, user.created)
 }
 
 fn add(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
@@ -196,6 +213,20 @@ fn invite(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
     ctx.store(
         move |db| invites::make_as(db, &bytes, now, days),
         move |_, ctx, code| ctx.answer(&later, code.map(String::into_bytes)),
+    );
+    Ok(Answer::Later)
+}
+
+/// Lines `created|expires`: the codes themselves are nowhere.
+fn open_invites(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let (later, now) = (request.later(), ctx.now());
+    ctx.query(
+        move |db| invites::open(db, now),
+        move |_, ctx, open| {
+            let line = |(created, expires): &(u64, u64)| format!("{created}|{expires}");
+            let lines = open.map(|open| open.iter().map(line).collect::<Vec<_>>().join("\n").into_bytes());
+            ctx.answer(&later, lines);
+        },
     );
     Ok(Answer::Later)
 }

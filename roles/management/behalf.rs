@@ -32,12 +32,14 @@ pub struct Behalf {
     pub cap: Option<u64>,
     /// Of the certificate that the client sees: what it signs with its key.
     pub fingerprint: Fingerprint,
+    /// Bytes that who registers there may store; none: what all may.
+    pub quota: Option<u64>,
 }
 
 pub const ON_BEHALF: Command<Management> = Command {
     name: "ONBEHALF",
     ports: &[PortKey::MainManagement],
-    args: "address LF policy LF user cap LF fingerprint",
+    args: "address LF policy LF user cap LF fingerprint LF quota or nothing",
     gate: main_server,
     run: on_behalf,
 };
@@ -68,7 +70,7 @@ pub fn behalf(ctx: &Ctx<Management>, link: LinkId) -> Option<&Behalf> {
 }
 
 fn on_behalf(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
-    let [addr, policy, cap, print] = request.data().take()?;
+    let [addr, policy, cap, print, quota] = request.data().take()?;
     let addr = addr.text()?.parse().map_err(|_| Fail::bad_args("that is no address"))?;
     let policy = policy.text()?;
     let policy = Policy::ALL.iter().copied().find(|known| known.name() == policy);
@@ -76,9 +78,10 @@ fn on_behalf(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_
     let cap = Some(cap.number()?).filter(|cap| *cap > 0);
     let fingerprint =
         hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
+    let quota = if quota.is_empty() { None } else { Some(quota.number()?) };
     match ctx.peer(request.link) {
         Some(peer) if peer.server.is_none() && peer.behalf.is_none() => {
-            peer.behalf = Some(Box::new(Behalf { addr, policy, cap, fingerprint }));
+            peer.behalf = Some(Box::new(Behalf { addr, policy, cap, fingerprint, quota }));
             Ok(Answer::Ok)
         }
         _ => Err(Fail::new(Code::BadCommand, "this link is something else already")),

@@ -17,17 +17,22 @@ mod mains;
 mod map;
 mod moves;
 mod network;
+mod notice;
 mod online;
+mod operator;
 mod operator_servers;
 mod presence;
 mod receipts;
 mod registration;
 mod resync;
 mod routes;
+mod samples;
 mod servers;
+mod sessions;
 mod storage;
 mod talks;
 mod trust;
+mod usage;
 mod validate;
 mod whois;
 
@@ -57,7 +62,7 @@ use crate::wire::Code;
 use crate::wire::Fail;
 
 /// The schema of management's database.
-pub const MIGRATIONS: &[&str] = &[users::SCHEMA, network::SCHEMA];
+pub const MIGRATIONS: &[&str] = &[users::SCHEMA, network::SCHEMA, users::SCHEMA_QUOTA];
 
 /// How often tokens that are over are deleted, a thousand at a time; milliseconds.
 const EXPIRY: u64 = 600_000;
@@ -132,6 +137,9 @@ pub struct Management {
     balance: balance::Balance,
     watchers: map::Watchers,
     network: network::Network,
+    usage: usage::Usage,
+    sessions: sessions::Sessions,
+    samples: samples::Samples,
     /// Folded names of the accounts that the operator disabled or deleted since the start: a sign-on that was under way at
     /// that moment must not come through afterwards.
     barred: HashSet<String>,
@@ -166,6 +174,9 @@ impl Management {
             balance: balance::Balance::default(),
             watchers: map::Watchers::default(),
             network,
+            usage: usage::Usage::default(),
+            sessions: sessions::Sessions::default(),
+            samples: samples::Samples::default(),
             barred: HashSet::new(),
         }
     }
@@ -311,7 +322,16 @@ impl Role for Management {
             admin::USER_PASSWD,
             admin::KICK,
             admin::INVITE,
+            admin::INVITES,
             admin::STATUS,
+            operator::USER_OPERATOR,
+            operator::OPERATE,
+            usage::QUOTA,
+            usage::ACCOUNT,
+            notice::NOTICE,
+            sessions::SESSIONS,
+            samples::SAMPLES,
+            samples::TRAFFIC,
             drain::DRAIN,
             drain::MOVE_CLIENTS,
             operator_servers::ADD_SERVER,
@@ -356,6 +376,7 @@ impl Role for Management {
         self.tickets.sweep(now);
         directory::tick(self, ctx);
         routes::release(self, ctx);
+        samples::tick(self, ctx);
         if now >= self.next_expiry {
             self.next_expiry = now.saturating_add(EXPIRY);
             ctx.store(

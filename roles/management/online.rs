@@ -64,6 +64,11 @@ impl Online {
         self.clients.get(server).copied().unwrap_or(0)
     }
 
+    /// Sessions on all servers.
+    pub fn total(&self) -> u64 {
+        self.clients.values().fold(0, |sum, clients| sum.saturating_add(*clients))
+    }
+
     /// The user has so many sessions on this server now. True: it was not signed on there before, or is not any more.
     pub fn set(&mut self, user: &str, who: &Who, server: &str, sessions: u32) -> bool {
         if sessions == 0 && self.sessions(user, server) == 0 {
@@ -123,7 +128,7 @@ mod tests {
         assert!(online.set("alice", &who, "b", 1) && online.set("alice", &who, "a", 1));
         assert!(!online.set("alice", &who, "a", 3));
         assert_eq!((online.sessions("alice", "a"), online.all_sessions("alice"), online.clients("a")), (3, 4, 3));
-        assert_eq!(online.servers("alice"), ["a", "b"]);
+        assert_eq!((online.servers("alice"), online.total()), (vec!["a".to_owned(), "b".to_owned()], 4));
         assert_eq!(online.on("a"), [(Box::from("alice"), who.clone(), 3)]);
         assert!(online.set_status("alice", "x") && !online.set_status("alice", "x") && !online.set_status("bob", "x"));
         assert!(!online.set("alice", &who, "a", 2) && online.set("alice", &who, "a", 0));

@@ -118,19 +118,26 @@ fn confirm(management: &mut Management, ctx: &mut Ctx<Management>, request: &Req
     let invite = (policy == Policy::Invite).then_some(text);
     let now = ctx.now();
     let code = invite.clone();
-    let cap = behalf(ctx, request.link).and_then(|behalf| behalf.cap);
+    let (cap, quota) = behalf(ctx, request.link).map_or((None, None), |behalf| (behalf.cap, behalf.quota));
     // A wrong code is found out before the password is hashed, which costs.
     ctx.query(
         move |db| code.map_or(Ok(()), |code| invites::check(db, &code, now)),
         move |_, ctx, checked| match checked {
-            Ok(()) => create(ctx, later, pending, invite, cap),
+            Ok(()) => create(ctx, later, pending, invite, (cap, quota)),
             Err(fail) => ctx.answer(&later, Err(fail)),
         },
     );
     Ok(Answer::Later)
 }
 
-fn create(ctx: &mut Ctx<Management>, later: Later, pending: Pending, invite: Option<String>, cap: Option<u64>) {
+/// `cap`: as many accounts there may be; `quota`: bytes that this one may store. None: as all.
+fn create(
+    ctx: &mut Ctx<Management>,
+    later: Later,
+    pending: Pending,
+    invite: Option<String>,
+    (cap, quota): (Option<u64>, Option<u64>),
+) {
     let Pending { name, password: secret, addr, .. } = pending;
     let hash = move || password::hash(secret.bytes());
     ctx.heavy(hash, move |_, ctx, hashed| {
@@ -143,6 +150,9 @@ fn create(ctx: &mut Ctx<Management>, later: Later, pending: Pending, invite: Opt
         let store = move |db: &rusqlite::Connection| {
             room(db, cap)?;
             let id = users::create(db, &user, &hashed, now)?;
+            if quota.is_some() {
+                users::set_quota(db, id, quota)?;
+            }
             if let Some(code) = invite {
                 invites::redeem(db, &code, id, now)?;
             }

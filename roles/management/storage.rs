@@ -63,6 +63,12 @@ impl Storage {
         found.map(|((_, name), server)| (name.as_str(), server))
     }
 
+    /// A number of the status; 0 when it is not there.
+    pub fn number(&self, key: &str) -> u64 {
+        let found = self.status.lines().find_map(|line| line.split_once('|').filter(|(known, _)| *known == key));
+        found.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+    }
+
     /// The names of the data servers that are up.
     pub fn data_servers(&self) -> impl Iterator<Item = &str> {
         self.up.keys().filter(|(role, _)| *role == RoleName::Data).map(|(_, name)| name.as_str())

@@ -3,6 +3,7 @@
 use super::main_server;
 use super::online::Presence;
 use super::storage::is_data_management;
+use super::usage;
 use super::Management;
 use crate::accounts::users;
 use crate::accounts::users::UserId;
@@ -44,10 +45,34 @@ fn check_receipt(
         u64::try_from(presence.who.id.0) == Ok(account)
             && management.receipts.check(&receipt, &user, presence.who.id).is_some()
     };
-    match presence.filter(good) {
-        Some(presence) => Ok(Answer::Data(presence.who.name.as_bytes().to_vec())),
-        None => Err(Fail::new(Code::Wrong, "this user is not signed on there")),
-    }
+    let wrong = || Fail::new(Code::Wrong, "this user is not signed on there");
+    let Some(who) = presence.filter(good).map(|presence| presence.who.clone()) else { return Err(wrong()) };
+    let later = request.later();
+    fresh(
+        management,
+        ctx,
+        move |db| users::get(db, who.id),
+        move |_, ctx, user| {
+            let answer = user.and_then(|user| user.ok_or_else(wrong));
+            let answer = answer.map(|user| format!("{}\n{}", who.name, usage::text(user.quota)).into_bytes());
+            ctx.answer(&later, answer);
+        },
+    );
+    Ok(Answer::Later)
+}
+
+/// Looks something up that has quotas in it: again when one was set meanwhile, as data management may have heard of that already.
+fn fresh<T: Send + 'static>(
+    management: &Management,
+    ctx: &mut Ctx<Management>,
+    work: impl Fn(&rusqlite::Connection) -> Result<T, Fail> + Clone + Send + 'static,
+    then: impl FnOnce(&mut Management, &mut Ctx<Management>, Result<T, Fail>) + Send + 'static,
+) {
+    let before = management.usage.changes;
+    ctx.query(work.clone(), move |management, ctx, found| match management.usage.changes == before {
+        true => then(management, ctx, found),
+        false => fresh(management, ctx, work, then),
+    });
 }
 
 fn who_is(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
@@ -64,8 +89,8 @@ fn who_is(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
     Ok(Answer::Later)
 }
 
-/// Which of these accounts are gone.
-fn accounts(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+/// Which of these accounts are gone, and which have a quota of their own.
+fn accounts(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     is_data_management(ctx, request.link)?;
     let text = request.data().text()?;
     if text.lines().count() > ACCOUNTS_AT_ONCE {
@@ -74,17 +99,21 @@ fn accounts(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>
     let ids = text.lines().map(|line| line.parse().map(UserId).map_err(|_| Fail::bad_args("a line is an account")));
     let ids: Vec<UserId> = ids.collect::<Result<_, _>>()?;
     let later = request.later();
-    ctx.query(
+    fresh(
+        management,
+        ctx,
         move |db| {
-            let mut gone = Vec::new();
-            for id in ids {
-                if !users::exists(db, id)? {
-                    gone.push(id.0.to_string());
+            let mut lines = Vec::new();
+            for id in &ids {
+                match users::get(db, *id)?.map(|user| user.quota) {
+                    None => lines.push(id.0.to_string()),
+                    Some(Some(quota)) => lines.push(format!("{}|{quota}", id.0)),
+                    Some(None) => {}
                 }
             }
-            Ok(gone.join("\n").into_bytes())
+            Ok(lines.join("\n").into_bytes())
         },
-        move |_, ctx, gone| ctx.answer(&later, gone),
+        move |_, ctx, lines| ctx.answer(&later, lines),
     );
     Ok(Answer::Later)
 }

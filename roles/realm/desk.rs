@@ -70,7 +70,8 @@ pub fn proven(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, client: LinkId
     let print = hex::encode(&info.fingerprint.unwrap_or_default());
     let settings = &realm.settings;
     let cap = settings.user_cap.unwrap_or(0).to_string();
-    let fields = [address.as_str(), settings.registration.name(), &cap, &print].map(str::as_bytes);
+    let quota = settings.own_quota.map(|bytes| bytes.to_string()).unwrap_or_default();
+    let fields = [address.as_str(), settings.registration.name(), &cap, &print, &quota].map(str::as_bytes);
     ctx.request(link, "ONBEHALF", &fields, move |main, ctx, answer| {
         let desk = main.realm.as_mut().and_then(|realm| realm.desks.get_mut(&client)).filter(|desk| desk.link == link);
         let Some(desk) = desk else { return };

@@ -40,6 +40,8 @@ pub struct Settings {
     pub user_cap: Option<u64>,
     /// Bytes that a user may store.
     pub quota: u64,
+    /// The same, where it is not what all accounts of the network may: who registers here gets it.
+    pub own_quota: Option<u64>,
 }
 
 /// The state of a realm's doors.

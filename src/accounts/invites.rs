@@ -47,6 +47,16 @@ pub fn make_as(conn: &Connection, bytes: &[u8; LETTERS], now: u64, days: u64) ->
     Ok(code)
 }
 
+/// Codes that somebody may register with still: when each was made, and until when it is good; oldest first. In Unix ms; at most
+/// [`MAX_OPEN`].
+pub fn open(conn: &Connection, now: u64) -> Result<Vec<(u64, u64)>, Fail> {
+    let text = "SELECT created, expires FROM invites WHERE used_by IS NULL AND expires > ?1 ORDER BY created, expires";
+    prepare(conn, text)?
+        .query_map([sql(now)], |row| Ok((unsql(row.get(0)?), unsql(row.get(1)?))))
+        .and_then(Iterator::collect)
+        .map_err(Fail::internal)
+}
+
 /// Whether the code would be redeemed: FAIL WRONG otherwise. Asked before the password is hashed, which costs.
 pub fn check(conn: &Connection, code: &str, now: u64) -> Result<(), Fail> {
     let found: Option<(Option<i64>, i64)> = prepare(conn, "SELECT used_by, expires FROM invites WHERE hash = ?1")?
@@ -107,10 +117,12 @@ mod tests {
         let mut conn = database();
         let code = make(&conn, 0, 7).unwrap();
         assert_eq!(code.len(), 19);
+        assert_eq!((open(&conn, 1).unwrap(), open(&conn, 7 * DAY).unwrap()), (vec![(0, 7 * DAY)], vec![]));
         assert!(code.bytes().all(|b| b == b'-' || ALPHABET.contains(&b)), "{code}");
         assert!(check(&conn, &code, 1).is_ok());
         redeem_for(&mut conn, "alice", &code, 1).unwrap();
         assert_eq!(check(&conn, &code, 1).unwrap_err().code, Code::Wrong);
+        assert_eq!(open(&conn, 1).unwrap(), []);
         assert_eq!(redeem_for(&mut conn, "bob", &code, 1).unwrap_err().code, Code::Wrong);
         assert!(users::find(&conn, "bob").unwrap().is_none(), "the account is undone");
     }

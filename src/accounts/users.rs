@@ -52,6 +52,11 @@ CREATE TABLE invites (
 CREATE INDEX invites_open ON invites (expires) WHERE used_by IS NULL;
 ";
 
+/// What came to them later.
+pub const SCHEMA_QUOTA: &str = "
+ALTER TABLE users ADD COLUMN quota INTEGER; -- bytes that it may store; NULL: what all may
+";
+
 /// The most accounts in one answer of [`list`].
 pub const MAX_LIST: usize = 1000;
 
@@ -83,6 +88,8 @@ pub struct User {
     pub admin: bool,
     /// When it was registered, in Unix ms.
     pub created: u64,
+    /// Bytes that it may store; `None`: what all accounts may.
+    pub quota: Option<u64>,
 }
 
 impl fmt::Debug for User {
@@ -92,7 +99,8 @@ impl fmt::Debug for User {
 }
 
 /// The columns of `users` that [`from_row`] reads, in its order.
-pub(super) const COLUMNS: &str = "users.id, users.name, users.password, users.active, users.admin, users.created";
+pub(super) const COLUMNS: &str =
+    "users.id, users.name, users.password, users.active, users.admin, users.created, users.quota";
 
 pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User {
@@ -102,6 +110,7 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<User> {
         state: if row.get(3)? { State::Active } else { State::Disabled },
         admin: row.get(4)?,
         created: unsql(row.get(5)?),
+        quota: row.get::<_, Option<i64>>(6)?.map(unsql),
     })
 }
 
@@ -164,6 +173,11 @@ pub fn set_state(conn: &Connection, user: UserId, state: State) -> Result<(), Fa
 /// Makes an account an administrator's, or takes that back. NOTFOUND.
 pub fn set_admin(conn: &Connection, user: UserId, admin: bool) -> Result<(), Fail> {
     change(conn, "UPDATE users SET admin = ?2 WHERE id = ?1", user, admin)
+}
+
+/// Sets what an account may store, in bytes; `None`: what all may. NOTFOUND.
+pub fn set_quota(conn: &Connection, user: UserId, bytes: Option<u64>) -> Result<(), Fail> {
+    change(conn, "UPDATE users SET quota = ?2 WHERE id = ?1", user, bytes.map(sql))
 }
 
 /// Sets a password (a PHC string), and revokes all tokens: whoever stole one is out. NOTFOUND.

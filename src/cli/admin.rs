@@ -3,6 +3,7 @@
 
 mod backup;
 mod drain;
+mod people;
 mod servers;
 mod users;
 
@@ -50,7 +51,11 @@ enum Task {
     Users(Users),
     User(users::User),
     Kick(Kick),
+    Quota(people::Quota),
+    Notice(people::Notice),
+    Sessions(people::Sessions),
     Invite(Invite),
+    Invites(people::Invites),
     Status(Status),
     AddServer(servers::Add),
     RemoveServer(servers::Remove),
@@ -145,6 +150,10 @@ impl Admin {
                     let operator = operator(kick.data_dir, kick.json);
                     operator.change("KICK", &kick.name, &[reason.as_bytes()], "is signed off").await
                 }
+                Task::Quota(quota) => quota.run(&operator).await,
+                Task::Notice(notice) => notice.run(&operator).await,
+                Task::Sessions(sessions) => sessions.run(&operator).await,
+                Task::Invites(invites) => invites.run(&operator).await,
                 Task::Invite(invite) => operator(invite.data_dir, invite.json).invite(invite.days).await,
                 Task::Status(status) => operator(status.data_dir, status.json).status().await,
                 Task::AddServer(add) => add.run(&operator).await,
@@ -198,20 +207,38 @@ impl Operator {
 
     async fn users(&self) -> Result<(), Stop> {
         let connection = self.connect().await?;
-        let mut rows = vec![["NAME", "STATE", "REGISTERED (UTC)", "SESSIONS"].map(str::to_owned)];
+        let mut rows =
+            vec![["NAME", "STATE", "REGISTERED (UTC)", "SESSIONS", "OPERATOR", "USED", "QUOTA"].map(str::to_owned)];
         let mut after = String::new();
         loop {
             let page = self.ask(&connection, "USERS", &[after.as_bytes(), PAGE.to_string().as_bytes()]).await?;
             let before = after.clone();
             for line in page.lines() {
-                let [name, state, created, sessions] = line.split('|').collect::<Vec<_>>()[..] else { continue };
+                let [name, state, created, sessions, operator, quota, used, ..] =
+                    line.split('|').collect::<Vec<_>>()[..]
+                else {
+                    continue;
+                };
                 after = name.to_owned();
                 let (created, sessions): (u64, u64) = (created.parse().unwrap_or(0), sessions.parse().unwrap_or(0));
+                // Nothing, while data management is away.
+                let (quota, used): (Option<u64>, Option<u64>) = (quota.parse().ok(), used.parse().ok());
                 if self.json {
-                    outcome::line(json!({ "name": name, "state": state, "created": created, "sessions": sessions }));
+                    outcome::line(json!({
+                        "name": name,
+                        "state": state,
+                        "created": created,
+                        "sessions": sessions,
+                        "operator": operator == "yes",
+                        "quota": quota,
+                        "used": used,
+                    }));
                     continue;
                 }
-                rows.push([text::clean(name), text::clean(state), text::date(created), sessions.to_string()]);
+                let size = |bytes: Option<u64>| bytes.map_or("?".to_owned(), text::size);
+                let cells = [text::clean(name), text::clean(state), text::date(created), sessions.to_string()];
+                let [name, state, created, sessions] = cells;
+                rows.push([name, state, created, sessions, text::clean(operator), size(used), size(quota)]);
             }
             // The end, or a server that repeats itself.
             if after == before {

@@ -103,6 +103,7 @@ impl Map {
                 | Event::Message { .. }
                 | Event::OfflineMessage { .. }
                 | Event::WorkspaceChange { .. }
+                | Event::Notice { .. }
                 | Event::Disconnected(_) => {}
             }
         }

@@ -178,6 +178,10 @@ impl Work {
                     let body = text::clean_body(&body, "  ");
                     self.say(&format!("a message of {}: {body}", text::clean(&sender)));
                 }
+                Event::Notice { text, .. } => {
+                    let text = text::clean_body(text.as_bytes(), "  ");
+                    self.say(&format!("the operator says: {text}"));
+                }
                 Event::Lost(why, _) => {
                     self.say(&format!("the connection is lost ({}); trying again", text::clean(&why)))
                 }

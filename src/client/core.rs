@@ -119,6 +119,13 @@ pub enum Event {
         /// What.
         body: Vec<u8>,
     },
+    /// NOTICE: the operator says something to everybody.
+    Notice {
+        /// Unix milliseconds.
+        sent_at: u64,
+        /// What.
+        text: String,
+    },
     /// The server closes on purpose, and says why.
     Disconnected(String),
     /// The connection broke, or an attempt failed; the next follows after that many milliseconds.
@@ -461,6 +468,7 @@ impl Role for Core {
             told::SERVER_MAP_UPDATE,
             told::OFFLINE_MESSAGE_AVAILABLE,
             told::WORKSPACE_CHANGED,
+            told::NOTICE,
             told::DISCONNECTED,
             moving::REDIRECT,
             standby::STANDBY_ON,

@@ -71,6 +71,8 @@ pub struct Realm {
     pub user_cap: Option<u64>,
     /// Bytes a user.
     pub quota: u64,
+    /// Somebody has said so: it is not the default.
+    pub quota_is_set: bool,
 }
 
 /// Role data-management.
@@ -418,6 +420,11 @@ impl Settings {
         }
     }
 
+    /// Whether a file or the command line says it.
+    fn is_set(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|setting| !setting.place.is_empty())
+    }
+
     fn number(&self, name: &str) -> u64 {
         match self.value(name) {
             Value::Number(number) => *number,
@@ -500,6 +507,7 @@ fn typed(settings: &Settings) -> Config {
             attach: settings.yes("realm.attach"),
             user_cap: Some(settings.number("realm.user_cap")).filter(|cap| *cap != 0),
             quota: settings.number("realm.quota"),
+            quota_is_set: settings.is_set("realm.quota"),
         },
         data_management: DataManagement {
             quota: settings.number("data_management.quota"),

@@ -78,6 +78,18 @@ impl<R: Role> Clone for Command<R> {
 
 impl<R: Role> Copy for Command<R> {}
 
+impl<R: Role> Command<R> {
+    /// What is looked at before the handler runs.
+    #[inline]
+    pub(super) fn check(&self, role: &R, ctx: &Ctx<R>, request: &Request<'_>) -> Result<(), Fail> {
+        (self.gate)(role, ctx, request.link)?;
+        match self.args.is_empty() && !request.packet.data.is_empty() {
+            true => Err(Fail::bad_args("this command takes no arguments")),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Two lists of rows as one; `N` must be `A + B`.
 pub const fn joined<R: Role, const A: usize, const B: usize, const N: usize>(
     one: &[Command<R>; A],
@@ -108,6 +120,8 @@ pub struct Request<'a> {
     pub packet: Packet<'a>,
     /// The length of the first field, if it is known already.
     pub(super) first: Option<usize>,
+    /// The request that this one came inside of.
+    pub(super) outer: Option<&'a Later>,
 }
 
 impl<'a> Request<'a> {
@@ -128,6 +142,9 @@ impl<'a> Request<'a> {
 
     /// What is needed to answer after the handler has returned `Answer::Later`.
     pub fn later(&self) -> Later {
+        if let Some(outer) = self.outer {
+            return outer.clone();
+        }
         let command = Box::from(self.packet.command);
         let mut later = Later { link: self.link, id: [0; MAX_ID], id_len: 0, command, weight: 0 };
         for (to, from) in later.id.iter_mut().zip(self.packet.id) {
@@ -135,6 +152,21 @@ impl<'a> Request<'a> {
         }
         later.id_len = self.packet.id.len().min(MAX_ID);
         later
+    }
+}
+
+/// Runs a row for a command that came inside of another request, as if it had come by itself: what its handler answers, at once or
+/// later, is the answer to `outer`, under the command of that.
+pub fn run_within<R: Role>(role: &mut R, ctx: &mut Ctx<R>, row: &Command<R>, outer: &Later, data: Raw<'_>) {
+    let port = row.ports.first().copied().unwrap_or(PortKey::Admin);
+    let packet = Packet { id: outer.id(), command: row.name.as_bytes(), data };
+    let request = Request { link: outer.link, port, packet, first: None, outer: Some(outer) };
+    let result = row.check(role, ctx, &request).and_then(|()| (row.run)(role, ctx, &request));
+    match result {
+        Ok(Answer::Later) => {}
+        Ok(Answer::Ok | Answer::None) => ctx.answer(outer, Ok(Vec::new())),
+        Ok(Answer::Data(data)) => ctx.answer(outer, Ok(data)),
+        Err(fail) => ctx.answer(outer, Err(fail)),
     }
 }
 

@@ -54,6 +54,10 @@ pub struct Counters {
     pub stalled: u64,
     /// Links closed because too many waited.
     pub evicted: u64,
+    /// Bytes read from other processes, without TLS.
+    pub bytes_in: u64,
+    /// Bytes given to be written to them, without TLS.
+    pub bytes_out: u64,
 }
 
 /// A role's view of the engine.

@@ -157,6 +157,9 @@ impl<R: Role> Host<R> {
         entry.dirty |= own_task;
         entry.heard = now;
         entry.pinged = false;
+        if entry.info.remote.is_some() {
+            self.ctx.counters.bytes_in += bytes.len() as u64;
+        }
         self.process(link, bytes);
         self.settle();
     }
@@ -238,7 +241,7 @@ impl<R: Role> Host<R> {
             };
             count += 1;
             if packet.id.starts_with(b"-") == opener {
-                self.request(&Request { link: id, port, packet, first }, alike, &mut last);
+                self.request(&Request { link: id, port, packet, first, outer: None }, alike, &mut last);
             } else {
                 self.response(id, packet);
             }
@@ -269,12 +272,8 @@ impl<R: Role> Host<R> {
             return self.built_in(id, packet);
         };
         *last = Some(row);
-        let result = (row.gate)(&self.role, &self.ctx, id).and_then(|()| {
-            if row.args.is_empty() && !packet.data.is_empty() {
-                return Err(Fail::bad_args("this command takes no arguments"));
-            }
-            (row.run)(&mut self.role, &mut self.ctx, request)
-        });
+        let checked = row.check(&self.role, &self.ctx, request);
+        let result = checked.and_then(|()| (row.run)(&mut self.role, &mut self.ctx, request));
         match result {
             Ok(Answer::Later) => {
                 if let Some(entry) = self.ctx.slot_mut(id) {
@@ -365,6 +364,9 @@ impl<R: Role> Host<R> {
         }
         entry.dirty = true;
         let chunk = entry.take();
+        if entry.info.remote.is_some() {
+            self.ctx.counters.bytes_out += chunk.len() as u64;
+        }
         self.ctx.account(link);
         Next::Write(chunk)
     }

@@ -22,6 +22,7 @@ pub mod tls;
 pub mod worker;
 
 pub use command::anyone;
+pub use command::run_within;
 pub use command::Answer;
 pub use command::Command;
 pub use command::Gone;

@@ -18,6 +18,8 @@ impl Node {
     /// The realm's settings; None: this process plays no realm.
     pub(super) fn realm_settings(&self) -> Option<realm::Settings> {
         let config = &self.config;
+        // One that stands alone has data management of its own, which gives that to all.
+        let own_quota = Some(config.realm.quota).filter(|_| config.realm.quota_is_set && !config.is_realm_alone());
         config.roles.contains(&RoleName::Realm).then(|| realm::Settings {
             name: config.realm.name.clone(),
             address: String::new(),
@@ -25,8 +27,9 @@ impl Node {
             user_cap: config.realm.user_cap,
             quota: match config.is_realm_alone() {
                 true => config.realm.quota,
-                false => config.data_management.quota,
+                false => own_quota.unwrap_or(config.data_management.quota),
             },
+            own_quota,
         })
     }
 

@@ -83,6 +83,17 @@ pub fn usage(db: &Connection, account: u64) -> Result<Usage, Fail> {
         .ok_or_else(|| Fail::new(Code::NotFound, "no such account"))
 }
 
+/// What these accounts use, in their order; one that is not known uses nothing of the quota of all.
+pub fn usages(db: &Connection, accounts: &[u64]) -> Result<Vec<(u64, Usage)>, Fail> {
+    let quota = prepare(db, "SELECT value FROM settings WHERE key = 1")?.query_row([], |row| row.get(0).map(unsql));
+    let unknown = Usage { quota: quota.map_err(Fail::internal)?, ..Usage::default() };
+    let one = |account: &u64| match usage(db, *account) {
+        Err(fail) if fail.code == Code::NotFound => Ok((*account, unknown)),
+        found => found.map(|usage| (*account, usage)),
+    };
+    accounts.iter().map(one).collect()
+}
+
 /// Store lane. The quota of all accounts without their own.
 pub fn set_default_quota(db: &Connection, bytes: u64) -> Result<(), Fail> {
     let text = "UPDATE settings SET value = ?1 WHERE key = 1";
@@ -96,6 +107,12 @@ pub fn set_quota(db: &Connection, account: u64, bytes: Option<u64>) -> Result<()
         0 => Err(Fail::new(Code::NotFound, "no such account")),
         _ => Ok(()),
     }
+}
+
+/// Store lane. The same, for an account that may not be known; costs little when it has that quota already.
+pub fn renew_quota(db: &Connection, account: u64, bytes: Option<u64>) -> Result<(), Fail> {
+    let text = "UPDATE accounts SET quota = ?2 WHERE account = ?1 AND quota IS NOT ?2";
+    prepare(db, text)?.execute(params![sql(account), bytes.map(sql)]).map(drop).map_err(Fail::internal)
 }
 
 /// Store lane. Removes an account: from now on nothing of it is seen, and its name is free. [`super::tend::step`]

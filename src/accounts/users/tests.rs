@@ -9,6 +9,7 @@ pub(in crate::accounts) fn database() -> Connection {
     let conn = Connection::open_in_memory().unwrap();
     conn.pragma_update(None, "foreign_keys", true).unwrap();
     conn.execute_batch(SCHEMA).unwrap();
+    conn.execute_batch(SCHEMA_QUOTA).unwrap();
     conn
 }
 

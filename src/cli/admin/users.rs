@@ -16,6 +16,7 @@ use crate::cli::session;
     name = "user",
     example = "{command_name} add alice",
     example = "{command_name} disable bob",
+    example = "{command_name} operator alice",
     note = "A new password comes from a prompt, --password-file, or CONVERGIA_PASSWORD."
 )]
 pub struct User {
@@ -31,6 +32,7 @@ enum Change {
     Enable(Enable),
     Delete(Delete),
     Passwd(Passwd),
+    Operator(Appoint),
 }
 
 /// Make an account, without a captcha.
@@ -114,6 +116,30 @@ struct Passwd {
     json: bool,
 }
 
+/// Make the user an operator, who may do from anywhere what the web page offers to operators; or take that back.
+#[derive(FromArgs)]
+#[argh(
+    subcommand,
+    name = "operator",
+    example = "{command_name} alice",
+    example = "{command_name} alice --off",
+    note = "Whoever knows the password of an operator's account can sign in as anybody: give it a long one."
+)]
+struct Appoint {
+    /// whose account
+    #[argh(positional)]
+    name: String,
+    /// an operator no more; it counts at once
+    #[argh(switch)]
+    off: bool,
+    /// the server's data folder
+    #[argh(option, arg_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// machine-readable output
+    #[argh(switch)]
+    json: bool,
+}
+
 impl User {
     /// Runs it; `operator` makes the way to the server of the options that were given.
     pub async fn run(self, operator: impl Fn(Option<PathBuf>, bool) -> Operator) -> Result<(), Stop> {
@@ -136,6 +162,10 @@ impl User {
                 let operator = operator(data_dir, json);
                 let secret = new_password(&operator, &name, password_file).await?;
                 operator.change("USERPASSWD", &name, &[secret.as_bytes()], "has a new password").await
+            }
+            Change::Operator(Appoint { name, off, data_dir, json }) => {
+                let (is, done): (&[u8], _) = if off { (b"no", "is no operator") } else { (b"yes", "is an operator") };
+                operator(data_dir, json).change("USEROPERATOR", &name, &[is], done).await
             }
         }
     }

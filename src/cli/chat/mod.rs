@@ -218,6 +218,7 @@ impl Talk {
                     let changed = lock(&self.shared).map.apply(&lines);
                     self.screen.show(Note::Map(changed));
                 }
+                Event::Notice { sent_at, text } => self.screen.show(Note::Notice { sent_at, text }),
                 Event::Disconnected(reason) => self.screen.show(Note::Disconnected(reason)),
                 Event::Lost(why, wait) => {
                     self.screen.show(Note::Lost { why, wait, again: std::mem::replace(&mut lost, true) })

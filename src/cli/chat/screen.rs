@@ -71,6 +71,13 @@ pub enum Note<'a> {
     },
     /// The session goes on at another server: nothing for a person to know.
     Moved(String),
+    /// The operator says something to everybody.
+    Notice {
+        /// Unix milliseconds.
+        sent_at: u64,
+        /// What.
+        text: String,
+    },
     /// The server says why it closes.
     Disconnected(String),
     /// The connection is lost; the next attempt follows after `wait` milliseconds.
@@ -185,6 +192,10 @@ fn for_person(note: &Note<'_>, paint: Paint, clock: Clock) -> Option<String> {
             return None
         }
         Note::SignedOn { again: true, .. } => paint.good("— The connection is back.").into_owned(),
+        Note::Notice { sent_at, text } => {
+            let words = text::clean_body(text.as_bytes(), INDENT);
+            format!("{} {} {words}", time(*sent_at), paint.bad("— The operator says:"))
+        }
         Note::Disconnected(reason) => {
             paint.bad(&format!("— The server ends this connection: {}", text::clean(reason))).into_owned()
         }
@@ -236,6 +247,7 @@ fn plain(note: &Note<'_>) {
         Note::Who(users) => users.iter().for_each(|user| outcome::line(text::clean(&user.name))),
         Note::Tree(map) => outcome::line(map.tree(Paint(false)).trim_end_matches('\n')),
         Note::Block(words) => outcome::line(words),
+        Note::Notice { text, .. } => eprintln!("convergia: the operator says: {}", text::clean(text)),
         Note::Disconnected(reason) => eprintln!("convergia: the server ends this connection: {}", text::clean(reason)),
         Note::Lost { why, again: false, .. } => eprintln!("convergia: the connection is lost: {}", text::clean(why)),
         Note::SignedOn { again: true, .. } => eprintln!("convergia: the connection is back"),
@@ -276,6 +288,7 @@ fn for_program(note: &Note<'_>) -> Option<Value> {
         Note::Tree(map) => json!({ "event": "map", "changed": map.nodes().map(Node::json).collect::<Vec<_>>() }),
         Note::SignedOn { server, .. } => json!({ "event": "signed_on", "server": server }),
         Note::Moved(server) => json!({ "event": "moved", "server": server }),
+        Note::Notice { sent_at, text } => json!({ "event": "notice", "sent_at": sent_at, "text": text }),
         Note::Disconnected(reason) => json!({ "event": "disconnected", "reason": reason }),
         Note::Lost { why, wait, .. } => json!({ "event": "lost", "reason": why, "retry_ms": wait }),
         Note::Failed(fail) => outcome::json_fail(json!({ "event": "failed" }), fail),
@@ -303,6 +316,7 @@ mod tests {
             Note::Who(vec![node]),
             Note::Tree(&map),
             Note::Disconnected(evil.to_owned()),
+            Note::Notice { sent_at: 1, text: format!("{evil}\nbob: forged") },
             Note::Lost { why: evil.to_owned(), wait: 1, again: false },
             Note::Failed(fail),
             Note::Info(evil.to_owned()),

@@ -57,6 +57,9 @@ pub(super) const WORKSPACE_CHANGED: Command<Core> = Command {
     run: workspace_changed,
 };
 
+pub(super) const NOTICE: Command<Core> =
+    Command { name: "NOTICE", ports: SESSIONS, args: "sent-at LF text", gate: signed_on, run: notice };
+
 pub(super) const DISCONNECTED: Command<Core> =
     Command { name: "DISCONNECTED", ports: SESSIONS, args: "reason", gate: signed_on, run: disconnected };
 
@@ -89,6 +92,12 @@ fn workspace_changed(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>
     let [workspace, seq, author, body] = request.data().take()?;
     let (workspace, seq, author) = (workspace.text()?.into_owned(), seq.number()?, author.text()?.into_owned());
     core.tell(ctx, Event::WorkspaceChange { workspace, seq, author, body: body.unescape().into_owned() });
+    Ok(Answer::None)
+}
+
+fn notice(core: &mut Core, ctx: &mut Ctx<Core>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [sent_at, text] = request.data().take()?;
+    core.tell(ctx, Event::Notice { sent_at: sent_at.number()?, text: text.text()?.into_owned() });
     Ok(Answer::None)
 }
 
