@@ -4,14 +4,21 @@ use super::Node;
 use crate::client::Address;
 use crate::config::PortKey;
 use crate::config::RoleName;
+use crate::engine::Target;
 use crate::roles::main::realm;
 
 impl Node {
     /// The realm's settings; None: this process plays no realm.
-    pub(super) fn realm_settings(&self) -> Option<realm::Settings> {
+    pub(super) fn realm_settings(&self) -> Result<Option<realm::Settings>, String> {
         let config = &self.config;
-        config.roles.contains(&RoleName::Realm).then(|| realm::Settings {
+        if !config.roles.contains(&RoleName::Realm) {
+            return Ok(None);
+        }
+        Ok(Some(realm::Settings {
             name: config.realm.name.clone(),
+            description: config.realm.description.clone(),
+            directory: self.realm_directory()?,
+            queue: config.realm.queue_seconds.saturating_mul(1_000),
             address: String::new(),
             registration: config.realm.registration,
             user_cap: config.realm.user_cap,
@@ -19,6 +26,20 @@ impl Node {
                 true => config.realm.quota,
                 false => config.data_management.quota,
             },
+        }))
+    }
+
+    /// Where the directory of realms is: at the management that the realm is attached to, or that `join` names. None: there is none.
+    fn realm_directory(&self) -> Result<Option<realm::Where>, String> {
+        let named = self.config.join.as_ref().map(|address| address.parse::<Address>());
+        let named = named.transpose().map_err(|error| format!("join: {error}"))?;
+        Ok(match named {
+            Some(address) if self.config.is_realm_alone() || self.management.is_none() => {
+                let at = |port| Target::Net(address.at(port), address.verify());
+                Some(realm::Where { public: Some(at(address.port)), management: at(0) })
+            }
+            None | Some(_) if self.config.is_realm_alone() => None,
+            None | Some(_) => Some(realm::Where { public: None, management: Target::Local(PortKey::RealmManagement) }),
         })
     }
 
