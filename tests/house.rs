@@ -11,9 +11,9 @@ use convergia::engine::Role;
 use convergia::node::Joiner;
 use convergia::roles::data::Data;
 use convergia::roles::data_management::DataManagement;
+use convergia::roles::main::realm::assets::FILES;
 use convergia::roles::main::Main;
 use convergia::roles::management::Management;
-use convergia::roles::web_files::FILES;
 use convergia::wire::Code;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");

@@ -1,7 +1,10 @@
 //! The other servers of the network, as this one knows them, and the handshakes with them.
 
 use super::management;
-use super::mesh::links;
+use super::mesh;
+use super::realm;
+use super::realm::directory;
+use super::realm::links;
 use super::Main;
 use crate::config::PortKey;
 use crate::config::RoleName;
@@ -19,7 +22,7 @@ use crate::members::Members;
 use crate::members::Stores;
 use crate::wire::Fail;
 
-const PORTS: &[PortKey] = &[PortKey::MainMain];
+const PORTS: &[PortKey] = &[PortKey::MainMain, PortKey::Realm];
 
 pub const HELLO: Command<Main> = handshake::hello(PORTS);
 pub const PROVE: Command<Main> = handshake::prove(PORTS);
@@ -46,6 +49,9 @@ impl Member for Main {
     }
 
     fn key_of(&self, server: &str, port: PortKey) -> Option<PublicKey> {
+        if port == PortKey::Realm {
+            return links::key_of(self, server);
+        }
         // A server does not link to itself.
         let other = port == PortKey::MainMain && server != self.members.shakes.own_id();
         let key = |role| self.members.key(role, server);
@@ -59,7 +65,9 @@ impl Member for Main {
                 _ => management::proven(self, ctx, link),
             },
             Some(PortKey::MainDatamanagement) => self.centre_proven(ctx, link),
-            Some(PortKey::MainMain) => links::proven(self, ctx, link, server),
+            Some(PortKey::MainMain) => mesh::links::proven(self, ctx, link, server),
+            Some(PortKey::RealmManagement) => directory::proven(self, ctx, link),
+            Some(PortKey::Realm) => links::proven(self, ctx, link, server),
             _ => {}
         }
     }
@@ -68,6 +76,26 @@ impl Member for Main {
         let desk = matches!(ctx.peer_ref(link), Some(super::Peer::Desk(_)));
         if !desk && ctx.info(link).is_some_and(|info| info.port == PortKey::MainManagement) {
             management::refused(self, why);
+        }
+        if ctx.info(link).is_some_and(|info| info.port == PortKey::RealmManagement) {
+            directory::refused(self, why);
+        }
+    }
+
+    fn name_on(&self, port: PortKey) -> String {
+        match port {
+            PortKey::Realm => links::own(self).to_owned(),
+            _ => self.members.shakes.own_id().to_owned(),
+        }
+    }
+
+    fn begins_with_hello(&self, ctx: &Ctx<Main>, link: LinkId) -> bool {
+        ctx.info(link).is_some_and(|info| info.port == PortKey::Realm) && realm::is_free(ctx, link)
+    }
+
+    fn denied(&mut self, ctx: &mut Ctx<Main>, port: PortKey, server: &str) {
+        if port == PortKey::Realm {
+            directory::doubt(self, ctx, server);
         }
     }
 }

@@ -57,8 +57,14 @@ use crate::wire::Fail;
 use crate::wire::SERVER_STOPS;
 
 /// The schema of the main server's database.
-pub const MIGRATIONS: &[&str] =
-    &[kept::SCHEMA, crate::members::SCHEMA_BEFORE, kept::SCHEMA_NAMES, kept::SCHEMA_RECEIPTS, crate::members::RENAMED];
+pub const MIGRATIONS: &[&str] = &[
+    kept::SCHEMA,
+    crate::members::SCHEMA_BEFORE,
+    kept::SCHEMA_NAMES,
+    kept::SCHEMA_RECEIPTS,
+    crate::members::RENAMED,
+    realm::SCHEMA,
+];
 
 /// How often one user may be signed on at once (contract 5).
 pub const SESSIONS: usize = 8;
@@ -103,6 +109,11 @@ pub enum Peer {
     Door(Box<realm::Door>),
     /// Management, 64478, for a client at a door.
     Desk(LinkId),
+    /// The directory of realms.
+    Directory(realm::directory::Step),
+    /// A realm that this one dials, and one that has proven who it is.
+    DialedRealm(realm::RealmNo),
+    Realm(realm::RealmNo),
     /// A client whose ticket is being checked.
     SigningOn,
     /// A client; index into `Main::sessions`.
@@ -348,7 +359,7 @@ impl Main {
     /// Where others find the realm: known once its port is bound.
     pub fn set_realm_address(&mut self, address: String) {
         if let Some(realm) = &mut self.realm {
-            realm.set_address(address);
+            realm.set_address(&address);
         }
     }
 
@@ -497,6 +508,7 @@ impl Role for Main {
             kept::load(ctx, management::connect);
             Centre::start(main, ctx);
         });
+        realm::start(self, ctx);
     }
 
     fn settled(&mut self, ctx: &mut Ctx<Main>) {
@@ -525,6 +537,8 @@ impl Role for Main {
             Some(Peer::Public | Peer::Management | Peer::Validation) => management::opened(self, ctx, link),
             Some(Peer::Centre) => Centre::opened(self, ctx, link),
             Some(Peer::Desk(_)) => realm::desk_opened(self, ctx, link),
+            Some(Peer::Directory(step)) => realm::directory::opened(self, ctx, link, *step),
+            Some(Peer::DialedRealm(realm)) => realm::links::opened(self, ctx, link, *realm),
             Some(Peer::Dialed(server)) => mesh::links::opened(self, ctx, link, *server),
             Some(_) if ctx.info(link).is_some_and(|info| info.port == PortKey::MainMain && !info.opener) => {
                 handshake::accepted(self, ctx, link);
@@ -537,9 +551,9 @@ impl Role for Main {
     }
 
     fn closed(&mut self, ctx: &mut Ctx<Main>, link: LinkId, gone: Gone<Peer>) {
-        self.members.shakes.closed(link);
+        let unproven = self.members.shakes.closed(link);
         if realm::DOORS.contains(&gone.port) {
-            realm::closed(self, ctx, link);
+            realm::closed(self, ctx, link, unproven);
         }
         match gone.peer {
             Peer::Client(index) => sign_off::ended(self, ctx, index, &gone.why, &gone.undelivered),
@@ -548,6 +562,8 @@ impl Role for Main {
             Peer::Validation => management::closed(self, ctx, link, PortKey::Validation, &gone.why),
             Peer::Dialed(server) | Peer::Server(server) => mesh::links::closed(self, ctx, link, server, &gone.why),
             Peer::Centre => Centre::closed(self, ctx, link, &gone.why),
+            Peer::Directory(step) => realm::directory::closed(self, ctx, link, step, &gone.why),
+            Peer::DialedRealm(realm) | Peer::Realm(realm) => realm::links::closed(self, ctx, link, realm, &gone.why),
             Peer::Standby(id) => standby::link_closed(self, &id),
             Peer::Moved(left) => {
                 self.leaving.reading = self.leaving.reading.saturating_sub(1);

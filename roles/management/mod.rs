@@ -22,6 +22,7 @@ mod online;
 mod operator;
 mod operator_servers;
 mod presence;
+mod realms;
 mod receipts;
 mod registration;
 mod resync;
@@ -62,7 +63,7 @@ use crate::wire::Code;
 use crate::wire::Fail;
 
 /// The schema of management's database.
-pub const MIGRATIONS: &[&str] = &[users::SCHEMA, network::SCHEMA, users::SCHEMA_QUOTA];
+pub const MIGRATIONS: &[&str] = &[users::SCHEMA, network::SCHEMA, users::SCHEMA_QUOTA, realms::SCHEMA];
 
 /// How often tokens that are over are deleted, a thousand at a time; milliseconds.
 const EXPIRY: u64 = 600_000;
@@ -105,6 +106,8 @@ pub struct Peer {
     server: Option<String>,
     /// The storage server at the other end.
     storage: Option<storage::Id>,
+    /// The realm at the other end, which is in the directory.
+    realm: Option<String>,
 }
 
 /// The state of management.
@@ -140,6 +143,8 @@ pub struct Management {
     usage: usage::Usage,
     sessions: sessions::Sessions,
     samples: samples::Samples,
+    /// The directory of realms.
+    realms: realms::Realms,
     /// Folded names of the accounts that the operator disabled or deleted since the start: a sign-on that was under way at
     /// that moment must not come through afterwards.
     barred: HashSet<String>,
@@ -177,6 +182,7 @@ impl Management {
             usage: usage::Usage::default(),
             sessions: sessions::Sessions::default(),
             samples: samples::Samples::default(),
+            realms: realms::Realms::default(),
             barred: HashSet::new(),
         }
     }
@@ -305,6 +311,9 @@ impl Role for Management {
             behalf::ON_BEHALF,
             behalf::AS_ACCOUNT,
             behalf::COUNT_ACCOUNTS,
+            realms::REALM,
+            realms::FIND_REALM,
+            realms::LIST_REALMS,
             presence::PRESENCE,
             presence::LOOKUP,
             moves::MOVE,
@@ -343,7 +352,7 @@ impl Role for Management {
     fn start(&mut self, ctx: &mut Ctx<Management>) {
         self.started = ctx.now();
         self.routes.start(ctx.now(), self.network.shakes.own_id());
-        network::load(ctx);
+        realms::load(ctx, network::load);
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Management>, link: LinkId) {
@@ -367,6 +376,9 @@ impl Role for Management {
         }
         if let Some(server) = gone.peer.storage {
             storage::lost(self, ctx, link, &server, &gone.why);
+        }
+        if let Some(realm) = gone.peer.realm {
+            realms::lost(self, ctx, link, &realm);
         }
     }
 

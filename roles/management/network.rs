@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use super::directory;
 use super::map;
+use super::realms;
 use super::storage;
 use super::Management;
 use crate::config::PortKey;
@@ -45,8 +46,9 @@ const PORTS: &[(PortKey, &[RoleName])] = &[
     // A realm that uses the accounts here is a main server with other doors.
     (PortKey::MainManagement, &[RoleName::Main, RoleName::Realm]),
     (PortKey::DatamanagementManagement, &[RoleName::DataManagement, RoleName::Data]),
+    (PortKey::RealmManagement, &[RoleName::Realm]),
 ];
-const KEYS: &[PortKey] = &[PortKey::MainManagement, PortKey::DatamanagementManagement];
+const KEYS: &[PortKey] = &[PortKey::MainManagement, PortKey::DatamanagementManagement, PortKey::RealmManagement];
 
 /// A server that was added, in one of its roles.
 #[derive(Clone, Debug)]
@@ -188,6 +190,7 @@ pub fn insert(db: &Connection, name: &str, role: RoleName, server: &Server) -> R
 
 /// Deletes a server in all its roles. NOTFOUND when there is none.
 pub fn delete(db: &Connection, name: &str) -> Result<(), Fail> {
+    db.execute("DELETE FROM realms WHERE server = ?1", [name]).map_err(Fail::internal)?;
     match db.execute("DELETE FROM servers WHERE name = ?1", [name]).map_err(Fail::internal)? {
         0 => Err(Fail::new(Code::NotFound, "no server of this name was added")),
         _ => Ok(()),
@@ -206,6 +209,7 @@ pub fn removed(management: &mut Management, ctx: &mut Ctx<Management>, name: &st
         ctx.abort(link, "the operator removed this server");
     }
     log::info!("the server {name} was removed");
+    realms::removed(management, name);
     if roles.contains(&RoleName::Main) || roles.contains(&RoleName::Realm) {
         directory::removed(management, ctx, name);
     }

@@ -79,9 +79,10 @@ fn remove(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
 /// Lines `name|role|up or down|since|host:port|public key|volatile or nothing|capacity or nothing`, own servers first.
 fn list(management: &mut Management, _: &mut Ctx<Management>, _: &Request<'_>) -> Result<Answer, Fail> {
     let line = |name: &str, role: RoleName, key: PublicKey, server: Option<&Server>| {
-        let main = management.mains.get(name).filter(|_| role == RoleName::Main);
+        let main = management.mains.get(name).filter(|_| matches!(role, RoleName::Main | RoleName::Realm));
+        let realm = role == RoleName::Realm && management.realms.is_up(name);
         let storage = management.storage.up.get(&(role, name.to_owned()));
-        let state = if main.is_some() || storage.is_some() { "up" } else { "down" };
+        let state = if main.is_some() || storage.is_some() || realm { "up" } else { "down" };
         let since = management.network.since(role, name).unwrap_or(management.started);
         let address =
             main.map(|main| &main.address).or(storage.map(|server| &server.address)).map_or("", String::as_str);

@@ -7,6 +7,7 @@
 //! ```
 
 use super::desk;
+use super::directory;
 use super::DOORS;
 use crate::engine::Answer;
 use crate::engine::Command;
@@ -106,9 +107,18 @@ pub fn opened(ctx: &mut Ctx<Main>, link: LinkId) {
     }
 }
 
-/// A client is gone, signed on or not.
-pub fn closed(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
+/// A client is gone, signed on or not. `unproven`: the realm that it called itself.
+pub fn closed(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, unproven: Option<String>) {
     desk::close(main, ctx, link);
+    if let Some(realm) = unproven {
+        log::warn!("realm: somebody calls itself the realm {realm}, and has not proven it");
+        directory::doubt(main, ctx, &realm);
+    }
+}
+
+/// Whether nothing has begun on a link: a realm may prove there who it is.
+pub fn is_free(ctx: &Ctx<Main>, link: LinkId) -> bool {
+    matches!(ctx.peer_ref(link), Some(Peer::Door(door)) if door.state == State::Connecting && !door.busy)
 }
 
 fn start(_: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {

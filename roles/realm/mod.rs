@@ -2,12 +2,14 @@
 //! and over the web socket of the page, and are sessions like all others from then on. So it is a part of that role's state machine.
 //!
 //! [`door`] has the states before the sign-on, [`desk`] the links to management on which the realm speaks for a client, [`log_in`] and
-//! [`account`] what is asked there.
+//! [`account`] what is asked there. [`directory`] tells the directory of this realm and asks it for others, [`links`] are to those.
 
 mod account;
 pub mod assets;
 mod desk;
+pub mod directory;
 mod door;
+pub mod links;
 mod log_in;
 
 use std::collections::HashMap;
@@ -32,6 +34,12 @@ const COUNT: u64 = 10_000;
 pub struct Settings {
     /// In the directory, for people.
     pub name: String,
+    /// The same.
+    pub description: String,
+    /// Where the directory is; None: this realm knows no others.
+    pub directory: Option<Where>,
+    /// How long messages for a realm that is away wait; milliseconds.
+    pub queue: u64,
     /// `host:port`: what its users' ids begin with.
     pub address: String,
     /// Who may register.
@@ -52,22 +60,36 @@ pub struct Realm {
     /// Accounts, when they were last counted.
     users: u64,
     next_count: u64,
+    directory: directory::Directory,
+    /// The other realms.
+    others: links::Others,
 }
 
 impl Realm {
     /// A realm that nobody has come to.
     pub fn new(settings: Settings) -> Realm {
-        Realm { settings, desks: HashMap::new(), users: 0, next_count: 0 }
+        let directory = directory::Directory::new(settings.directory.clone());
+        Realm { settings, desks: HashMap::new(), users: 0, next_count: 0, directory, others: links::Others::default() }
     }
 
     /// Where others find it: known once its port is bound.
-    pub fn set_address(&mut self, address: String) {
-        self.settings.address = address;
+    pub fn set_address(&mut self, address: &str) {
+        self.settings.address = address.to_ascii_lowercase();
+    }
+}
+
+/// What a realm keeps of others.
+pub const SCHEMA: &str = links::SCHEMA;
+
+/// The listeners are bound.
+pub fn start(main: &Main, ctx: &mut Ctx<Main>) {
+    if main.realm.is_some() {
+        links::load(ctx, directory::connect);
     }
 }
 
 /// Every command of the doors.
-pub const COMMANDS: [Command<Main>; 13] = [
+pub const COMMANDS: [Command<Main>; 14] = [
     door::START_REGISTRATION,
     door::CANCEL_REGISTRATION,
     door::REGISTER_ACCOUNT,
@@ -81,17 +103,23 @@ pub const COMMANDS: [Command<Main>; 13] = [
     account::REMOVE_KEY,
     account::CHANGE_PASSWORD,
     account::REVOKE_TOKENS,
+    links::MEET,
 ];
 
 pub use desk::closed as desk_closed;
 pub use desk::opened as desk_opened;
 pub use desk::proven as desk_proven;
+pub use directory::Where;
 pub use door::closed;
+pub use door::is_free;
 pub use door::opened;
+pub use links::RealmNo;
 
 /// Once a second.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
+    directory::tick(main, ctx);
+    links::tick(main, ctx);
     let Some(link) = main.management.link() else { return };
     let Some(realm) = main.realm.as_mut().filter(|realm| realm.next_count <= now) else { return };
     realm.next_count = now.saturating_add(COUNT);

@@ -17,6 +17,7 @@ pub mod picture;
 mod places;
 mod progress;
 mod put;
+mod realms;
 mod register;
 mod remote;
 mod rm;
@@ -49,6 +50,8 @@ pub enum Command {
     Chat(chat::Chat),
     /// Show the network.
     Map(map::Map),
+    /// List the realms.
+    Realms(realms::Realms),
     /// List what is stored.
     Ls(ls::Ls),
     /// Copy files into the storage.
@@ -85,6 +88,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Send(send) => send.run(),
         Command::Chat(chat) => chat.run(),
         Command::Map(map) => map.run(),
+        Command::Realms(realms) => realms.run(),
         Command::Ls(ls) => ls.run(),
         Command::Put(put) => put.run(),
         Command::Get(get) => get.run(),

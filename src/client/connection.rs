@@ -63,6 +63,19 @@ impl Connection {
         Connection::open(port, target).await
     }
 
+    /// Connects to the directory of realms, at the management server of that address.
+    ///
+    /// # Errors
+    /// UNAVAILABLE with the reason; NOTFOUND: there is no directory.
+    pub async fn directory(address: &Address) -> Result<Connection, Fail> {
+        let ports = Connection::public(address).await?.request("GETPORTS", &[]).await?;
+        let ports = String::from_utf8_lossy(&ports).into_owned();
+        let port = ports.lines().find_map(|line| line.strip_prefix(PortKey::ClientRealms.name())?.strip_prefix('|'));
+        let port = port.and_then(|port| port.parse().ok());
+        let port = port.ok_or_else(|| Fail::new(Code::NotFound, "this server has no directory of realms"))?;
+        Connection::open(PortKey::ClientRealms, Target::Net(address.at(port), address.verify())).await
+    }
+
     /// Connects to the operator's socket in a server's data folder.
     ///
     /// # Errors

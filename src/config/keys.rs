@@ -215,6 +215,12 @@ pub const KEYS: &[Key] = &[
     live("management.token_days", "30", Kind::Count(1, 3_650), "How many days a sign-on token is good."),
     // realm
     fixed("realm.name", "\"realm\"", Kind::Name, "The name of the realm in the directory."),
+    fixed(
+        "realm.description",
+        "\"\"",
+        Kind::Line(500),
+        "What the directory says of the realm.",
+    ),
     fixed("realm.registration", "\"captcha\"", POLICY, "Who may register on the realm; as management.registration."),
     fixed(
         "realm.attach",
@@ -228,6 +234,13 @@ pub const KEYS: &[Key] = &[
         "\"1 GiB\"",
         Kind::Size(0, 1 << 50),
         "What one user may store on a realm that stands alone. Attached, data_management.quota counts.",
+    ),
+    fixed(
+        "realm.queue_seconds",
+        "259200",
+        Kind::Count(1, 31_536_000),
+        "How many seconds a message for a user of another realm waits while that realm is away (259200: three days); then it is dropped, \
+         and its sender is told.",
     ),
     // data_management
     fixed(

@@ -21,6 +21,8 @@ pub enum Kind {
     Path,
     /// Printable ASCII without spaces, at most 255 bytes, or empty.
     Word,
+    /// Text for people of at most so many bytes, in one line, without `|`; or empty.
+    Line(usize),
     /// A `convergia://` address, or empty.
     Join,
     /// `address:port`.
@@ -93,6 +95,7 @@ impl Kind {
             ),
             Kind::Path => "a path, or \"\"".to_owned(),
             Kind::Word => "letters, digits and signs of ASCII without spaces, at most 255, or \"\"".to_owned(),
+            Kind::Line(most) => format!("one line of text without | in it, of at most {most} bytes, or \"\""),
             Kind::Join => "\"convergia://HOST:PORT#FINGERPRINT\", or \"\"".to_owned(),
             Kind::Listen(port) => {
                 let port = port.default_port();
@@ -130,6 +133,7 @@ impl Kind {
             Kind::Name
                 | Kind::Path
                 | Kind::Word
+                | Kind::Line(_)
                 | Kind::Join
                 | Kind::Listen(_)
                 | Kind::Advertise(_)
@@ -174,6 +178,7 @@ impl Kind {
             Kind::Name => name::check(text).is_ok(),
             Kind::Path => !text.contains('\0'),
             Kind::Word => text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_graphic()),
+            Kind::Line(most) => text.len() <= most && !text.chars().any(|c| c.is_control() || c == '|'),
             Kind::Join => text.is_empty() || is_join(text),
             Kind::Advertise(_) => text.is_empty() || is_host_and_port(text),
             Kind::Choice(words) => words.contains(&text),

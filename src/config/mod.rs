@@ -64,6 +64,10 @@ pub struct Management {
 #[derive(Clone, Debug)]
 pub struct Realm {
     pub name: String,
+    /// One line, for people.
+    pub description: String,
+    /// How long messages for a realm that is away wait; seconds.
+    pub queue_seconds: u64,
     pub registration: Policy,
     /// None: attached when management runs in the same process.
     pub attach: Option<bool>,
@@ -503,6 +507,8 @@ fn typed(settings: &Settings) -> Config {
         },
         realm: Realm {
             name: settings.text("realm.name"),
+            description: settings.text("realm.description"),
+            queue_seconds: settings.number("realm.queue_seconds"),
             registration: settings.policy("realm.registration"),
             attach: settings.yes("realm.attach"),
             user_cap: Some(settings.number("realm.user_cap")).filter(|cap| *cap != 0),

@@ -31,6 +31,10 @@ impl Bound {
 impl<R: Role> Link<R> {
     /// What the peer may send.
     pub(super) fn bound(&self, limits: &Limits) -> Bound {
+        if self.foreign {
+            let data = limits.packet.saturating_add(limits::FOREIGN_HEAD);
+            return Bound { wire: data.saturating_mul(2), data };
+        }
         if self.internal || self.info.opener {
             return Bound { wire: 2 * limits::ANSWER, data: limits::ANSWER };
         }

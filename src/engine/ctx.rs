@@ -451,6 +451,7 @@ impl<R: Role> Ctx<R> {
             peer: R::Peer::default(),
             trusted,
             internal,
+            foreign: false,
             blocked: false,
             paused: false,
             dirty: false,

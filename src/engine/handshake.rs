@@ -59,6 +59,19 @@ pub trait Member: Role {
 
     /// A handshake that this side began has failed; the link is being closed, and `closed` follows.
     fn refused(&mut self, _ctx: &mut Ctx<Self>, _link: LinkId, _why: &Fail) {}
+
+    /// What this process is called on that port.
+    fn name_on(&self, _port: PortKey) -> String {
+        self.handshakes_ref().own_id().to_owned()
+    }
+
+    /// Whether a handshake begins when HELLO comes, on a link of which `accepted` was not told: most links there are clients'.
+    fn begins_with_hello(&self, _ctx: &Ctx<Self>, _link: LinkId) -> bool {
+        false
+    }
+
+    /// Somebody has called itself `server` on a link that was accepted, and has not proven it.
+    fn denied(&mut self, _ctx: &mut Ctx<Self>, _port: PortKey, _server: &str) {}
 }
 
 enum Stage {
@@ -117,9 +130,12 @@ impl Handshakes {
         self.links.keys().copied().filter(move |link| self.server(*link) == Some(server))
     }
 
-    /// The link is gone: to be called by every `Role::closed`.
-    pub fn closed(&mut self, link: LinkId) {
-        self.links.remove(&link);
+    /// The link is gone: to be called by every `Role::closed`. Returns what its peer has called itself, if that is all it did.
+    pub fn closed(&mut self, link: LinkId) -> Option<String> {
+        match self.links.remove(&link)?.stage {
+            Stage::Offered { server, .. } => Some(server),
+            Stage::Silent | Stage::Opening | Stage::Proven { .. } => None,
+        }
     }
 }
 
@@ -129,6 +145,14 @@ impl<R: Role> Ctx<R> {
         self.trust(link);
         if let Some(entry) = self.slot_mut(link) {
             entry.internal = true;
+        }
+    }
+
+    /// The link leads to a server of another network: it has signed on, and has bounds of its own.
+    pub fn trust_foreign(&mut self, link: LinkId) {
+        self.trust(link);
+        if let Some(entry) = self.slot_mut(link) {
+            entry.foreign = true;
         }
     }
 }
@@ -159,7 +183,8 @@ pub fn open<R: Member>(role: &mut R, ctx: &mut Ctx<R>, link: LinkId, server: &st
     if !begin(role, ctx, link, Stage::Opening) {
         return;
     }
-    let (own_id, server) = (role.handshakes().own_id.clone(), server.to_owned());
+    let port = ctx.info(link).map_or(PortKey::Admin, |info| info.port);
+    let (own_id, server) = (role.name_on(port), server.to_owned());
     ctx.request(link, "HELLO", &[own_id.as_bytes()], move |role, ctx, answer| {
         let offer = answer.and_then(|sealed| answer_offer(role, ctx, link, &sealed, expected));
         let (key, proof) = match offer {
@@ -209,7 +234,11 @@ fn begin<R: Member>(role: &mut R, ctx: &mut Ctx<R>, link: LinkId, stage: Stage) 
 }
 
 fn done<R: Member>(role: &mut R, ctx: &mut Ctx<R>, link: LinkId, server: String, key: PublicKey) {
-    ctx.promote(link);
+    match ctx.info(link).map(|info| info.port) {
+        // Of another network.
+        Some(PortKey::Realm) => ctx.trust_foreign(link),
+        _ => ctx.promote(link),
+    }
     let stage = Stage::Proven { server: server.clone() };
     role.handshakes().links.insert(link, Shake { stage, until: u64::MAX });
     role.proven(ctx, link, &server, key);
@@ -228,7 +257,7 @@ fn sweep_later<R: Member>(role: &mut R, ctx: &mut Ctx<R>) {
                 continue;
             }
             if let Stage::Offered { server, .. } = &shake.stage {
-                log_denied(ctx, *link, server, "no proof in time");
+                log_denied(ctx, *link, &shown(Raw(server.as_bytes())), "no proof in time");
             }
             ctx.abort(*link, "the server handshake was not done in time");
         }
@@ -250,12 +279,18 @@ fn on_hello<R: Member>(role: &mut R, ctx: &mut Ctx<R>, request: &Request<'_>) ->
 }
 
 fn offer<R: Member>(role: &mut R, ctx: &mut Ctx<R>, request: &Request<'_>) -> Result<(Shake, String), &'static str> {
+    let begins = role.handshakes().held.is_none() && role.begins_with_hello(ctx, request.link);
     let until = match role.handshakes().links.get(&request.link) {
         Some(Shake { stage: Stage::Silent, until }) => *until,
+        None if begins => {
+            sweep_later(role, ctx);
+            ctx.now().saturating_add(LIMIT)
+        }
         _ => return Err("HELLO is not expected on this link"),
     };
     let server = request.data().text().map_err(|_| "its name is no name")?.into_owned();
-    name::check(&server).map_err(|_| "its name is no name")?;
+    let check = if request.port == PortKey::Realm { name::check_realm } else { name::check };
+    check(&server).map_err(|_| "its name is no name")?;
     let key = role.key_of(&server, request.port).ok_or("no such server was added for this port")?;
     let binding = ctx.info(request.link).and_then(|info| info.fingerprint);
     let binding = binding.ok_or("the certificate was replaced meanwhile")?;
@@ -302,6 +337,9 @@ fn deny<R: Member>(role: &mut R, ctx: &mut Ctx<R>, link: LinkId, server: &str, w
     role.handshakes().links.remove(&link);
     log_denied(ctx, link, server, why);
     ctx.close(link, "refused in the server handshake");
+    if let Some(port) = ctx.info(link).map(|info| info.port) {
+        role.denied(ctx, port, server);
+    }
     Fail::new(Code::Denied, "not a server of this network")
 }
 

@@ -465,6 +465,7 @@ impl<R: Role> Host<R> {
             }
             let silent = now.saturating_sub(entry.heard);
             let full = match (entry.internal, entry.info.remote) {
+                (false, _) if entry.foreign => entry.out.waiting() > limits::FOREIGN_OUTBOX,
                 (false, _) => entry.out.waiting() > self.ctx.limits.outbox,
                 (true, Some(_)) => entry.out.waiting() > limits::INTERNAL_OUTBOX,
                 (true, None) => false,

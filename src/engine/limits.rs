@@ -78,6 +78,10 @@ pub const UNANSWERED: usize = 256;
 pub const WEIGHT: u64 = 16 << 20;
 /// Queued between two roles of one process, or two servers: answers for many clients share it.
 pub const INTERNAL_OUTBOX: usize = 64 << 20;
+/// Queued for a server of another network; what it asks for may add as much.
+pub const FOREIGN_OUTBOX: usize = 4 << 20;
+/// What a packet between networks has beside a body of the largest size: its head, and what shares the packet with it.
+pub const FOREIGN_HEAD: usize = 64 << 10;
 /// DATA of an answer from a server of our own network, or to a client from the server that it trusts.
 pub const ANSWER: usize = 64 << 20;
 /// Jobs that wait for a worker of one kind.

@@ -62,6 +62,8 @@ pub(super) struct Link<R: Role> {
     pub(super) trusted: bool,
     /// Between roles or servers of one network: other bounds.
     pub(super) internal: bool,
+    /// To a server of another network.
+    pub(super) foreign: bool,
     /// Has packets left unread, because its own outbox is over the bound or the role wants a pause.
     pub(super) blocked: bool,
     pub(super) paused: bool,
@@ -98,6 +100,7 @@ impl<R: Role> Link<R> {
         }
         let full = match self.internal {
             true => self.out.waiting() > limits::INTERNAL_OUTBOX,
+            false if self.foreign => self.out.waiting() > limits::FOREIGN_OUTBOX,
             false => self.out.waiting() > limits.outbox || total > limits.outbox_total,
         };
         match full {
@@ -117,6 +120,11 @@ impl<R: Role> Link<R> {
         if self.internal {
             // Two roles of one process must not wait for each other to read; another server that reads nothing is not read either.
             return self.weight >= limits::WEIGHT || (self.info.remote.is_some() && waiting > limits::INTERNAL_OUTBOX);
+        }
+        if self.foreign {
+            // What either sends of its own accord does not fill this: so two servers do not wait for each other to read.
+            let full = waiting > 2 * limits::FOREIGN_OUTBOX;
+            return full || self.unanswered >= limits::UNANSWERED || self.weight >= limits::WEIGHT;
         }
         let full = waiting > limits.outbox || (waiting > 0 && total > limits.outbox_total);
         full || self.unanswered >= limits::UNANSWERED || self.weight >= limits::WEIGHT

@@ -238,8 +238,15 @@ impl Node {
                 })
             },
         )?;
-        registry
-            .add(&[PortKey::MainManagement, PortKey::Validation, PortKey::DatamanagementManagement], &running.handle);
+        registry.add(
+            &[
+                PortKey::MainManagement,
+                PortKey::Validation,
+                PortKey::DatamanagementManagement,
+                PortKey::RealmManagement,
+            ],
+            &running.handle,
+        );
         self.listen(
             &running,
             &[
@@ -248,6 +255,8 @@ impl Node {
                 PortKey::MainManagement,
                 PortKey::Validation,
                 PortKey::DatamanagementManagement,
+                PortKey::ClientRealms,
+                PortKey::RealmManagement,
             ],
         )?;
         self.management = Some(running);
@@ -264,7 +273,7 @@ impl Node {
             let at = |port| Target::Net(address.at(port), address.verify());
             (public, management, validation) = (Some(at(address.port)), at(0), at(0));
         }
-        let storage = self.data_management.is_some();
+        let (storage, realm) = (self.data_management.is_some(), self.realm_settings()?);
         let running = self.prepare(
             registry,
             main::MIGRATIONS,
@@ -282,7 +291,7 @@ impl Node {
                     management,
                     validation,
                     storage,
-                    realm: self.realm_settings(),
+                    realm,
                 })
             },
         )?;

@@ -10,18 +10,25 @@ use crate::config::RoleName;
 use crate::engine::net;
 use crate::engine::net::Assets;
 use crate::engine::tls;
+use crate::engine::Target;
 use crate::roles::main::realm;
 use crate::roles::main::realm::assets;
 use crate::roles::main::Main;
 
 impl Node {
     /// The realm's settings; None: this process plays no realm.
-    pub(super) fn realm_settings(&self) -> Option<realm::Settings> {
+    pub(super) fn realm_settings(&self) -> Result<Option<realm::Settings>, String> {
         let config = &self.config;
+        if !config.roles.contains(&RoleName::Realm) {
+            return Ok(None);
+        }
         // One that stands alone has data management of its own, which gives that to all.
         let own_quota = Some(config.realm.quota).filter(|_| config.realm.quota_is_set && !config.is_realm_alone());
-        config.roles.contains(&RoleName::Realm).then(|| realm::Settings {
+        Ok(Some(realm::Settings {
             name: config.realm.name.clone(),
+            description: config.realm.description.clone(),
+            directory: self.realm_directory()?,
+            queue: config.realm.queue_seconds.saturating_mul(1_000),
             address: String::new(),
             registration: config.realm.registration,
             user_cap: config.realm.user_cap,
@@ -30,6 +37,20 @@ impl Node {
                 false => own_quota.unwrap_or(config.data_management.quota),
             },
             own_quota,
+        }))
+    }
+
+    /// Where the directory of realms is: at the management that the realm is attached to, or that `join` names. None: there is none.
+    fn realm_directory(&self) -> Result<Option<realm::Where>, String> {
+        let named = self.config.join.as_ref().map(|address| address.parse::<Address>());
+        let named = named.transpose().map_err(|error| format!("join: {error}"))?;
+        Ok(match named {
+            Some(address) if self.config.is_realm_alone() || self.management.is_none() => {
+                let at = |port| Target::Net(address.at(port), address.verify());
+                Some(realm::Where { public: Some(at(address.port)), management: at(0) })
+            }
+            None | Some(_) if self.config.is_realm_alone() => None,
+            None | Some(_) => Some(realm::Where { public: None, management: Target::Local(PortKey::RealmManagement) }),
         })
     }
 

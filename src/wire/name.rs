@@ -47,6 +47,42 @@ pub fn check_user(name: &str) -> Result<(), Fail> {
     Ok(())
 }
 
+/// The longest host of a realm, in bytes: that of a name on the Internet.
+const MAX_HOST: usize = 253;
+
+/// Checks a realm's id: `host:port`, in lower case. The host is a name of letters, digits, `-`, `_` and `.`, or an address, one with
+/// colons in brackets; the port is 1 to 65535.
+///
+/// # Errors
+/// BADARGS.
+pub fn check_realm(realm: &str) -> Result<(), Fail> {
+    let bad = || Fail::bad_args("a realm is host:port, in lower case");
+    let (host, port) = realm.rsplit_once(':').ok_or_else(bad)?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+    let good = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.len() <= MAX_HOST && host.chars().all(plain),
+    };
+    let number = port.parse::<u16>().ok().filter(|number| *number != 0 && number.to_string() == port);
+    match good && number.is_some() {
+        true => Ok(()),
+        false => Err(bad()),
+    }
+}
+
+/// Whom `host:port::name` means: the realm, in lower case, and the user. None: it names no realm.
+///
+/// # Errors
+/// BADARGS: one of the two is none.
+pub fn of_realm(user: &str) -> Result<Option<(String, &str)>, Fail> {
+    // From the end: an address may have two colons too, a user has none.
+    let Some((realm, user)) = user.rsplit_once("::") else { return Ok(None) };
+    let realm = realm.to_ascii_lowercase();
+    check_realm(&realm)?;
+    check_user(user)?;
+    Ok(Some((realm, user)))
+}
+
 /// The form in which user names are compared: without regard to case. Two names that look the same in capitals are the
 /// same: lower case alone would tell a final sigma from a sigma, and `ß` from `SS`.
 pub fn fold(name: &str) -> Cow<'_, str> {
@@ -73,6 +109,25 @@ mod tests {
         }
         for bad in ["", ".", "..", "a b", "a|b", "a/b", "a:b", "a\nb", "A\u{30a}", &"x".repeat(65)] {
             assert!(check_user(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn realms() {
+        for good in ["chat.example:63745", "127.0.0.1:1", "[::1]:65535", "a_b-c:80"] {
+            assert!(check_realm(good).is_ok(), "{good:?}");
+        }
+        let long = format!("{}:1", "x".repeat(254));
+        for bad in
+            ["", "a", "a:", ":1", "a:0", "a:01", "a:65536", "A:1", "a b:1", "a|b:1", "[x]:1", "a:1:2", "::1:2", &long]
+        {
+            assert!(check_realm(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(of_realm("Chat.Example:1::Bob").unwrap(), Some(("chat.example:1".to_owned(), "Bob")));
+        assert_eq!(of_realm("[::1]:1::bob").unwrap(), Some(("[::1]:1".to_owned(), "bob")));
+        assert_eq!(of_realm("bob").unwrap(), None);
+        for bad in ["a:1::", "::bob", "a::bob", "a:1::b c"] {
+            assert!(of_realm(bad).is_err(), "{bad:?}");
         }
     }
 
