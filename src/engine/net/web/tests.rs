@@ -398,10 +398,8 @@ fn connections_count_as_links_that_wait() {
             stream
         })
         .collect();
-    for stream in &mut idle[..12] {
-        let mut rest = Vec::new();
-        // Dropped, whether or not all of the answer was read.
-        let _ = stream.read_to_end(&mut rest);
+    // Which of them: those silent for longest, as far as the clock tells.
+    for _ in 0..12 {
         assert!(!server.gone().was_open);
     }
     let mut last = idle.pop().unwrap();
