@@ -233,7 +233,7 @@ pub const KEYS: &[Key] = &[
         "realm.quota",
         "\"1 GiB\"",
         Kind::Size(0, 1 << 50),
-        "What one user may store on a realm that stands alone. Attached, data_management.quota counts.",
+        "What one user may store who registers here. Where the realm is attached, this default stands for data_management.quota.",
     ),
     fixed(
         "realm.queue_seconds",

@@ -75,8 +75,8 @@ pub struct Realm {
     pub user_cap: Option<u64>,
     /// Bytes a user.
     pub quota: u64,
-    /// Somebody has said so: it is not the default.
-    pub quota_is_set: bool,
+    /// It is not the default, which stands for data management's where the realm is attached.
+    pub own_quota: bool,
 }
 
 /// Role data-management.
@@ -424,9 +424,9 @@ impl Settings {
         }
     }
 
-    /// Whether a file or the command line says it.
-    fn is_set(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|setting| !setting.place.is_empty())
+    /// Whether it is another than the default.
+    fn differs(&self, name: &str) -> bool {
+        Settings::defaults().value(name) != self.value(name)
     }
 
     fn number(&self, name: &str) -> u64 {
@@ -513,7 +513,7 @@ fn typed(settings: &Settings) -> Config {
             attach: settings.yes("realm.attach"),
             user_cap: Some(settings.number("realm.user_cap")).filter(|cap| *cap != 0),
             quota: settings.number("realm.quota"),
-            quota_is_set: settings.is_set("realm.quota"),
+            own_quota: settings.differs("realm.quota"),
         },
         data_management: DataManagement {
             quota: settings.number("data_management.quota"),

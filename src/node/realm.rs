@@ -23,7 +23,7 @@ impl Node {
             return Ok(None);
         }
         // One that stands alone has data management of its own, which gives that to all.
-        let own_quota = Some(config.realm.quota).filter(|_| config.realm.quota_is_set && !config.is_realm_alone());
+        let own_quota = Some(config.realm.quota).filter(|_| config.realm.own_quota && !config.is_realm_alone());
         Ok(Some(realm::Settings {
             name: config.realm.name.clone(),
             description: config.realm.description.clone(),
