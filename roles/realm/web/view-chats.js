@@ -105,7 +105,8 @@ export function chatsView({ account }) {
 
   search.addEventListener("input", draw);
   search.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") list.querySelector("a")?.click();
+    // The list may not be drawn yet.
+    if (event.key === "Enter" && rowsNow().length > 0) go("chats", rowsNow()[0].name);
     if (event.key === "ArrowDown") list.querySelector("a")?.focus();
     if (event.key === "Escape") { search.value = ""; draw(); }
   });
