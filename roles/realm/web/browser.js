@@ -33,8 +33,8 @@ export function browser({ account, root, rootName, hrefOf, compact = false, othe
   const folderChooser = el("input", { type: "file", webkitdirectory: true, class: "unseen", tabindex: "-1", "aria-hidden": "true", onchange: () => chosen(folderChooser) });
   const tools = el("div", { class: "tools" },
     button("Upload", { icon: "upload", kind: "primary", quiet: compact, onclick: () => chooser.click() }),
-    compact ? null : button("Upload folder", { icon: "folder", onclick: () => folderChooser.click() }),
-    button("New folder", { icon: "plus", quiet: compact, onclick: makeFolder }),
+    compact ? null : button("Upload folder", { icon: "folder", title: "Upload folder", "aria-label": "Upload folder", onclick: () => folderChooser.click() }),
+    button("New folder", { icon: "plus", quiet: compact, title: "New folder", "aria-label": "New folder", onclick: makeFolder }),
     others ? null : button("Share this folder", { icon: "share", quiet: true, onclick: () => path !== "/" && permissions(account, path, true) }),
     button("Refresh", { icon: "refresh", quiet: true, onclick: () => refresh() }), chooser, folderChooser);
   const heads = {};

@@ -56,7 +56,8 @@ export function conversation({ account, talk, header, label, files, hint }) {
   function items() {
     const found = [];
     let before = null;
-    for (const message of messages) {
+    for (const [n, message] of messages.entries()) {
+      if (message.event && follows(message, messages.slice(Math.max(0, n - 12), n))) continue;
       const otherDay = !before || dayOf(before.at) !== dayOf(message.at);
       if (otherDay) found.push({ key: `day-${dayOf(message.at)}`, day: message.at });
       const together = !otherDay && before.from === message.from && !before.event && message.at - before.at < TOGETHER;
@@ -146,6 +147,12 @@ export function conversation({ account, talk, header, label, files, hint }) {
       for (const end of ends) end();
     },
   };
+}
+
+/** A file that was just made is written, too: one line is enough for both. */
+function follows(message, before) {
+  const [, what, path] = message.text.split("\n");
+  return what === "written" && before.some((other) => other.event && other.from === message.from && other.text === `file\ncreated\n${path}` && message.at - other.at < 15_000);
 }
 
 /** Takes files that are dragged over `node`. */

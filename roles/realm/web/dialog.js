@@ -70,5 +70,6 @@ export function toast(words, kind = "") {
   const node = el("div", { class: `toast ${kind}` }, el("span", { text: words }), button("Dismiss", { icon: "close", quiet: true, onclick: () => node.remove() }));
   place.append(node);
   while (place.children.length > 4) place.firstChild.remove();
-  setTimeout(() => node.remove(), kind === "wrong" ? 12_000 : 6_000);
+  // What the operator says stays until it was read.
+  if (kind !== "notice") setTimeout(() => node.remove(), kind === "wrong" ? 12_000 : 6_000);
 }

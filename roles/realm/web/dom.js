@@ -86,6 +86,17 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** How much is unread, as a number to see and words to hear. */
+export function unreadBadge() {
+  return el("span", { class: "badge", hidden: true });
+}
+
+export function showUnread(badge, unread) {
+  badge.hidden = unread === 0;
+  const text = unread > 99 ? "99+" : String(unread);
+  if (badge.firstChild?.textContent !== text) badge.replaceChildren(text, el("span", { class: "unseen", text: " unread" }));
+}
+
 /** A circle with the first letter of a name, its colour by the name. */
 export function face(name, extra = "") {
   let sum = 0;

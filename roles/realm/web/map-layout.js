@@ -1,7 +1,8 @@
 // Where the nodes of the server map stand in the picture. Pure: the same map gives the same picture.
 
-export const WIDTH = 1000;
-export const HEIGHT = 700;
+/** The picture on a wide screen and on a narrow one. */
+export const WIDE = { width: 1000, height: 700 };
+export const NARROW = { width: 560, height: 840 };
 /** More people than this are drawn as one number for each server. */
 export const MOST_PEOPLE = 150;
 
@@ -13,13 +14,13 @@ export function kindOf(type) {
 }
 
 /** `{ places: Map(id → { node, x, y, kind, count }), lines: [{ key, from, to }] }`. `away`: people who are offline, too. */
-export function layout(nodes, away) {
+export function layout(nodes, away, { width, height } = WIDE) {
   const places = new Map();
   const all = [...nodes].filter((node) => node.notes !== "deleted" && node.notes !== "removed");
   const of = (kind) => all.filter((node) => kindOf(node.type) === kind).sort((a, b) => (a.id < b.id ? -1 : 1));
-  const row = (list, y, x = WIDTH / 2) => {
-    const width = Math.min(240, (WIDTH - 160) / Math.max(1, list.length));
-    list.forEach((node, n) => places.set(node.id, { node, x: x + (n - (list.length - 1) / 2) * width, y, kind: kindOf(node.type), count: 0 }));
+  const row = (list, y, x = width / 2) => {
+    const step = Math.min(240, (width - 160) / Math.max(1, list.length));
+    list.forEach((node, n) => places.set(node.id, { node, x: x + (n - (list.length - 1) / 2) * step, y, kind: kindOf(node.type), count: 0 }));
   };
   row(of("management"), 80);
   const [mains, storage] = [[...of("main"), ...of("other")], [...of("storage"), ...of("data")]];
@@ -28,14 +29,14 @@ export function layout(nodes, away) {
   storage.forEach((node, n) => {
     const right = n % 2 === 0;
     const step = Math.floor(n / 2);
-    places.set(node.id, { node, x: right ? WIDTH - 110 - (step % 2) * 130 : 110 + (step % 2) * 130, y: 90 + Math.floor(step / 2) * 90 + (step % 2) * 45, kind: kindOf(node.type), count: 0 });
+    places.set(node.id, { node, x: right ? width - 110 - (step % 2) * 130 : 110 + (step % 2) * 130, y: 90 + Math.floor(step / 2) * 90 + (step % 2) * 45, kind: kindOf(node.type), count: 0 });
   });
-  people(of("person").filter((node) => away || node.status === "online"), mains, places);
+  people(of("person").filter((node) => away || node.status === "online"), mains, places, width, height);
   return { places, lines: lines(places) };
 }
 
 /** People stand in rows below their server; those who are away in the lowest ones. */
-function people(list, mains, places) {
+function people(list, mains, places, width, height) {
   const online = list.filter((node) => node.status === "online");
   const away = list.filter((node) => node.status !== "online");
   if (online.length > MOST_PEOPLE) return crowds(online, mains, places);
@@ -44,15 +45,15 @@ function people(list, mains, places) {
   for (const node of online) (perServer.get(node.links[0]) ?? perServer.get(mains[0]?.id) ?? away).push(node);
   mains.forEach((server) => {
     const group = perServer.get(server.id);
-    const width = Math.min(WIDTH - 80, (WIDTH - 40) / columns);
-    grid(group, places.get(server.id).x, 450, width, 150, places);
+    const room = Math.min(width - 80, (width - 40) / columns);
+    grid(group, places.get(server.id).x, 450, room, height - 550, places);
   });
-  return grid(away.slice(0, MOST_PEOPLE), WIDTH / 2, 635, WIDTH - 80, 50, places);
+  return grid(away.slice(0, MOST_PEOPLE), width / 2, height - 65, width - 80, 50, places);
 }
 
 function grid(list, x, y, width, height, places) {
   let columns = Math.max(1, Math.min(list.length, Math.floor(width / 96)));
-  while (Math.ceil(list.length / columns) * 62 > height && columns * 40 < width) columns++;
+  while (Math.ceil(list.length / columns) * 62 > Math.max(height, 62) && columns * 40 < width) columns++;
   const rows = Math.max(1, Math.ceil(list.length / columns));
   list.forEach((node, n) => {
     const inRow = Math.min(columns, list.length - Math.floor(n / columns) * columns);

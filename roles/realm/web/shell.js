@@ -1,6 +1,6 @@
 // What is around every page: the navigation, the state of the connection, files on their way.
 
-import { el, icon, setText, soon } from "./dom.js";
+import { el, icon, setText, showUnread, soon, unreadBadge } from "./dom.js";
 import { address } from "./router.js";
 import { transfersView } from "./view-transfers.js";
 import { chatsView } from "./view-chats.js";
@@ -46,7 +46,9 @@ export class Shell {
       this.#view?.dispose();
       this.#page = known;
       this.#view = PAGES[known].view({ session: this.session, account: this.account });
-      this.main.replaceChildren(this.#view.node);
+      // Where only one of two panes is shown, its heading may be hidden with it: the page has one of its own.
+      const panes = this.#view.node.classList.contains("panes");
+      this.main.replaceChildren(...(panes ? [el("h1", { class: "unseen", text: PAGES[known].words })] : []), this.#view.node);
       for (const [name, { link }] of this.#links) {
         if (name === known) link.setAttribute("aria-current", "page");
         else link.removeAttribute("aria-current");
@@ -67,7 +69,7 @@ export class Shell {
   #navigation() {
     const list = el("ul", {});
     for (const [name, page] of Object.entries(PAGES)) {
-      const badge = el("span", { class: "badge", hidden: true });
+      const badge = unreadBadge();
       const link = el("a", { href: address(name), class: "tab" }, icon(page.icon, 24), el("span", { class: "words", text: page.words }), badge);
       const item = el("li", { hidden: Boolean(page.operator) }, link);
       list.append(item);
@@ -77,12 +79,10 @@ export class Shell {
   }
 
   #badges() {
-    for (const [name, kind, words] of [["chats", "user", "Chats"], ["workspaces", "workspace", "Workspaces"]]) {
-      const { badge, link } = this.#links.get(name);
+    for (const [name, kind] of [["chats", "user"], ["workspaces", "workspace"]]) {
+      const { badge } = this.#links.get(name);
       const unread = this.account.talks.unread(kind);
-      badge.hidden = unread === 0;
-      setText(badge, unread > 99 ? "99+" : String(unread));
-      link.setAttribute("aria-label", unread > 0 ? `${words}, ${unread} unread` : words);
+      showUnread(badge, unread);
     }
     this.#links.get("operator").item.hidden = !this.session.operator;
   }

@@ -3,7 +3,7 @@
 import { cardText, summary } from "./cards.js";
 import { conversation } from "./conversation.js";
 import { confirm, toast } from "./dialog.js";
-import { arrows, button, el, empty, face, icon, keyed, setText, soon } from "./dom.js";
+import { arrows, button, el, empty, face, icon, keyed, setText, showUnread, soon, unreadBadge } from "./dom.js";
 import { words } from "./fail.js";
 import { short } from "./format.js";
 import { fileName, fold, freeName, inside, typed, wrongWithUser } from "./names.js";
@@ -22,7 +22,7 @@ export function chatsView({ account }) {
   const blank = el("div", { class: "blank" }, empty("talks", "Your conversations", "Choose one on the left, or search for somebody by name."));
   const none = el("div", { class: "none", hidden: true }, el("p", { text: "No conversations yet. Type the name of somebody above to write to them." }));
   const node = el("div", { class: "panes" },
-    el("section", { class: "list", "aria-label": "Conversations" }, el("header", {}, el("h1", { text: "Chats" })), el("div", { class: "search" }, icon("search"), search), found, none, list), detail);
+    el("section", { class: "list", "aria-label": "Conversations" }, el("header", {}, el("h2", { class: "title", text: "Chats" })), el("div", { class: "search" }, icon("search"), search), found, none, list), detail);
   let open = null;
   let name = "";
 
@@ -44,7 +44,7 @@ export function chatsView({ account }) {
 
   function make(row) {
     const dot = el("span", { class: "dot" });
-    const parts = { dot, state: el("span", { class: "unseen" }), name: el("strong", {}), time: el("time", {}), last: el("span", { class: "last" }), badge: el("span", { class: "badge" }) };
+    const parts = { dot, state: el("span", { class: "unseen" }), name: el("strong", {}), time: el("time", {}), last: el("span", { class: "last" }), badge: unreadBadge() };
     const link = el("a", { class: "item", href: "#" }, el("span", { class: "face-box" }, face(row.name), dot), el("span", { class: "item-words" }, el("span", { class: "line" }, parts.name, parts.state, parts.time), el("span", { class: "line" }, parts.last, parts.badge)));
     const item = el("li", {}, link);
     Object.assign(item, { parts, link });
@@ -61,9 +61,7 @@ export function chatsView({ account }) {
     const status = people.user(shown)?.notes ?? "";
     setText(parts.last, talk?.last ? (talk.last.out ? "You: " : "") + summary(talk.last.text) : unknown ? "Start a chat with this name" : status || "Start a chat");
     const unread = talk?.unread ?? 0;
-    parts.badge.hidden = unread === 0;
-    setText(parts.badge, unread > 99 ? "99+" : String(unread));
-    parts.badge.setAttribute("aria-label", `${unread} unread`);
+    showUnread(parts.badge, unread);
     link.setAttribute("href", address("chats", shown));
     if (open && fold(shown) === fold(name)) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
@@ -107,7 +105,8 @@ export function chatsView({ account }) {
 
   search.addEventListener("input", draw);
   search.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") list.querySelector("a")?.click();
+    // The list may not be drawn yet.
+    if (event.key === "Enter" && rowsNow().length > 0) go("chats", rowsNow()[0].name);
     if (event.key === "ArrowDown") list.querySelector("a")?.focus();
     if (event.key === "Escape") { search.value = ""; draw(); }
   });

@@ -13,7 +13,7 @@ export function filesView({ session, account }) {
   const links = el("ul", { class: "items places" });
   const quota = el("div", { class: "quota" });
   const detail = el("div", { class: "detail" });
-  const node = el("div", { class: "panes" }, el("section", { class: "list", "aria-label": "Places" }, el("header", {}, el("h1", { text: "Files" })), links, quota), detail);
+  const node = el("div", { class: "panes" }, el("section", { class: "list", "aria-label": "Places" }, el("header", {}, el("h2", { class: "title", text: "Files" })), links, quota), detail);
   let open = null;
   let key = "";
   let here = [];

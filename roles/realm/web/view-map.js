@@ -2,7 +2,7 @@
 
 import { button, el, empty, keyed, setText, soon, svg } from "./dom.js";
 import { count } from "./format.js";
-import { HEIGHT, kindOf, layout, WIDTH } from "./map-layout.js";
+import { kindOf, layout, NARROW, WIDE } from "./map-layout.js";
 
 const WORDS = { management: "Management", main: "Main server", storage: "Data management", data: "Data server", person: "Person", crowd: "People", other: "Server" };
 const SHAPES = {
@@ -17,10 +17,11 @@ const SHAPES = {
 
 export function mapView({ account }) {
   const { people } = account;
+  const narrow = matchMedia("(max-width: 760px)");
   let away = false;
   const edges = svg("g", { class: "edges" });
   const spots = svg("g", { class: "spots" });
-  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "map", role: "img", "aria-labelledby": "map-summary" }, edges, spots);
+  const picture = svg("svg", { class: "map", role: "img", "aria-labelledby": "map-summary" }, edges, spots);
   const summary = el("p", { id: "map-summary", class: "quiet-words", role: "status" });
   const body = el("tbody", {});
   const table = el("div", { class: "table-box", hidden: true, tabindex: "0", role: "region", "aria-label": "The server map as a table" }, el("table", {}, el("caption", { class: "unseen", text: "Servers and people" }),
@@ -57,7 +58,8 @@ export function mapView({ account }) {
     spot.style.transform = `translate(${x}px, ${y}px)`;
     setText(spot.title, `${WORDS[kind]} ${one.name}: ${one.status}${one.notes ? `, ${one.notes}` : ""}`);
     setText(spot.label, cut(one.name, kind === "person" ? 12 : 22));
-    setText(spot.note, one.status === "online" ? cut(one.notes, kind === "person" ? 14 : 26) : kind === "person" ? "away" : "offline");
+    const said = one.notes || (kind === "person" || kind === "crowd" ? "" : WORDS[kind].toLowerCase());
+    setText(spot.note, one.status === "online" ? cut(said, kind === "person" ? 14 : 26) : kind === "person" ? "away" : "offline");
   }
 
   function edge(line, { from, to }) {
@@ -74,17 +76,26 @@ export function mapView({ account }) {
     const users = nodes.filter((one) => one.type === "client" && one.notes !== "deleted").length;
     setText(summary, nodes.length === 0 ? "" : `${count(online.length - persons, "server")} online, ${persons} of ${count(users, "person", "people")} signed in.`);
     if (table.hidden) {
-      const { places, lines } = layout(nodes, away);
+      const size = narrow.matches ? NARROW : WIDE;
+      picture.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
+      const { places, lines } = layout(nodes, away, size);
       keyed(edges, lines, (line) => line.key, () => svg("line", {}), edge);
       keyed(spots, [...places.values()], (place) => `${place.node.id} ${place.kind} ${place.count}`, make, update);
     } else {
       const shown = nodes.filter((one) => away || one.status === "online" || one.type !== "client").sort((a, b) => Number(a.type === "client") - Number(b.type === "client") || a.name.localeCompare(b.name)).slice(0, 2000);
-      keyed(body, shown, (one) => JSON.stringify(one), (one) => el("tr", {}, el("th", { scope: "row", text: one.name }), ...[WORDS[kindOf(one.type)], one.status, one.notes, one.links.map((id) => people.nodes.get(id)?.name ?? id).join(", ")].map((text) => el("td", { text }))));
+      keyed(body, shown, (one) => JSON.stringify(one), (one) => el("tr", {}, el("th", { scope: "row", text: one.name }), ...[WORDS[kindOf(one.type)], one.status, one.notes, one.links.map(nameOf).join(", ")].map((text) => el("td", { text }))));
     }
   });
+  function nameOf(id) {
+    const other = people.nodes.get(id);
+    if (!other) return id;
+    return other.type === "client" ? other.name : `${other.name} (${WORDS[kindOf(other.type)].toLowerCase()})`;
+  }
+
   const end = people.on("change", draw);
+  narrow.addEventListener("change", draw);
   draw();
-  return { node, show: () => undefined, dispose: end };
+  return { node, show: () => undefined, dispose: () => { end(); narrow.removeEventListener("change", draw); } };
 }
 
 function cut(text, most) {

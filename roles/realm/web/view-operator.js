@@ -4,7 +4,7 @@ import { chart } from "./chart.js";
 import { form, toast } from "./dialog.js";
 import { button, el, empty, field, loading } from "./dom.js";
 import { words } from "./fail.js";
-import { bytes, number } from "./format.js";
+import { bytes, number, span } from "./format.js";
 import { invitesPart } from "./operator-invites.js";
 import { serversPart } from "./operator-servers.js";
 import { sessionsPart } from "./operator-sessions.js";
@@ -14,6 +14,8 @@ import { pairs, rows } from "./wire.js";
 
 const PARTS = { overview: ["Overview", overviewPart], users: ["Users", usersPart], invites: ["Invites", invitesPart], sessions: ["Sessions", sessionsPart], servers: ["Servers", serversPart] };
 const AGAIN = 60_000;
+/** What of the STATUS is shown large; the rest can be opened. */
+const MAIN_FACTS = ["users", "online", "up for", "registration", "bytes stored", "connections", "version"];
 
 export function operatorView({ session }) {
   // The first field is the command of the operator, the others are its data.
@@ -44,11 +46,17 @@ export function operatorView({ session }) {
 /** How the server is, in numbers and lines. */
 function overviewPart({ look }) {
   const facts = el("dl", { class: "numbers" });
+  const others = el("dl", { class: "facts" });
+  const more = el("details", { class: "more" }, el("summary", { text: "All that the server says" }), others);
   const charts = el("div", { class: "charts" }, loading());
-  const node = el("div", {}, facts, charts);
+  const node = el("div", {}, facts, more, charts);
   const load = () => {
-    look("STATUS").then((data) => facts.replaceChildren(...[...pairs(data)].map(([key, value]) => el("div", {}, el("dt", { text: key }), el("dd", { text: shown(key, value) }))))).catch((error) => facts.replaceChildren(el("p", { class: "error", text: words(error) })));
+    look("STATUS").then((data) => status(pairs(data))).catch((error) => facts.replaceChildren(el("p", { class: "error", text: words(error) })));
     look("SAMPLES").then((data) => drawCharts(charts, rows(data).map((row) => row.map(Number)))).catch((error) => charts.replaceChildren(empty("warn", "No graphs", words(error))));
+  };
+  const status = (said) => {
+    facts.replaceChildren(...MAIN_FACTS.filter((key) => said.has(key)).map((key) => el("div", {}, el("dt", { text: key }), el("dd", { text: shown(key, said.get(key)) }))));
+    others.replaceChildren(...[...said].filter(([, value]) => value !== "").flatMap(([key, value]) => [el("dt", { text: key }), el("dd", { text: shown(key, value) })]));
   };
   load();
   const timer = setInterval(() => document.hidden || load(), AGAIN);
@@ -56,6 +64,7 @@ function overviewPart({ look }) {
 }
 
 function shown(key, value) {
+  if (key === "up for" && /^\d+ s$/u.test(value)) return span(parseInt(value, 10) * 1000);
   if (!/^\d+$/u.test(value)) return value;
   return /bytes|stored|capacity|used|free/u.test(key) ? bytes(value) : number(Number(value));
 }

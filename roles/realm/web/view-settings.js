@@ -30,7 +30,7 @@ export function settingsView({ session, account }) {
   const setStatus = el("form", { class: "inline-form", onsubmit: (event) => {
     event.preventDefault();
     session.link.request("SETSTATUS", status.value.trim()).then(() => toast("Your status is set."), (error) => toast(words(error), "wrong"));
-  } }, field("Status", status, "Others see it beside your name, until you sign out."), button("Set", { type: "submit" }));
+  } }, field("What others see beside your name", status, "Until you sign out."), button("Set", { type: "submit" }));
 
   function draw() {
     const [have, limit] = [Number(session.account.get("used") || NaN), Number(session.account.get("quota") || NaN)];

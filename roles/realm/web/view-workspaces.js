@@ -4,7 +4,7 @@ import { browser } from "./browser.js";
 import { summary, fileChange } from "./cards.js";
 import { conversation } from "./conversation.js";
 import { Complaint, confirm, form, toast } from "./dialog.js";
-import { arrows, button, el, empty, face, field, icon, keyed, loading, setText, soon } from "./dom.js";
+import { arrows, button, el, empty, face, field, icon, keyed, loading, setText, showUnread, soon, unreadBadge } from "./dom.js";
 import { words } from "./fail.js";
 import { count, short } from "./format.js";
 import { fold, segments, typed, wrongWith, wrongWithUser } from "./names.js";
@@ -17,12 +17,12 @@ export function workspacesView({ account }) {
   const none = el("div", { class: "none" });
   const detail = el("div", { class: "detail" });
   const node = el("div", { class: "panes" }, el("section", { class: "list", "aria-label": "Workspaces" },
-    el("header", {}, el("h1", { text: "Workspaces" }), button("New workspace", { icon: "plus", quiet: true, onclick: () => create(account) })), none, list), detail);
+    el("header", {}, el("h2", { class: "title", text: "Workspaces" }), button("New workspace", { icon: "plus", quiet: true, onclick: () => create(account) })), none, list), detail);
   let open = null;
   let name = null;
 
   function make(workspace) {
-    const parts = { name: el("strong", {}), time: el("time", {}), last: el("span", { class: "last" }), badge: el("span", { class: "badge" }) };
+    const parts = { name: el("strong", {}), time: el("time", {}), last: el("span", { class: "last" }), badge: unreadBadge() };
     const link = el("a", { class: "item", href: address("workspaces", workspace.name) }, face(workspace.name, "square"), el("span", { class: "item-words" }, el("span", { class: "line" }, parts.name, parts.time), el("span", { class: "line" }, parts.last, parts.badge)));
     return Object.assign(el("li", {}, link), { parts, link });
   }
@@ -35,9 +35,7 @@ export function workspacesView({ account }) {
     const file = last && fileChange(last.text);
     setText(parts.last, last ? `${fold(last.from) === fold(account.user) ? "You" : last.from}${file ? " " : ": "}${file ? file.words : summary(last.text)}` : count(workspace.count, "participant"));
     const unread = talk?.unread ?? 0;
-    parts.badge.hidden = unread === 0;
-    setText(parts.badge, String(unread));
-    parts.badge.setAttribute("aria-label", `${unread} unread`);
+    showUnread(parts.badge, unread);
     link.classList.toggle("unread", unread > 0);
     if (workspace.name === name) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
