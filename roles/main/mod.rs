@@ -20,6 +20,7 @@ mod redirect;
 mod routes;
 mod send_message;
 mod set_status;
+mod settle;
 mod sign_off;
 mod sign_on;
 mod standby;
@@ -122,8 +123,10 @@ pub struct Came {
     pub id: String,
     /// The server that had it.
     pub from: ServerNo,
-    /// The version of the table that says so; 0 before, `u64::MAX` when it was settled without.
+    /// The version of the table that says so; `u64::MAX` while none does.
     pub version: u64,
+    /// Management is asked for it, as it did not believe that it is here.
+    pub claimed: bool,
 }
 
 /// A signed-on client.
@@ -479,7 +482,7 @@ impl Role for Main {
         receipts::tick(self, ctx);
         management::talks(self, ctx);
         storage::tick(self, ctx);
-        self.moved.sweep(ctx.now());
+        self.moved.sweep(ctx.now(), self.management.link().is_none());
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Main>, link: LinkId) {
