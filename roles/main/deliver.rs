@@ -134,7 +134,8 @@ pub fn to_one(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, data: &[u8]) -
     queued
 }
 
-/// Queues one message to the session that came by a move, or one that came after it. None: done.
+/// Queues one message to the session that came by a move, or one that came after it. None: done. Who sent it under a `version` that
+/// has the session here has sent it here as well, for all: not from here on, and not twice.
 pub fn to_move(
     main: &mut Main,
     ctx: &mut Ctx<Main>,
@@ -142,13 +143,16 @@ pub fn to_move(
     sender: &str,
     sent_at: &str,
     body: &[u8],
+    version: u64,
 ) -> Option<Outcome> {
     let offline = || Some(Outcome::Fail(Code::Offline, "not signed on".to_owned()));
-    if let Some((id, server)) = main.moved.after(only) {
-        let server = main.table.server_id(server).to_owned();
-        return Some(Outcome::Moved { delivered: false, to: vec![(id, server)] });
+    if let Some(next) = main.moved.after(only).filter(|next| version < next.since) {
+        let server = main.table.server_id(next.to).to_owned();
+        return Some(Outcome::Moved { delivered: false, to: vec![(next.id, server)] });
     }
-    let Some(link) = main.session_of_move(only).map(|session| session.link) else { return offline() };
+    let session = main.session_of_move(only);
+    let session = session.filter(|session| session.came.as_ref().is_some_and(|came| version < came.version));
+    let Some(link) = session.map(|session| session.link) else { return offline() };
     if let Err(fail) = room(main, ctx, link) {
         return Some(Outcome::Fail(fail.code, fail.text.into_owned()));
     }
@@ -189,6 +193,13 @@ pub fn from_server<'a>(
         }
         return Ok(());
     }
+    if main.moved.is_passed(sender, origin, relay.version) {
+        let text = "not delivered: the sender has gone on elsewhere meanwhile";
+        for _ in items {
+            inc.take(Some(Outcome::Fail(Code::Unavailable, text.to_owned())));
+        }
+        return Ok(());
+    }
     let user = main.table.find(recipient);
     let mark = user.and_then(|user| main.table.get(user)).map_or(0, |user| user.mark);
     let late = main.moved.of(recipient, relay.version);
@@ -216,7 +227,7 @@ pub fn from_server<'a>(
                 Err(fail) => outcome = Some(Outcome::Fail(fail.code, fail.text.into_owned())),
             }
         } else {
-            outcome = to_move(main, ctx, only, sender, sent_at, item);
+            outcome = to_move(main, ctx, only, sender, sent_at, item, relay.version);
         }
         let number = inc.take(outcome);
         if !copies.copies.is_empty() {

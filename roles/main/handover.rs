@@ -12,7 +12,7 @@ use super::marks;
 use super::mesh::complain;
 use super::mesh::control;
 use super::receipts;
-use super::routes;
+use super::settle;
 use super::sign_on;
 use super::storage;
 use super::Came;
@@ -29,7 +29,6 @@ use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::route::ServerNo;
-use crate::route::UserRef;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -43,8 +42,6 @@ const OF_ONE: usize = 10_000;
 const LATE: usize = 64 << 20;
 /// How long after a session came the server that it came from may send messages after it; milliseconds.
 const LATE_FOR: u64 = 300_000;
-/// How long management's line may come after the source's word; milliseconds.
-const LAST_WORD: u64 = 1_000;
 /// When the source is told again that a client is here, because it was not reached; milliseconds.
 const AGAIN: u64 = 500;
 /// How long a client may take at most, whatever the source says; milliseconds.
@@ -113,6 +110,8 @@ pub struct Arrival {
     asked: Option<Later>,
     flipped: bool,
     done: bool,
+    /// Its source is lost, or has not come to an end: what that one has still under way shall not come behind what follows.
+    lost: bool,
     /// What the source sends after it.
     late: Vec<Vec<u8>>,
 }
@@ -140,6 +139,7 @@ impl Arrival {
             asked: None,
             flipped: false,
             done: true,
+            lost: false,
             late,
         }
     }
@@ -257,6 +257,7 @@ pub fn offered(
         asked: None,
         flipped: false,
         done: false,
+        lost: false,
         late: Vec::new(),
     };
     main.arrivals.insert(offer.id.to_owned(), arrival);
@@ -287,7 +288,7 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     let (name, account, from, watching) = (arrival.user.clone(), arrival.account, arrival.from, arrival.watching);
     let receipt = arrival.receipt.clone();
     main.receipts.came(account, &receipt, ctx.now());
-    let came = Came { id: id.clone(), from, version: 0 };
+    let came = Came { id: id.clone(), from, version: u64::MAX, claimed: false };
     let index = sign_on::begin(main, ctx, request.link, &name, account, Some(came));
     if watching {
         main.map.watchers.push(request.link);
@@ -380,7 +381,8 @@ pub fn late(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, item
     }
 }
 
-/// The source has answered all that came before. `how`: `alone` when management could not be asked.
+/// The source has answered all that came before. `how`: the version of the table since which the session is here, or `alone` when
+/// management could not be asked.
 ///
 /// # Errors
 /// EXPIRED.
@@ -388,13 +390,16 @@ pub fn done(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, how:
     let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| arrival.from == from && arrival.came) else {
         return Err(Fail::new(Code::Expired, "there is no such move"));
     };
+    // Its packet was sent under that version at least.
+    let known = Raw(how.as_bytes()).number().ok().filter(|version| *version <= main.version);
+    let version = if how == "alone" { Some(u64::MAX) } else { known };
+    let version = version.ok_or_else(|| Fail::bad_args("no version of the table that this server has"))?;
     arrival.done = true;
-    if how == "alone" {
-        flipped(main, ctx, id, u64::MAX);
-    } else if !arrival.flipped {
-        // The source has it from management; this server may never, if that was its last word.
-        let id = id.to_owned();
-        ctx.after(LAST_WORD, move |main, ctx| flipped(main, ctx, &id, u64::MAX));
+    let known = main.session_of_move(id).and_then(|session| session.came.clone()).map(|came| came.version);
+    // Only one of the two had management's last word.
+    match known.filter(|known| version == u64::MAX && *known != version) {
+        Some(known) => settle::tell(main, id, known),
+        None => flipped(main, ctx, id, version),
     }
     finish(main, ctx, id);
     Ok(())
@@ -403,12 +408,14 @@ pub fn done(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str, how:
 /// The table says, since `version`, that the session is here: messages for it are taken, and wait. `u64::MAX`: it does not say so
 /// yet, but the source does.
 pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, version: u64) {
-    let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| !arrival.flipped) else { return };
+    let Some(arrival) = main.arrivals.get_mut(id).filter(|arrival| !arrival.flipped) else {
+        let link = main.session_of_move(id).map(|session| session.link).filter(|_| version != u64::MAX);
+        return settle::since(main, link.as_slice(), version);
+    };
     arrival.flipped = true;
     settled(main, ctx, id);
     let Some(arrival) = main.arrivals.get_mut(id) else { return };
     let (name, session, status) = (arrival.user.clone(), arrival.session, std::mem::take(&mut arrival.status));
-    let version = if version == u64::MAX { routes::since(main, &name, main.own) } else { version };
     log::debug!("{id}: {name} is here since version {version}");
     if let Some((index, link)) = session {
         let user = main.table.sign_on(&name, link);
@@ -433,6 +440,9 @@ fn finish(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
         return;
     }
     let Some(arrival) = main.arrivals.remove(id) else { return };
+    if arrival.lost {
+        settle::source_lost(main, ctx, id, &arrival.user, arrival.from);
+    }
     match arrival.session {
         Some((index, link)) => {
             // Ahead of what waits for it: they were sent before.
@@ -499,7 +509,7 @@ pub fn source_lost(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo) {
             main.arrivals.remove(&id);
             continue;
         }
-        arrival.done = true;
+        (arrival.done, arrival.lost) = (true, !arrival.done);
         if arrival.flipped {
             finish(main, ctx, &id);
         } else {
@@ -525,38 +535,6 @@ pub fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     });
 }
 
-/// The table says anew, with `version`, where a user is: sessions that it did not have here so far, it has now.
-pub fn told(main: &mut Main, user: UserRef, at: &[ServerNo], version: u64) {
-    if !at.contains(&main.own) {
-        return;
-    }
-    let links = main.table.get(user).map(|user| user.here.to_vec()).unwrap_or_default();
-    for link in links {
-        let index = main.by_link.get(&link).copied();
-        let session = index.and_then(|index| main.sessions.get_mut(index)).and_then(Option::as_mut);
-        let came = session.and_then(|session| session.came.as_mut());
-        if let Some(came) = came.filter(|came| came.version == u64::MAX) {
-            came.version = version;
-        }
-    }
-}
-
-/// The table, of `version`, has all moves.
-pub fn all_told(main: &mut Main, version: u64) {
-    let mut users = Vec::new();
-    for session in main.sessions.iter_mut().flatten() {
-        if let Some(came) = session.came.as_mut().filter(|came| came.version == u64::MAX) {
-            came.version = version;
-            users.push(session.user);
-        }
-    }
-    main.last_came = if main.last_came == u64::MAX { version } else { main.last_came };
-    for user in users {
-        let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
-        marks::renew(main, &name);
-    }
-}
-
 /// Once a second: clients that did not come, and sources that do not come to an end.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
@@ -566,7 +544,7 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let stuck = |arrival: &Arrival| arrival.came && !arrival.done && now >= arrival.until.saturating_add(LONGEST);
     for id in main.arrivals.ids(stuck) {
         let Some(arrival) = main.arrivals.get_mut(&id) else { continue };
-        arrival.done = true;
+        (arrival.done, arrival.lost) = (true, true);
         match arrival.flipped {
             true => finish(main, ctx, &id),
             false => take_over(main, ctx, &id),

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use super::marks;
 use super::mesh::relayed;
+use super::mesh::relayed::Sent;
 use super::mesh::Who;
 use super::post;
 use super::Main;
@@ -109,7 +110,6 @@ pub fn on_the_way(main: &mut Main, server: ServerNo) {
     let users: BTreeSet<String> = out.kinds().filter_map(recipient).collect();
     for user in users {
         until(main, &user, server, stream, last);
-        marks::renew(main, &user);
     }
 }
 
@@ -135,6 +135,7 @@ fn until(main: &mut Main, user: &str, server: ServerNo, stream: u64, item: u64) 
         Some((_, _, last)) => *last = item.max(*last),
         None => all.push((server, stream, item)),
     }
+    marks::renew(main, user);
 }
 
 /// Holds a message, if it has to wait. None: it does not.
@@ -226,13 +227,13 @@ fn refuse(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter, fail: &Fail) {
     relayed::answered(main, ctx, letter.index, letter.link, 0);
 }
 
-/// An item that came too late for a session that has moved goes after it, to that session alone.
-pub fn send_on(main: &mut Main, ctx: &mut Ctx<Main>, what: &[u8], item: &[u8], only: &str, server: &str, who: Who) {
-    let Who::Joint(joint) = who else { return };
+/// An item that came too late for a session that has moved goes after it, to that session alone. It keeps its version: by that the
+/// server there tells whether the session was sent it otherwise too.
+pub fn send_on(main: &mut Main, ctx: &mut Ctx<Main>, sent: &Sent, only: &str, server: &str, joint: u64) {
     let fail = |main: &mut Main, ctx: &mut Ctx<Main>, code, text: &str| {
         relayed::joined(main, ctx, joint, Some(Outcome::Fail(code, text.to_owned())));
     };
-    let text = Raw(what).text().unwrap_or_default();
+    let text = Raw(&sent.what).text().unwrap_or_default();
     let columns: Vec<&str> = text.split('|').collect();
     // As `post::what` writes it.
     let (Some(server), ["m", sender, recipient, sent_at, _]) = (main.table.server_no(server), &*columns) else {
@@ -243,25 +244,24 @@ pub fn send_on(main: &mut Main, ctx: &mut Ctx<Main>, what: &[u8], item: &[u8], o
     raw::escape_into(&mut fresh, format!("m|{sender}|{recipient}|{sent_at}|{only}").as_bytes());
     if *main.settings.server_id == *main.table.server_id(server) {
         // It has moved to this server.
-        return match super::deliver::to_move(main, ctx, only, &sender, &sent_at, item) {
+        return match super::deliver::to_move(main, ctx, only, &sender, &sent_at, &sent.item, sent.version) {
             // And on from here.
             Some(Outcome::Moved { delivered, to }) => {
-                relayed::sent_on(main, ctx, joint, &fresh, item, delivered, &to);
+                relayed::sent_on(main, ctx, joint, &Sent { what: fresh, ..sent.clone() }, delivered, &to);
             }
             outcome => relayed::joined(main, ctx, joint, outcome),
         };
     }
-    let version = main.version;
     let Some(entry) = main.mesh.get_mut(server) else { return fail(main, ctx, Code::Offline, "not signed on") };
     if entry.out.is_full() {
         return fail(main, ctx, Code::Busy, "too much waits to go to the recipient's server; retry later");
     }
-    let (stream, number) = (entry.out.number(), entry.out.push(version, &fresh, who, b"", item));
+    let (stream, number) =
+        (entry.out.number(), entry.out.push(sent.version, &fresh, Who::Joint(joint), b"", &sent.item));
     main.mesh.touch(server);
     let there = main.table.find(recipient).and_then(|user| main.table.get(user));
     if !there.is_some_and(|user| user.at.contains(&server)) {
         // It has gone on from there too, and what is sent to it now must not be faster than this.
         until(main, recipient, server, stream, number);
-        marks::renew(main, recipient);
     }
 }

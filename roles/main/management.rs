@@ -9,6 +9,7 @@ use super::mesh::links;
 use super::receipts;
 use super::redirect;
 use super::routes;
+use super::settle;
 use super::Main;
 use super::Peer;
 use crate::config::PortKey;
@@ -255,8 +256,14 @@ pub fn presence_then(
         let moving = main.session_at(**link).and_then(|session| session.moving.as_ref());
         !moving.is_some_and(redirect::Moving::has_arrived)
     };
-    let sessions = here.iter().filter(stays).count();
-    let left = here.len() - sessions + gone_on as usize;
+    // What is claimed is not counted twice.
+    let claimed = |link: &&LinkId| {
+        let came = main.session_at(**link).and_then(|session| session.came.as_ref());
+        came.is_some_and(|came| came.claimed && came.version == u64::MAX)
+    };
+    let left = here.iter().filter(|link| !stays(link)).count() + gone_on as usize;
+    let sessions = here.iter().filter(stays).filter(|link| !claimed(link)).count();
+    let unsettled = settle::unsettled(main, here);
     let account = here.first().and_then(|link| main.session_at(*link)).map(|session| session.account);
     let receipt = account.map_or("", |account| main.receipts.of(account));
     let (sessions, left) = (sessions.to_string(), left.to_string());
@@ -266,10 +273,12 @@ pub fn presence_then(
     let name = name.to_owned();
     ctx.request(link, "PRESENCE", &fields, move |main, ctx, answer| {
         match answer.and_then(|data| taken(main, ctx, &name, account, data)) {
-            Ok(()) => {}
+            Ok(()) if main.portion.is_loading() => {}
+            // The line that says so came before.
+            Ok(()) => settle::since(main, &unsettled, main.version),
             Err(fail) => {
                 log::warn!("management does not take note of {name}: {fail}");
-                if fail.code == Code::Denied {
+                if fail.code == Code::Denied && !settle::claim(main, ctx, &name) {
                     // Nobody would ever find these sessions: their clients sign on again.
                     let here = main.table.find(&name).and_then(|user| main.table.get(user));
                     let here = here.map(|user| user.here.to_vec()).unwrap_or_default();

@@ -24,6 +24,7 @@ mod report;
 mod routes;
 mod send_message;
 mod set_status;
+mod settle;
 mod sign_off;
 mod sign_on;
 mod standby;
@@ -143,8 +144,10 @@ pub struct Came {
     pub id: String,
     /// The server that had it.
     pub from: ServerNo,
-    /// The version of the table that says so; 0 before, `u64::MAX` when it was settled without.
+    /// The version of the table that says so; `u64::MAX` while none does.
     pub version: u64,
+    /// Management is asked for it, as it did not believe that it is here.
+    pub claimed: bool,
 }
 
 /// A signed-on client.
@@ -529,7 +532,7 @@ impl Role for Main {
         storage::tick(self, ctx);
         realm::tick(self, ctx);
         report::tick(self, ctx);
-        self.moved.sweep(ctx.now());
+        self.moved.sweep(ctx.now(), self.management.link().is_none());
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Main>, link: LinkId) {

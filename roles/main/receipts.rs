@@ -64,6 +64,11 @@ impl Receipts {
         entry.from = receipt.to_owned();
     }
 
+    /// That of the server which a session of the user came from; empty: nothing.
+    pub fn where_from(&self, account: u64) -> &str {
+        self.all.get(&account).map_or("", |entry| &entry.from)
+    }
+
     fn entry(&mut self, account: u64, now: u64) -> &mut Receipt {
         let fresh = || Receipt { own: String::new(), from: String::new(), at: now };
         let entry = self.all.entry(account).or_insert_with(fresh);

@@ -10,7 +10,6 @@ use rand::Rng;
 use super::management;
 use super::marks;
 use super::mesh::control;
-use super::routes;
 use super::sign_off;
 use super::Main;
 use super::Peer;
@@ -19,10 +18,12 @@ use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::route::ServerNo;
 use crate::wire::hex;
+use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Framer;
 use crate::wire::Packet;
+use crate::wire::Raw;
 
 /// How long a client has to arrive at the target; milliseconds.
 pub const TIMEOUT: u64 = 8_000;
@@ -49,10 +50,9 @@ pub struct Moving {
     signed_off: Option<Later>,
     /// Its link is gone.
     cut: bool,
-    /// The table says that the session is at the target.
-    flipped: bool,
-    /// The table has not said it; the two servers have settled it alone.
-    alone: bool,
+    /// The session is at the target since this version of the table; `u64::MAX`: the table has not said it, and the two servers have
+    /// settled it alone.
+    flipped: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +115,7 @@ pub fn start(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, to: ServerNo) -
         until,
         signed_off: None,
         cut: false,
-        flipped: false,
-        alone: false,
+        flipped: None,
     });
     session.secret = secret.clone();
     main.moves.insert(id.clone(), index);
@@ -221,22 +220,12 @@ pub fn arrived(main: &mut Main, ctx: &mut Ctx<Main>, from: ServerNo, id: &str) -
 /// The table has not said it, and will not: the target has the session all the same, and what comes here for it is sent on.
 fn alone(main: &mut Main, ctx: &mut Ctx<Main>, id: &str) {
     let Some((_, session)) = find(main, id) else { return };
-    let user = session.user;
-    let Some(moving) = session.moving.as_mut().filter(|moving| !moving.flipped) else { return };
-    moving.alone = true;
-    let to = moving.to;
-    let name = main.table.get(user).map(|user| user.name.to_string()).unwrap_or_default();
-    let version = routes::since(main, &name, to);
-    if version == u64::MAX {
-        // Else the others would not believe what it sends from there.
-        let target = main.table.server_id(to).to_owned();
-        for server in main.mesh.numbers().filter(|server| *server != main.own).collect::<Vec<_>>() {
-            if main.mesh.get(server).is_some_and(|server| server.facts.boot != 0) {
-                control::push(main, server, &["went", &name, &target], b"");
-            }
-        }
-    }
-    flipped(main, ctx, id, &name, to, version);
+    let Some(moving) = session.moving.as_mut().filter(|moving| moving.flipped.is_none()) else { return };
+    let (name, to) = (moving.user.clone(), moving.to);
+    // Else the others would not believe what it sends from there.
+    let target = main.table.server_id(to).to_owned();
+    control::push_all(main, &["went", &name, &target]);
+    flipped(main, ctx, id, &name, to, u64::MAX);
 }
 
 /// A session of `user` has gone from `origin` to another server, and management could not be told.
@@ -253,12 +242,20 @@ pub fn went(main: &mut Main, origin: ServerNo, user: &str, to: &str) -> Result<(
     Ok(())
 }
 
-/// The table says that the session is at the target: from here on nothing more is queued to it here.
+/// The session is at the target, by the table of that version: from here on nothing more is queued to it here. `u64::MAX`: the table has not
+/// said it, and the target will.
 pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, name: &str, to: ServerNo, version: u64) {
     let now = ctx.now();
+    if version != u64::MAX {
+        settled(main, id, name, to, version);
+    }
     let Some((index, session)) = find(main, id) else { return };
-    let Some(moving) = session.moving.as_mut().filter(|moving| !moving.flipped) else { return };
-    moving.flipped = true;
+    let Some(moving) = session.moving.as_mut() else { return };
+    if moving.flipped.is_some() {
+        moving.flipped = moving.flipped.min(Some(version));
+        return;
+    }
+    moving.flipped = Some(version);
     log::debug!("{id}: {name} is at another server since version {version}");
     let (link, user, was) = (session.link, session.user, session.came.clone());
     main.moved.add(name, id, was.as_ref(), to, version, now);
@@ -271,6 +268,46 @@ pub fn flipped(main: &mut Main, ctx: &mut Ctx<Main>, id: &str, name: &str, to: S
     try_finish(main, ctx, index);
 }
 
+/// A session that has left is at the target by the table of that version. If it had come here by a move that was not settled either, the server
+/// that it came from is told in turn.
+fn settled(main: &mut Main, id: &str, name: &str, to: ServerNo, version: u64) {
+    if let Some(came) = main.moved.settle(name, id, to, version) {
+        control::push(main, came.from, &["since", &came.id, name, &version.to_string()], b"");
+    }
+}
+
+/// The target says by which version of the table a session that has gone there is its own.
+///
+/// # Errors
+/// BADARGS.
+pub fn since(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    from: ServerNo,
+    id: &str,
+    user: &str,
+    version: &str,
+) -> Result<(), Fail> {
+    name::check_user(user)?;
+    let version = Raw(version.as_bytes()).number()?;
+    let moving = find(main, id).and_then(|(_, session)| session.moving.as_ref());
+    if moving.is_none_or(|moving| moving.to == from && moving.has_arrived()) {
+        flipped(main, ctx, id, user, from, version);
+    }
+    Ok(())
+}
+
+/// The target goes on without having heard the end: nothing that the session has sent here, and that waits, is sent any more.
+pub fn passed(main: &mut Main, ctx: &mut Ctx<Main>, by: ServerNo, id: &str) {
+    let Some((index, session)) = find(main, id) else { return };
+    let link = session.link;
+    let Some(moving) = session.moving.as_ref().filter(|moving| moving.to == by && moving.has_arrived()) else { return };
+    let name = moving.user.clone();
+    flipped(main, ctx, id, &name, by, u64::MAX);
+    finish(main, ctx, index, u64::MAX);
+    ctx.abort(link, "its client has gone on at another server");
+}
+
 /// When everything that came before the client's SIGNOFF is answered, the target goes on.
 pub fn try_finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
     let Some(Some(session)) = main.sessions.get(index) else { return };
@@ -278,15 +315,22 @@ pub fn try_finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize) {
     let link = session.link;
     // Of what it has asked, only SIGNOFF is open.
     let answered = moving.cut || (moving.signed_off.is_some() && session.relaying == 0 && ctx.unanswered(link) <= 1);
-    if !moving.flipped || !answered {
-        return;
+    if let Some(since) = moving.flipped.filter(|_| answered) {
+        finish(main, ctx, index, since);
     }
-    let (id, to, alone) = (moving.id.clone(), moving.to, moving.alone);
+}
+
+fn finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, since: u64) {
+    let Some(Some(session)) = main.sessions.get(index) else { return };
+    let Some(moving) = session.moving.as_ref() else { return };
+    let link = session.link;
+    let (id, to) = (moving.id.clone(), moving.to);
     let (user, account) = (moving.user.clone(), session.account);
     if let Some(later) = moving.signed_off.clone() {
         ctx.answer(&later, Ok(Vec::new()));
     }
-    control::push(main, to, &["done", &id, if alone { "alone" } else { "" }], b"");
+    let how = if since == u64::MAX { "alone".to_owned() } else { since.to_string() };
+    control::push(main, to, &["done", &id, &how], b"");
     main.moves.remove(&id);
     if let Some(peer) = ctx.peer(link) {
         *peer = Peer::Moved(Box::new(Left { to, id: id.clone(), user, account }));

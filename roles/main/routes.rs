@@ -12,6 +12,7 @@ use super::mesh::relayed;
 use super::mesh::Facts;
 use super::mesh::Server;
 use super::redirect;
+use super::settle;
 use super::standby;
 use super::Main;
 use crate::config::PortKey;
@@ -42,6 +43,13 @@ pub struct Portion {
     round: u64,
     /// Loads that failed since the last that did not.
     failures: u32,
+}
+
+impl Portion {
+    /// Whether a load is under way.
+    pub fn is_loading(&self) -> bool {
+        self.loading
+    }
 }
 
 pub const SERVERS: Command<Main> =
@@ -166,14 +174,11 @@ fn apply(main: &mut Main, ctx: &mut Ctx<Main>, version: u64, lines: &str, right:
     for (name, mut at) in left {
         let stays = main.table.find(&name).and_then(|user| main.table.get(user)).map(|user| user.at.to_vec());
         // A session that is elsewhere now may have come from any of them, though others stay.
-        if stays.iter().flatten().any(|server| !at.contains(server)) {
-            hold::user_left(main, &name, &at);
-        }
+        hold::user_left(main, &name, &at);
         at.retain(|server| !stays.as_ref().is_some_and(|stays| stays.contains(server)));
         for server in &at {
             main.moved.left(&name, *server, now);
         }
-        hold::user_left(main, &name, &at);
     }
     for server in down {
         hold::on_the_way(main, server);
@@ -204,11 +209,7 @@ fn take_changes(main: &mut Main, ctx: &mut Ctx<Main>, changes: Vec<Change>, vers
             }
             Change::User { user, .. } => {
                 let Some(entry) = main.table.get(user) else { continue };
-                let (name, at) = (entry.name.to_string(), entry.at.to_vec());
-                for server in &at {
-                    main.moved.told(&name, *server, version);
-                }
-                handover::told(main, user, &at, version);
+                let name = entry.name.to_string();
                 marks::renew(main, &name);
             }
         }
@@ -260,8 +261,8 @@ fn page(main: &mut Main, ctx: &mut Ctx<Main>, cursor: &str) {
         main.portion.failures = 0;
         // Management has been told of every move by now.
         let version = main.version;
-        handover::all_told(main, version);
-        main.moved.all_told(version);
+        settle::all_told(main, version);
+        main.moved.all_told();
         resume(main, ctx);
     });
 }
@@ -297,14 +298,4 @@ fn failed(main: &mut Main, ctx: &mut Ctx<Main>, why: &str) {
             load(main, ctx, main.holds.is_suspended());
         }
     });
-}
-
-/// Since which version the table says that a user is signed on at a server: `u64::MAX` while it does not, or may be old.
-pub fn since(main: &Main, user: &str, server: ServerNo) -> u64 {
-    let at = main.table.find(user).and_then(|user| main.table.get(user)).map(|user| &user.at);
-    let fresh = main.management.link().is_some() && !main.portion.loading;
-    match fresh && at.is_some_and(|at| at.contains(&server)) {
-        true => main.version,
-        false => u64::MAX,
-    }
 }

@@ -382,7 +382,7 @@ fn take_over(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Res
     let missing: Vec<Vec<u8>> =
         held.copies.into_iter().filter(|(number, _)| *number > received).map(|(_, data)| data).collect();
     log::info!("{} goes on here, with {} messages it has not read", held.user, missing.len());
-    let came = Came { id: id.clone(), from: held.from, version: 0 };
+    let came = Came { id: id.clone(), from: held.from, version: u64::MAX, claimed: false };
     main.receipts.came(held.account, &held.receipt, ctx.now());
     let index = sign_on::begin(main, ctx, request.link, &held.user, held.account, Some(came));
     // Read when everybody knows that it is here: others would not believe what it sends.

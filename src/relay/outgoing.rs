@@ -45,6 +45,8 @@ pub struct Item<'a, W> {
     pub item: &'a [u8],
     /// The asker's packet ID; empty: no answer is wanted.
     pub id: &'a [u8],
+    /// The version of the table under which it was accepted.
+    pub version: u64,
     /// None: it was queued.
     pub outcome: Option<&'a Outcome>,
 }
@@ -225,7 +227,7 @@ impl<W: PartialEq> Outgoing<W> {
                 ids = rest;
                 if number >= self.base {
                     let outcome = results.next_if(|(of, _)| *of == number).map(|(_, outcome)| outcome);
-                    done(Item { who: &batch.who, what: &batch.what, item, id, outcome });
+                    done(Item { who: &batch.who, what: &batch.what, item, id, version: batch.version, outcome });
                 }
                 number += 1;
             }
@@ -274,7 +276,7 @@ impl<W: PartialEq> Outgoing<W> {
                 let (id, rest) = rest.split_at(length.min(rest.len()));
                 ids = rest;
                 if number >= base {
-                    lost(Item { who: &batch.who, what: &batch.what, item, id, outcome: None });
+                    lost(Item { who: &batch.who, what: &batch.what, item, id, version: batch.version, outcome: None });
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Whole networks in one thread, on a virtual clock, from a seed: what users rely on, whatever goes wrong in between.
-//! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test sim NAME` runs that test with it alone.
+//! A failure prints its seed; `CONVERGIA_SEED=n cargo test --test sim NAME` runs that test with it alone;
+//! `CONVERGIA_SEEDS=0..2000` with all of these, and names those that fail.
 
 mod again;
 mod kept;

@@ -46,6 +46,13 @@ impl Stream {
         self.sent.push(net.send(self.from, self.to, &body));
     }
 
+    /// Whether what was sent last was answered OK, and is there. None: it was not answered.
+    pub fn heard(&self, told: &Log) -> Option<bool> {
+        let answer = self.sent.last()?.try_recv().ok()?;
+        let body = format!("{} {}", self.name, self.sent.len() - 1);
+        Some(answer.is_ok() && bodies(told).contains(&body))
+    }
+
     /// What was answered OK is there, once, in order; `failed`: how many may have failed.
     pub fn check(&self, told: &Log, failed: usize) {
         self.check_all(&[told], failed);
@@ -435,81 +442,96 @@ fn a_server_that_comes_gets_its_share_of_the_clients() {
 /// two of three seeds a client's links are cut too: then it comes back, here or there. What was kept meanwhile comes before what is
 /// sent since, if the servers reach each other and management is there; else in any order, as what it sent itself over several
 /// links.
-#[test]
-fn whatever_happens_between_servers_what_was_answered_ok_arrives_once_in_order() {
+fn everything_at_once(seed: u64, slow: bool) {
     const IDS: [&str; 4] = ["a", "b", "c", "d"];
     const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
-    seeds(90, |seed| {
-        let (cuts, breaks, victim) = (seed % 3 > 0, seed % 3 != 1, (seed / 3 % 3) as usize);
-        let mut net = Network::of(seed, &IDS, &NAMES);
-        let mains = net.mains.clone();
-        net.sim.run_for(3_000);
-        let mut clients: Vec<(NodeId, Log)> = (0..4).map(|n| client_at(&mut net, NAMES[n], n)).collect();
-        // Dave is there twice.
-        clients.push(client_at(&mut net, "dave", 0));
-        let mut streams: Vec<(Stream, Vec<usize>)> = Vec::new();
-        for from in 0..4 {
-            for to in (0..4).filter(|to| *to != from) {
-                let hear = if to == 3 { vec![3, 4] } else { vec![to] };
-                // One name for each pair: it is what tells the streams apart.
-                let name: &'static str = Box::leak(format!("{} to {}:", NAMES[from], NAMES[to]).into_boxed_str());
-                streams.push((Stream::new(clients[from].0, name, NAMES[to]), hear));
-            }
+    let (cuts, breaks, victim) = (!seed.is_multiple_of(3), seed % 3 != 1, (seed / 3 % 3) as usize);
+    let mut net = Network::of(seed, &IDS, &NAMES);
+    let mains = net.mains.clone();
+    net.sim.run_for(3_000);
+    let mut clients: Vec<(NodeId, Log)> = (0..4).map(|n| client_at(&mut net, NAMES[n], n)).collect();
+    // Dave is there twice.
+    clients.push(client_at(&mut net, "dave", 0));
+    let mut streams: Vec<(Stream, Vec<usize>)> = Vec::new();
+    for from in 0..4 {
+        for to in (0..4).filter(|to| *to != from) {
+            let hear = if to == 3 { vec![3, 4] } else { vec![to] };
+            // One name for each pair: it is what tells the streams apart.
+            let name: &'static str = Box::leak(format!("{} to {}:", NAMES[from], NAMES[to]).into_boxed_str());
+            streams.push((Stream::new(clients[from].0, name, NAMES[to]), hear));
         }
-        let mut up = true;
-        for _ in 0..150 {
-            let one = net.sim.rng().random_range(0..streams.len());
-            for (stream, _) in streams.iter_mut().skip(one).step_by(3) {
-                stream.send(&mut net);
-            }
-            let pause = net.sim.rng().random_range(0..80);
-            net.sim.run_for(pause);
-            let (x, y) = (net.sim.rng().random_range(0..4), net.sim.rng().random_range(0..4));
-            match net.sim.rng().random_range(0..if cuts { 60 } else { 40 }) {
-                // Not dave, who is there twice: what one of his sessions was sent, the other may get again.
-                40.. => net.sim.cut(clients[victim].0, mains[y]),
-                0..=3 => net.sim.cut(mains[x], mains[y]),
-                4..=7 => {
-                    net.sim.with(mains[x], |main: &mut Main, ctx| main.move_clients(ctx, 1 + y, IDS[y])).unwrap();
-                }
-                8 if breaks => {
-                    net.sim.wall(mains[x], mains[y], true);
-                    net.sim.cut(mains[x], mains[y]);
-                }
-                9 => net.sim.wall(mains[x], mains[y], false),
-                10 if breaks => {
-                    let management = net.management;
-                    match up {
-                        true => net.sim.crash(management),
-                        false => net.sim.start(management),
-                    }
-                    up = !up;
-                }
-                _ => {}
-            }
-        }
-        if !up {
-            let management = net.management;
-            net.sim.start(management);
-        }
-        for (x, y) in (0..4).flat_map(|x| (0..4).map(move |y| (x, y))) {
-            net.sim.wall(mains[x], mains[y], false);
-        }
-        net.sim.run_for(60_000);
-        for (stream, hear) in &streams {
-            let logs: Vec<&Log> = hear.iter().map(|log| &clients[*log].1).collect();
-            let (from, to) = (clients[victim].0 == stream.from, hear[0] == victim);
-            match cuts && (from || to && breaks) {
-                true => stream.check_once(&logs),
-                false => stream.check_all(&logs, stream.sent.len()),
-            }
-        }
-        // And then everything is as before.
-        for (stream, _) in &mut streams {
+    }
+    if slow {
+        net.sim.faults.delay = 0..=[10, 30, 100, 300][(seed / 9 % 4) as usize];
+    }
+    let mut up = true;
+    for _ in 0..150 {
+        let one = net.sim.rng().random_range(0..streams.len());
+        for (stream, _) in streams.iter_mut().skip(one).step_by(3) {
             stream.send(&mut net);
-            net.sim.run_for(1_000);
-            let last = stream.sent.pop().unwrap().try_recv();
-            assert!(matches!(last, Ok(Ok(_))), "{}: {last:?}", stream.name);
         }
-    });
+        let pause = net.sim.rng().random_range(0..80);
+        net.sim.run_for(pause);
+        let (x, y) = (net.sim.rng().random_range(0..4), net.sim.rng().random_range(0..4));
+        match net.sim.rng().random_range(0..if cuts { 60 } else { 40 }) {
+            // Not dave, who is there twice: what one of his sessions was sent, the other may get again.
+            40.. => net.sim.cut(clients[victim].0, mains[y]),
+            0..=3 => net.sim.cut(mains[x], mains[y]),
+            4..=7 => {
+                net.sim.with(mains[x], |main: &mut Main, ctx| main.move_clients(ctx, 1 + y, IDS[y])).unwrap();
+            }
+            8 if breaks => {
+                net.sim.wall(mains[x], mains[y], true);
+                net.sim.cut(mains[x], mains[y]);
+            }
+            9 => net.sim.wall(mains[x], mains[y], false),
+            10 if breaks => {
+                let management = net.management;
+                match up {
+                    true => net.sim.crash(management),
+                    false => net.sim.start(management),
+                }
+                up = !up;
+            }
+            11 if breaks && slow => {
+                let management = net.management;
+                net.sim.cut(mains[x], management);
+            }
+            _ => {}
+        }
+    }
+    if !up {
+        let management = net.management;
+        net.sim.start(management);
+    }
+    for (x, y) in (0..4).flat_map(|x| (0..4).map(move |y| (x, y))) {
+        net.sim.wall(mains[x], mains[y], false);
+    }
+    net.sim.run_for(60_000);
+    for (stream, hear) in &streams {
+        let logs: Vec<&Log> = hear.iter().map(|log| &clients[*log].1).collect();
+        let (from, to) = (clients[victim].0 == stream.from, hear[0] == victim);
+        match cuts && (from || to && breaks) {
+            true => stream.check_once(&logs),
+            false => stream.check_all(&logs, stream.sent.len()),
+        }
+    }
+    // And then everything is as before.
+    for (stream, _) in &mut streams {
+        stream.send(&mut net);
+        net.sim.run_for(if slow { 5_000 } else { 1_000 });
+        let last = stream.sent.pop().unwrap().try_recv();
+        assert!(matches!(last, Ok(Ok(_))), "{}: {last:?}", stream.name);
+    }
+}
+
+#[test]
+fn whatever_happens_between_servers_what_was_answered_ok_arrives_once_in_order() {
+    seeds(90, |seed| everything_at_once(seed, false));
+}
+
+/// The same over slower lines.
+#[test]
+fn whatever_happens_over_slow_lines_what_was_answered_ok_arrives_once_in_order() {
+    seeds(90, |seed| everything_at_once(seed, true));
 }

@@ -18,6 +18,9 @@ use convergia::roles::main;
 use convergia::roles::management;
 use convergia::wire::hex;
 use convergia::wire::Fail;
+use std::panic::catch_unwind;
+use std::panic::resume_unwind;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -194,24 +197,27 @@ pub fn bodies(log: &Log) -> Vec<String> {
     events.iter().filter_map(body).collect()
 }
 
-/// Runs `test` on many seeds, or on the one that is asked for; names the seed of a failure.
+/// Runs `test` on many seeds, or on the one that is asked for; names the seed of a failure. `CONVERGIA_SEEDS=from..to` runs
+/// these instead, all of them, and says in the end which failed.
 pub fn seeds(count: u64, test: impl Fn(u64)) {
     // What the servers log, with RUST_LOG=debug.
     crate::rogue::stage::keep_log();
     if let Some(seed) = std::env::var("CONVERGIA_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return test(seed);
     }
-    for seed in 0..count {
-        struct Name(u64);
-        impl Drop for Name {
-            fn drop(&mut self) {
-                if std::thread::panicking() {
-                    eprintln!("this was CONVERGIA_SEED={}", self.0);
-                }
+    let asked = std::env::var("CONVERGIA_SEEDS").ok().map(|range| {
+        let (from, to) = range.split_once("..").expect("CONVERGIA_SEEDS=from..to");
+        from.parse::<u64>().expect("a seed")..to.parse().expect("a seed")
+    });
+    let (all, mut failed) = (asked.is_some(), Vec::new());
+    for seed in asked.unwrap_or(0..count) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
+            eprintln!("this was CONVERGIA_SEED={seed}");
+            failed.push(seed);
+            if !all {
+                resume_unwind(panic);
             }
         }
-        let name = Name(seed);
-        test(seed);
-        drop(name);
     }
+    assert!(failed.is_empty(), "these seeds failed: {failed:?}");
 }

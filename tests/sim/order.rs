@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::many::client_at;
+use crate::many::is_undisturbed;
 use crate::many::Stream;
 use crate::network::bodies;
 use crate::network::seeds;
@@ -87,4 +88,44 @@ fn a_portion_loses_a_user_who_moves() {
         hits.set(hits.get() + usize::from(before == 0 && bodies(&told).len() == 2));
     });
     assert!(hits.get() > 0 || std::env::var("CONVERGIA_SEED").is_ok(), "no seed has it");
+}
+
+/// Bob moves from a to b while a is cut off from management, which goes on: b, that is linked to it, asks for the session in a's name. Nobody
+/// has to sign on anew, here or there, and what is sent on the way arrives once.
+#[test]
+fn a_session_moves_while_its_server_is_cut_off_from_management() {
+    seeds(40, |seed| {
+        let mut net = Network::of(seed, &["a", "b", "c"], &["bob", "carol"]);
+        let (a, management) = (net.mains[0], net.management);
+        net.sim.run_for(3_000);
+        let (bob, told) = client_at(&mut net, "bob", 0);
+        let (carol, known) = client_at(&mut net, "carol", 2);
+        let mut streams = [Stream::new(carol, "carol", "bob"), Stream::new(bob, "bob", "carol")];
+        for round in 0..120 {
+            streams.iter_mut().for_each(|stream| stream.send(&mut net));
+            let pause = net.sim.rng().random_range(0..60);
+            net.sim.run_for(pause);
+            match round {
+                20 => {
+                    net.sim.with(a, |main: &mut Main, ctx| main.move_clients(ctx, 1, "b")).unwrap();
+                    let moment = net.sim.rng().random_range(0..150);
+                    net.sim.run_for(moment);
+                    net.sim.wall(a, management, true);
+                    net.sim.cut(a, management);
+                }
+                70 => net.sim.wall(a, management, false),
+                _ => {}
+            }
+        }
+        net.sim.run_for(30_000);
+        // While nobody knew where he was.
+        streams[0].check(&told, 120);
+        streams[1].check(&known, 120);
+        assert!(is_undisturbed(&told) && is_undisturbed(&known));
+        for (stream, log) in streams.iter_mut().zip([&told, &known]) {
+            stream.send(&mut net);
+            net.sim.run_for(1_000);
+            assert_eq!(stream.heard(log), Some(true));
+        }
+    });
 }

@@ -12,6 +12,7 @@ use crate::roles::main::handover;
 use crate::roles::main::kept;
 use crate::roles::main::leave;
 use crate::roles::main::redirect;
+use crate::roles::main::settle;
 use crate::roles::main::standby;
 use crate::roles::main::Main;
 use crate::route::ServerNo;
@@ -35,6 +36,14 @@ pub fn push(main: &mut Main, server: ServerNo, columns: &[&str], item: &[u8]) {
 /// server hold as many answers as it likes.
 pub fn reply(main: &mut Main, server: ServerNo, columns: &[&str]) {
     if main.mesh.get(server).is_some_and(|entry| !entry.out.is_full()) {
+        push(main, server, columns, b"");
+    }
+}
+
+/// The same, for every server that is known.
+pub fn push_all(main: &mut Main, columns: &[&str]) {
+    let known = |server: &ServerNo| main.mesh.get(*server).is_some_and(|server| server.facts.boot != 0);
+    for server in main.mesh.numbers().filter(known).filter(|server| *server != main.own).collect::<Vec<_>>() {
         push(main, server, columns, b"");
     }
 }
@@ -63,6 +72,8 @@ pub fn take<'a>(
             ["done", id, how] => handover::done(main, ctx, origin, id, how),
             ["went", user, to] => redirect::went(main, origin, user, to),
             ["arrived", id] => redirect::arrived(main, ctx, origin, id),
+            ["passed", id, user, from, below] => settle::passed(main, ctx, origin, [id, user, from, below]),
+            ["since", id, user, version] => redirect::since(main, ctx, origin, id, user, version),
             ["left", id] => redirect::target_left(main, ctx, origin, id),
             ["fetch", user, account] => kept::asked(main, origin, user, account),
             ["kept", user, account] => fetch::kept(main, ctx, origin, user, account, item),

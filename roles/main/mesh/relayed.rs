@@ -68,16 +68,41 @@ fn take(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>, neighbour: 
     Ok(Answer::None)
 }
 
-/// How many runs come before it; who asked, what it is, the item, the asker's packet ID, and what became of it.
-type Odd = (usize, Who, Vec<u8>, Vec<u8>, Vec<u8>, Option<Outcome>);
+/// An item that a result is for.
+#[derive(Clone, Debug)]
+struct Odd {
+    who: Who,
+    sent: Sent,
+    /// The asker's packet ID; empty: no answer is wanted.
+    id: Vec<u8>,
+    outcome: Option<Outcome>,
+}
+
+/// What was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// What it is, as it stands on the wire.
+    pub what: Vec<u8>,
+    /// The item, as it stands on the wire.
+    pub item: Vec<u8>,
+    /// The version of the table under which its sender's server accepted it.
+    pub version: u64,
+}
+
+impl Odd {
+    fn new(item: &Item<'_, Who>) -> Odd {
+        let sent = Sent { what: item.what.to_vec(), item: item.item.to_vec(), version: item.version };
+        Odd { who: *item.who, sent, id: item.id.to_vec(), outcome: item.outcome.cloned() }
+    }
+}
 
 /// What results ask for, gathered while the stream is borrowed: for the many plain successes in a row it costs nothing but counting.
 #[derive(Default)]
 struct Settled {
     /// Runs of one asker, with the IDs of those that succeeded: a length before each.
     runs: Vec<(Who, usize, Vec<u8>)>,
-    /// The others, one by one; `runs` before them first.
-    rest: Vec<Odd>,
+    /// The others, one by one, each with how many of `runs` come before it.
+    rest: Vec<(usize, Odd)>,
 }
 
 impl Settled {
@@ -97,7 +122,7 @@ impl Settled {
 
     /// The last run, if it is of that asker, or a new one.
     fn run(&mut self, who: Who) -> &mut (Who, usize, Vec<u8>) {
-        let follows = self.rest.last().is_none_or(|(at, ..)| *at < self.runs.len());
+        let follows = self.rest.last().is_none_or(|(at, _)| *at < self.runs.len());
         if !follows || self.runs.last().is_none_or(|run| run.0 != who) {
             self.runs.push((who, 0, Vec::new()));
         }
@@ -108,8 +133,7 @@ impl Settled {
     fn add(&mut self, item: Item<'_, Who>) {
         let plain = matches!(item.who, Who::Session { .. }) && item.outcome.is_none();
         if !plain {
-            let (what, body) = (item.what.to_vec(), item.item.to_vec());
-            self.rest.push((self.runs.len(), *item.who, what, body, item.id.to_vec(), item.outcome.cloned()));
+            self.rest.push((self.runs.len(), Odd::new(&item)));
             return;
         }
         let (_, count, ids) = self.run(*item.who);
@@ -124,8 +148,8 @@ impl Settled {
 fn carry_out(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, settled: Settled) {
     let mut rest = settled.rest.into_iter().peekable();
     for (at, (who, count, ids)) in settled.runs.into_iter().enumerate() {
-        while let Some((_, who, what, item, id, outcome)) = rest.next_if(|(before, ..)| *before <= at) {
-            one(main, ctx, server, who, &what, &item, &id, outcome);
+        while let Some((_, odd)) = rest.next_if(|(before, _)| *before <= at) {
+            one(main, ctx, server, odd);
         }
         let Who::Session { index, link } = who else { continue };
         let mut ids = &*ids;
@@ -139,37 +163,20 @@ fn carry_out(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, settled: Se
         }
         answered(main, ctx, index, link, count);
     }
-    for (_, who, what, item, id, outcome) in rest {
-        one(main, ctx, server, who, &what, &item, &id, outcome);
+    for (_, odd) in rest {
+        one(main, ctx, server, odd);
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn one(
-    main: &mut Main,
-    ctx: &mut Ctx<Main>,
-    server: ServerNo,
-    who: Who,
-    what: &[u8],
-    item: &[u8],
-    id: &[u8],
-    outcome: Option<Outcome>,
-) {
-    let moved = match outcome {
-        Some(Outcome::Moved { delivered, to }) => Some((delivered, to)),
-        other => return result(main, ctx, server, who, what, item, id, other),
-    };
+fn one(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, odd: Odd) {
+    let Some(Outcome::Moved { delivered, to }) = odd.outcome else { return result(main, ctx, server, odd) };
     // The sessions it was for went on: so does it, before anything that is sent to them later.
-    let Some((delivered, to)) = moved else { return };
-    let asker = match who {
-        Who::Session { index, link } => Asker::Session { index, link, id: id.to_vec() },
-        Who::Joint(joint) => {
-            return sent_on(main, ctx, joint, what, item, delivered, &to);
-        }
+    let joint = match odd.who {
+        Who::Session { index, link } => main.mesh.joints.open(Asker::Session { index, link, id: odd.id }, 1, delivered),
+        Who::Joint(joint) => joint,
         Who::Control => return,
     };
-    let joint = main.mesh.joints.open(asker, 1, delivered);
-    sent_on(main, ctx, joint, what, item, delivered, &to);
+    sent_on(main, ctx, joint, &odd.sent, delivered, &to);
 }
 
 /// One of several results becomes as many as there are sessions.
@@ -177,14 +184,13 @@ pub fn sent_on(
     main: &mut Main,
     ctx: &mut Ctx<Main>,
     joint: u64,
-    what: &[u8],
-    item: &[u8],
+    sent: &Sent,
     delivered: bool,
     to: &[(String, String)],
 ) {
     if main.mesh.joints.more(joint, to.len(), delivered) {
         for (only, server) in to {
-            hold::send_on(main, ctx, what, item, only, server, Who::Joint(joint));
+            hold::send_on(main, ctx, sent, only, server, joint);
         }
     }
     joined(main, ctx, joint, if delivered { None } else { skip() });
@@ -194,21 +200,12 @@ fn skip() -> Option<Outcome> {
     Some(Outcome::Fail(Code::Offline, "moved".to_owned()))
 }
 
-#[allow(clippy::too_many_arguments)]
-fn result(
-    main: &mut Main,
-    ctx: &mut Ctx<Main>,
-    server: ServerNo,
-    who: Who,
-    what: &[u8],
-    item: &[u8],
-    id: &[u8],
-    outcome: Option<Outcome>,
-) {
+fn result(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, odd: Odd) {
+    let Odd { who, sent, id, outcome } = odd;
     match who {
-        Who::Session { index, link } => tell(main, ctx, index, link, id, outcome),
+        Who::Session { index, link } => tell(main, ctx, index, link, &id, outcome),
         Who::Joint(joint) => joined(main, ctx, joint, outcome),
-        Who::Control => control::done(main, ctx, server, what, item, outcome),
+        Who::Control => control::done(main, ctx, server, &sent.what, &sent.item, outcome),
     }
 }
 
@@ -267,13 +264,13 @@ pub fn give_up(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, why: &str
     let Some(entry) = main.mesh.get_mut(server) else { return };
     entry.lost_since = None;
     let mut lost = Vec::new();
-    entry.out.give_up(number, |item| lost.push((*item.who, item.what.to_vec(), item.item.to_vec(), item.id.to_vec())));
+    entry.out.give_up(number, |item| lost.push(Odd::new(&item)));
     if !lost.is_empty() {
         log::warn!("{} items for main server {} are given up: {why}", lost.len(), main.table.server_id(server));
     }
-    for (who, what, item, id) in lost {
+    for odd in lost {
         let text = format!("{why}: the message may have arrived or not");
-        result(main, ctx, server, who, &what, &item, &id, Some(Outcome::Fail(Code::Unavailable, text)));
+        result(main, ctx, server, Odd { outcome: Some(Outcome::Fail(Code::Unavailable, text)), ..odd });
     }
     hold::release(main, ctx);
     leave::look(main);
