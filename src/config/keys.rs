@@ -303,7 +303,7 @@ pub const KEYS: &[Key] = &[
         "engine.max_packet",
         "\"1 MiB\"",
         Kind::Size(4 << 10, 1 << 30),
-        "The largest packet of a link that has signed on.",
+        "The most DATA of a packet of a link that has signed on; of a command with a payload, the most payload.",
     ),
     live(
         "engine.max_packet_before_sign_on",

@@ -61,7 +61,8 @@ pub struct Command<R: Role> {
     pub name: &'static str,
     /// The ports on which it is known.
     pub ports: &'static [PortKey],
-    /// Its DATA, in words, as docs/protocol.md has it; empty: it takes none, and any is FAIL BADARGS.
+    /// Its DATA, in words, as docs/protocol.md has it; empty: it takes none, and any is FAIL BADARGS. When it ends with `LF bytes`,
+    /// the limit on DATA counts those bytes alone.
     pub args: &'static str,
     /// Checked before anything else is looked at.
     pub gate: fn(&R, &Ctx<R>, LinkId) -> Result<(), Fail>,
@@ -77,6 +78,13 @@ impl<R: Role> Clone for Command<R> {
 }
 
 impl<R: Role> Copy for Command<R> {}
+
+impl<R: Role> Command<R> {
+    /// How many fields stand before the bytes that the limit on DATA counts.
+    pub(super) fn before_payload(&self) -> usize {
+        self.args.strip_suffix(" LF bytes").map_or(0, |before| before.split(" LF ").count())
+    }
+}
 
 /// Two lists of rows as one; `N` must be `A + B`.
 pub const fn joined<R: Role, const A: usize, const B: usize, const N: usize>(

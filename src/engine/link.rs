@@ -114,7 +114,8 @@ impl<R: Role> Link<R> {
             // Two roles of one process must not wait for each other to read; another server that reads nothing is not read either.
             return self.weight >= limits::WEIGHT || (self.info.remote.is_some() && waiting > limits::INTERNAL_OUTBOX);
         }
-        let full = waiting > limits.outbox || (waiting > 0 && total > limits.outbox_total);
+        // One answer with a whole block does not count as full: the next one is asked for meanwhile.
+        let full = waiting > limits.outbox + limits::AROUND || (waiting > 0 && total > limits.outbox_total);
         full || self.unanswered >= limits::UNANSWERED || self.weight >= limits::WEIGHT
     }
 

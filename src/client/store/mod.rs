@@ -43,8 +43,8 @@ const REQUESTS: usize = 128;
 const BYTES: usize = 8 << 20;
 /// Bytes of files that were read and are not posted yet.
 const BUFFERS: usize = 8 << 20;
-/// What one WRITEFILE or APPENDOFFLINEMESSAGE carries at most: a packet's DATA (1 MiB) less what goes around it. Whole pages.
-pub const PIECE: usize = (1 << 20) - (8 << 10);
+/// What one WRITEFILE, APPENDOFFLINEMESSAGE or POSTCHANGE carries at most, and what a block of the storage is at most.
+pub const PIECE: usize = 1 << 20;
 /// What one READFILE asks for at most: what one WRITEFILE made, so that it is of one block.
 pub const READ: usize = PIECE;
 /// How long a connection that broke, or a server that says BUSY or UNAVAILABLE, is waited for.
