@@ -31,7 +31,7 @@ fn assert_no_parts(fake: &Fake) {
 fn a_put_survives_a_cut_at_any_point() {
     let fake = Fake::start();
     let alice = Person::at(&fake, "alice");
-    let mut points = vec![("GETINFO", 1), ("CREATEFILE", 1), ("MOVE", 1), ("LISTFOLDER", 1)];
+    let mut points = vec![("GETINFO", 1), ("CREATEFILE", 1), ("REPLACE", 1), ("LISTFOLDER", 1)];
     points.extend((1..=6).map(|n| ("WRITEFILE", n)));
     for (round, (command, nth)) in points.into_iter().enumerate() {
         for done in [false, true] {
@@ -43,6 +43,8 @@ fn a_put_survives_a_cut_at_any_point() {
             assert_no_parts(&fake);
         }
     }
+    // What is replaced is there until the new one is.
+    assert!(!fake.look().served.iter().any(|command| command == "DELETEFILE"));
 }
 
 #[test]
@@ -193,7 +195,7 @@ fn a_server_that_is_busy_or_away_for_a_moment_is_waited_for() {
         let code = if nth % 2 == 0 { Code::Busy } else { Code::Unavailable };
         fake.fault("WRITEFILE", nth, Fault::Refuse(code));
     }
-    fake.fault("MOVE", 1, Fault::Refuse(Code::Unavailable));
+    fake.fault("REPLACE", 1, Fault::Refuse(Code::Unavailable));
     alice.run(&["put", "x"]).expect(0);
     assert!(there(&fake, "/users/alice/x") == Some(bytes.clone()));
     fake.fault("READFILE", 2, Fault::Refuse(Code::Unavailable));

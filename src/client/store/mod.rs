@@ -286,26 +286,21 @@ impl Store {
     /// # Errors
     /// NOTFOUND, EXISTS, DENIED, QUOTA, BADARGS.
     pub async fn rename(&self, from: &str, to: &str) -> Result<(), Fail> {
-        let fields = [from.as_bytes(), to.as_bytes()];
-        match self.ask_told(Again::Same, "MOVE", &fields, 0).await {
-            (Err(fail), true) if fail.code == Code::NotFound && self.info(to).await.is_ok() => Ok(()),
-            (result, _) => result.map(drop),
-        }
+        self.moved("MOVE", from, to).await
     }
 
-    /// MOVE of a file to where another may be, which goes.
+    /// REPLACE: a file that is at `to` goes, with no moment at which none is there.
     ///
     /// # Errors
     /// As `rename`; EXISTS when a folder is there.
     pub async fn replace(&self, from: &str, to: &str) -> Result<(), Fail> {
-        match self.rename(from, to).await {
-            Err(fail) if fail.code == Code::Exists => match self.delete_file(to).await {
-                Ok(()) => self.rename(from, to).await,
-                Err(other) if other.code == Code::NotFound => self.rename(from, to).await,
-                Err(other) if other.code == Code::BadArgs => Err(fail),
-                Err(other) => Err(other),
-            },
-            result => result,
+        self.moved("REPLACE", from, to).await
+    }
+
+    async fn moved(&self, command: &str, from: &str, to: &str) -> Result<(), Fail> {
+        match self.ask_told(Again::Same, command, &[from.as_bytes(), to.as_bytes()], 0).await {
+            (Err(fail), true) if fail.code == Code::NotFound && self.info(to).await.is_ok() => Ok(()),
+            (result, _) => result.map(drop),
         }
     }
 
