@@ -81,7 +81,7 @@ pub struct State {
     pub spaces: BTreeMap<String, Space>,
     ports: (u16, u16),
     main: (String, [u8; 32]),
-    clock: u64,
+    pub clock: u64,
     /// Requests of section 6 so far, by command.
     pub served: Vec<String>,
     /// Bytes that came with WRITEFILE, and that went with READFILE.

@@ -7,6 +7,7 @@
 mod download;
 mod entry;
 mod mail;
+mod parts;
 mod upload;
 mod walk;
 mod workspace;
@@ -106,6 +107,7 @@ pub struct Store {
     /// Whether anything was answered OK: a storage that was never there is not waited for.
     worked: Arc<AtomicBool>,
     patience: Duration,
+    old: parts::Old,
 }
 
 /// How long one thing was tried.
@@ -135,7 +137,7 @@ impl Store {
     pub fn new(client: Arc<Client>) -> Store {
         let window = Window::new(REQUESTS, BYTES);
         let buffers = Window::new(REQUESTS, BUFFERS);
-        Store { client, window, buffers, worked: Arc::default(), patience: PATIENCE }
+        Store { client, window, buffers, worked: Arc::default(), patience: PATIENCE, old: Arc::default() }
     }
 
     /// The same with another patience: how long a broken connection, BUSY, or UNAVAILABLE is waited out.
