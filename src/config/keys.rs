@@ -266,6 +266,13 @@ pub const KEYS: &[Key] = &[
         "A file with the secret of the access key, in one line, that nobody else may read (mode 0600).",
     ),
     fixed(
+        "data.s3_ca_file",
+        "\"\"",
+        Kind::Path,
+        "A file with the certificates (PEM) that the object store's certificate must be signed by: for a store of your own. \
+         Empty: the public CAs.",
+    ),
+    fixed(
         "data.s3_plain_http",
         "false",
         Kind::Bool,
