@@ -286,6 +286,45 @@ fn transfers_wait_for_data_management_and_data_servers_that_died() {
     cluster.stop();
 }
 
+#[test]
+fn a_put_goes_on_at_another_main_server_when_its_own_is_drained() {
+    let cluster = Cluster::builder()
+        .management()
+        .mains(&["a", "b"])
+        .node(Plan::new("dm", &["data-management"]))
+        .node(Plan::new("stable", &["data"]))
+        .start();
+    let mut link = cluster.sign_on("alice", "a");
+    let url = cluster.server("management").url();
+    let alice = Person { url, name: "alice".to_owned(), folder: support::TempDir::new() };
+    let bytes = noise(13, 64 << 20);
+    alice.write("large", &bytes);
+    cluster.until("storage is all there", || alice.run(&["ls"]).status == 0);
+    let mut put = alice.start(&["put", "large"]);
+    let until = Instant::now() + PATIENCE;
+    while size(&mut link, "/users/alice") < 3 << 20 {
+        assert!(put.try_wait().expect("a child").is_none() && Instant::now() < until, "it does not come so far");
+    }
+    drop(link);
+    let mut at = "";
+    cluster.until("the put is the only client", || {
+        let status = cluster.admin(&["status"]);
+        let clients = |name: &str, count: u32| status.contains(&format!("{name} ({count} clients"));
+        at = if clients("a", 1) { "a" } else { "b" };
+        clients(at, 1) && clients(if at == "a" { "b" } else { "a" }, 0)
+    });
+    let drained = cluster.admin(&["drain", at, "--wait"]);
+    assert!(drained.lines().last().is_some_and(|line| line.contains("has no clients")), "{drained}");
+    assert!(put.try_wait().expect("a child").is_none(), "it had ended before {at} was empty");
+    let drained = Instant::now();
+    wait(put).expect(0);
+    // The client waits 60 s for a server that it has left and that does not close.
+    assert!(drained.elapsed().as_secs() < 40, "it stood still: {:?}", drained.elapsed());
+    assert!(alice.run(&["get", "--stdout", "large"]).expect(0).out == bytes, "other bytes");
+    assert_eq!(alice.run(&["ls", "-a"]).expect(0).text(), "large\n", "nothing of the parts is left");
+    cluster.stop();
+}
+
 /// The bytes of all files in a folder; 0 when it cannot be told.
 fn size(link: &mut support::Raw, path: &str) -> usize {
     match link.ask("LISTFOLDER", &[path]) {
