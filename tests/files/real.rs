@@ -287,6 +287,31 @@ fn transfers_wait_for_data_management_and_data_servers_that_died() {
 }
 
 #[test]
+fn metadata_is_set_shown_to_others_and_removed() {
+    let net = Net::real();
+    let (alice, bob) = (net.person("alice"), net.person("bob"));
+    alice.run(&["metadata", "set", "public-phone", "12 34"]).expect(0);
+    let binary = b"\x00\xff\x1b[2J~\n";
+    alice.run_with(&["metadata", "set", "secret"], binary).expect(0);
+    assert_eq!(alice.run(&["metadata", "ls"]).expect(0).text(), "5 B  public-phone\n8 B  secret\n");
+    assert_eq!(alice.run(&["metadata", "get", "secret"]).expect(0).out, binary);
+    let shown = alice.run(&["metadata", "get", "secret", "--json"]).expect(0).json();
+    assert_eq!(shown, [json!({ "user": alice.name, "key": "secret", "base64": "AP8bWzJKfgo=" })]);
+    let shown = bob.run(&["metadata", "get", "public-phone", "--of", &alice.name, "--json"]).expect(0).json();
+    assert_eq!(shown, [json!({ "user": alice.name, "key": "public-phone", "value": "12 34" })]);
+    let shown = bob.run(&["metadata", "--json", "ls", "--of", &alice.name]).expect(0).json();
+    assert_eq!(shown, [json!({ "user": alice.name, "key": "public-phone", "size": 5 })]);
+    assert!(bob.run(&["metadata", "get", "secret", "--of", &alice.name]).expect(1).err.contains("DENIED"));
+    alice.run(&["metadata", "set", "public-phone", ""]).expect(0);
+    assert!(alice.run(&["metadata", "get", "public-phone"]).expect(1).err.contains("NOTFOUND"));
+    assert!(alice.run(&["metadata", "set", "a|b", "x"]).expect(1).err.contains("BADARGS"));
+    let much = alice.run_with(&["metadata", "set", "much"], &vec![b'x'; (256 << 10) + 1]).expect(1);
+    assert!(much.err.contains("at most 256 KiB"), "{}", much.err);
+    assert!(alice.run_with(&["metadata", "set", "much"], &vec![b'x'; 256 << 10]).expect(1).err.contains("QUOTA"));
+    assert_eq!(alice.run(&["metadata"]).status, 2);
+}
+
+#[test]
 fn a_put_goes_on_at_another_main_server_when_its_own_is_drained() {
     let cluster = Cluster::builder()
         .management()
