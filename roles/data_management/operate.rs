@@ -67,7 +67,8 @@ const TABLE: &[(&str, Run)] = &[
     ("DELETEFILE", |dm, ctx, ask| on_path(dm, ctx, ask, tree::delete_file)),
     ("WRITEFILE", write),
     ("READFILE", reads::file),
-    ("MOVE", move_entry),
+    ("MOVE", |dm, ctx, ask| on_paths(dm, ctx, ask, tree::move_entry)),
+    ("REPLACE", |dm, ctx, ask| on_paths(dm, ctx, ask, tree::replace)),
     ("TRUNCATEFILE", truncate),
     ("LISTFOLDER", reads::folder),
     ("GETINFO", reads::info),
@@ -171,11 +172,11 @@ fn write(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -
     })
 }
 
-fn move_entry(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
+type OnPaths = fn(&Connection, &Caller, &args::Path, &args::Path, u64) -> Result<Vec<Posted>, Fail>;
+
+fn on_paths(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>, work: OnPaths) -> Result<(), Fail> {
     let (from, to) = args::paths(ask.data)?;
-    change(dm, ctx, ask, Vec::new(), move |db, caller, _, now| {
-        tree::move_entry(db, caller, &from, &to, now).map(posted)
-    })
+    change(dm, ctx, ask, Vec::new(), move |db, caller, _, now| work(db, caller, &from, &to, now).map(posted))
 }
 
 fn truncate(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {

@@ -10,11 +10,13 @@ use rand::Rng;
 use super::management;
 use super::marks;
 use super::mesh::control;
+use super::session_of;
 use super::sign_off;
 use super::Main;
 use super::Peer;
 use crate::engine::command::Later;
 use crate::engine::Ctx;
+use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::route::ServerNo;
 use crate::wire::hex;
@@ -340,6 +342,15 @@ fn finish(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, since: u64) {
     main.forget_session(index);
 }
 
+/// A request of this link has its answer; of a session that moves it may have been the last one.
+pub fn answered(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
+    let Ok(index) = session_of(ctx, link) else { return };
+    let moving = main.session(index).and_then(|session| session.moving.as_ref());
+    if moving.is_some_and(|moving| moving.signed_off.is_some()) {
+        try_finish(main, ctx, index);
+    }
+}
+
 /// The link of a session that is being moved is gone. True: the target goes on with it; what the client may not have read is
 /// sent there.
 pub fn link_closed(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, undelivered: &[u8]) -> bool {
@@ -397,16 +408,22 @@ pub fn signed_off(main: &mut Main, ctx: &mut Ctx<Main>, index: usize, request: &
 /// Once a second: failed moves that are long ago; moves that take too long. A client that has arrived and does not sign off here sends nothing here any more.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
-    let mut late = Vec::new();
+    let (mut late, mut leaving) = (Vec::new(), Vec::new());
     for (index, session) in main.sessions.iter_mut().enumerate() {
         let Some(session) = session else { continue };
         if now >= session.move_failed_at.saturating_add(FORGOTTEN) {
             session.moves_failed = 0;
         }
-        let Some(moving) = session.moving.as_mut().filter(|moving| now >= moving.until) else { continue };
+        let Some(moving) = session.moving.as_mut() else { continue };
+        if now < moving.until {
+            // What it waited for may have been answered in many ways.
+            leaving.extend(moving.signed_off.is_some().then_some(index));
+            continue;
+        }
         moving.cut |= moving.has_arrived() && moving.signed_off.is_none();
         late.push((index, moving.id.clone()));
     }
+    leaving.into_iter().for_each(|index| try_finish(main, ctx, index));
     for (index, id) in late {
         cancel(main, ctx, &id);
         try_finish(main, ctx, index);

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 
+use super::redirect;
 use super::session_of;
 use super::signed_on;
 use super::Main;
@@ -155,7 +156,10 @@ impl Passes for Main {
 fn pass(ctx: &mut Ctx<Main>, link: LinkId, number: u64, later: Later, command: &[u8], data: Raw<'_>) {
     let number = number.to_string();
     let parts = [number.as_bytes(), b"~\n", command, b"~\n", data.0];
-    ctx.request_parts(link, "DO", &parts, move |_, ctx, answer| ctx.answer_kept(&later, answer));
+    ctx.request_parts(link, "DO", &parts, move |main, ctx, answer| {
+        ctx.answer_kept(&later, answer);
+        redirect::answered(main, ctx, later.link());
+    });
 }
 
 /// Tells data management of a user, unless it knows.

@@ -21,6 +21,7 @@ struct Inner {
     blocks: BTreeMap<Hash, (Vec<u8>, u64)>,
     seq: u64,
     used: u64,
+    broken: bool,
 }
 
 /// Blocks in memory.
@@ -35,6 +36,14 @@ impl Memory {
         Memory { inner: Mutex::new(Inner::default()), capacity }
     }
 
+    fn works(&self) -> Result<MutexGuard<'_, Inner>, Error> {
+        let inner = self.lock();
+        match inner.broken {
+            true => Err(broken()),
+            false => Ok(inner),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,6 +55,11 @@ impl Memory {
         byte.map(|byte| *byte ^= 1).is_some()
     }
 
+    /// From now on whether it fails at all that it is asked, as a disk that breaks does.
+    pub fn set_broken(&self, broken: bool) {
+        self.lock().broken = broken;
+    }
+
     /// Loses all blocks, as a volatile server does.
     pub fn lose(&self) {
         let mut inner = self.lock();
@@ -54,9 +68,16 @@ impl Memory {
     }
 }
 
+fn broken() -> Error {
+    Error::Io("the disk does not work".to_owned())
+}
+
 impl BlockStore for Memory {
     fn put(&self, blocks: &[&[u8]]) -> Vec<Result<Stored, Error>> {
         let mut inner = self.lock();
+        if inner.broken {
+            return blocks.iter().map(|_| Err(broken())).collect();
+        }
         let put = |bytes: &&[u8]| {
             let hash = Hash::of(bytes);
             inner.seq += 1;
@@ -77,7 +98,9 @@ impl BlockStore for Memory {
     }
 
     fn get(&self, hash: &Hash) -> Result<Vec<u8>, Error> {
-        let bytes = self.lock().blocks.get(hash).map(|(bytes, _)| bytes.clone()).ok_or(Error::NotFound)?;
+        let inner = self.works()?;
+        let bytes = inner.blocks.get(hash).map(|(bytes, _)| bytes.clone()).ok_or(Error::NotFound)?;
+        drop(inner);
         match Hash::of(&bytes) == *hash {
             true => Ok(bytes),
             false => Err(Error::Rotten),
@@ -85,7 +108,7 @@ impl BlockStore for Memory {
     }
 
     fn delete(&self, blocks: &[(Hash, u64)]) -> Result<Vec<Hash>, Error> {
-        let mut inner = self.lock();
+        let mut inner = self.works()?;
         let mut gone = Vec::new();
         for (hash, seq) in blocks {
             match inner.blocks.get(hash) {
@@ -102,7 +125,7 @@ impl BlockStore for Memory {
     }
 
     fn list(&self, after: Option<&Hash>, count: usize) -> Result<Vec<Listed>, Error> {
-        let inner = self.lock();
+        let inner = self.works()?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let listed = inner.blocks.range((from, Bound::Unbounded)).take(count);
         Ok(listed.map(|(hash, (bytes, seq))| Listed { hash: *hash, size: bytes.len() as u32, seq: *seq }).collect())

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::outcome::Stop;
 use super::remote::Remote;
 use super::text;
-use super::work::Place;
+use super::work::placed;
 use super::work::Work;
 use crate::client::store::join;
 use crate::client::store::Entry;
@@ -21,51 +21,32 @@ use crate::client::store::Walk;
 use crate::client::store::Whole;
 use crate::engine::rt;
 
-/// Copy files out of the storage, as cp does. A file that was cut off goes on where it stopped.
-#[derive(FromArgs)]
-#[argh(
-    subcommand,
-    name = "get",
-    example = "{command_name} report.pdf\n  /users/NAME/report.pdf into this folder",
-    example = "{command_name} -r /workspaces/team/plans /users/bob/notes.txt backup/",
-    example = "{command_name} --stdout notes.txt | less",
-    note = "The last path is where they go; with one path alone that is this folder. A remote path that does not begin with / is \
-            below /users/NAME."
-)]
-pub struct Get {
-    /// what, and where to
-    #[argh(positional, arg_name = "path")]
-    paths: Vec<String>,
-    /// folders, with all that is in them
-    #[argh(switch, short = 'r')]
-    recursive: bool,
-    /// print the files one after another, and copy them nowhere
-    #[argh(switch)]
-    stdout: bool,
-    /// convergia://HOST:PORT#FINGERPRINT (default: as last time, else the server of this machine)
-    #[argh(option, arg_name = "URL")]
-    server: Option<String>,
-    /// who you are (default: as last time)
-    #[argh(option, arg_name = "NAME")]
-    user: Option<String>,
-    /// a file with the password
-    #[argh(option, arg_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// machine-readable output, a line a file
-    #[argh(switch)]
-    json: bool,
+placed! {
+    /// Copy files out of the storage, as cp does. A file that was cut off goes on where it stopped.
+    #[argh(
+        subcommand,
+        name = "get",
+        example = "{command_name} report.pdf\n  /users/NAME/report.pdf into this folder",
+        example = "{command_name} -r /workspaces/team/plans /users/bob/notes.txt backup/",
+        example = "{command_name} --stdout notes.txt | less",
+        note = "The last path is where they go; with one path alone that is this folder. A remote path that does not begin with / is \
+                below /users/NAME."
+    )]
+    pub struct Get {
+        /// what, and where to
+        #[argh(positional, arg_name = "path")]
+        paths: Vec<String>,
+        /// folders, with all that is in them
+        #[argh(switch, short = 'r')]
+        recursive: bool,
+        /// print the files one after another, and copy them nowhere
+        #[argh(switch)]
+        stdout: bool,
+    }
+    json "machine-readable output, a line a file"
 }
 
 impl Get {
-    fn place(&self) -> Place {
-        Place {
-            server: self.server.clone(),
-            user: self.user.clone(),
-            password_file: self.password_file.clone(),
-            json: self.json,
-        }
-    }
-
     /// Runs it.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! `convergia ls`: what is in a folder of the storage.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 
 use argh::FromArgs;
 use serde_json::json;
@@ -12,7 +11,7 @@ use super::remote::Remote;
 use super::text;
 use super::text::Clock;
 use super::text::Paint;
-use super::work::Place;
+use super::work::placed;
 use super::work::Work;
 use crate::client::store::join;
 use crate::client::store::Entry;
@@ -22,40 +21,30 @@ use crate::engine::rt;
 use crate::wire::Code;
 use crate::wire::Fail;
 
-/// List what is stored. A path that does not begin with / is below your own folder, /users/NAME.
-#[derive(FromArgs)]
-#[argh(
-    subcommand,
-    name = "ls",
-    example = "{command_name} -l photos",
-    example = "{command_name} -R /workspaces/team",
-    note = "Names that begin with a dot are shown with -a only."
-)]
-pub struct Ls {
-    /// what (default: your own folder)
-    #[argh(positional)]
-    path: Vec<String>,
-    /// with sizes and times
-    #[argh(switch, short = 'l')]
-    long: bool,
-    /// with all that is below
-    #[argh(switch, short = 'R')]
-    recursive: bool,
-    /// with names that begin with a dot
-    #[argh(switch, short = 'a')]
-    all: bool,
-    /// convergia://HOST:PORT#FINGERPRINT (default: as last time, else the server of this machine)
-    #[argh(option, arg_name = "URL")]
-    server: Option<String>,
-    /// who you are (default: as last time)
-    #[argh(option, arg_name = "NAME")]
-    user: Option<String>,
-    /// a file with the password
-    #[argh(option, arg_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// machine-readable output, a line an entry
-    #[argh(switch)]
-    json: bool,
+placed! {
+    /// List what is stored. A path that does not begin with / is below your own folder, /users/NAME.
+    #[argh(
+        subcommand,
+        name = "ls",
+        example = "{command_name} -l photos",
+        example = "{command_name} -R /workspaces/team",
+        note = "Names that begin with a dot are shown with -a only."
+    )]
+    pub struct Ls {
+        /// what (default: your own folder)
+        #[argh(positional)]
+        path: Vec<String>,
+        /// with sizes and times
+        #[argh(switch, short = 'l')]
+        long: bool,
+        /// with all that is below
+        #[argh(switch, short = 'R')]
+        recursive: bool,
+        /// with names that begin with a dot
+        #[argh(switch, short = 'a')]
+        all: bool,
+    }
+    json "machine-readable output, a line an entry"
 }
 
 /// How entries are shown.
@@ -67,15 +56,6 @@ struct View {
 }
 
 impl Ls {
-    fn place(&self) -> Place {
-        Place {
-            server: self.server.clone(),
-            user: self.user.clone(),
-            password_file: self.password_file.clone(),
-            json: self.json,
-        }
-    }
-
     /// Runs it.
     ///
     /// # Errors

@@ -1,58 +1,37 @@
 //! `convergia mkdir`: makes folders in the storage.
 
-use std::path::PathBuf;
-
 use argh::FromArgs;
 use serde_json::json;
 
 use super::outcome::Stop;
-use super::work::Place;
+use super::work::placed;
 use super::work::Work;
 use crate::client::store::Trouble;
 use crate::engine::rt;
 use crate::wire::Code;
 use crate::wire::Fail;
 
-/// Make folders.
-#[derive(FromArgs)]
-#[argh(
-    subcommand,
-    name = "mkdir",
-    example = "{command_name} photos",
-    example = "{command_name} -p /workspaces/team/2026/plans",
-    note = "A path that does not begin with / is below your own folder, /users/NAME."
-)]
-pub struct Mkdir {
-    /// which
-    #[argh(positional)]
-    path: Vec<String>,
-    /// those above as well, and do not mind what is there
-    #[argh(switch, short = 'p')]
-    parents: bool,
-    /// convergia://HOST:PORT#FINGERPRINT (default: as last time, else the server of this machine)
-    #[argh(option, arg_name = "URL")]
-    server: Option<String>,
-    /// who you are (default: as last time)
-    #[argh(option, arg_name = "NAME")]
-    user: Option<String>,
-    /// a file with the password
-    #[argh(option, arg_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// machine-readable output, a line a folder
-    #[argh(switch)]
-    json: bool,
+placed! {
+    /// Make folders.
+    #[argh(
+        subcommand,
+        name = "mkdir",
+        example = "{command_name} photos",
+        example = "{command_name} -p /workspaces/team/2026/plans",
+        note = "A path that does not begin with / is below your own folder, /users/NAME."
+    )]
+    pub struct Mkdir {
+        /// which
+        #[argh(positional)]
+        path: Vec<String>,
+        /// those above as well, and do not mind what is there
+        #[argh(switch, short = 'p')]
+        parents: bool,
+    }
+    json "machine-readable output, a line a folder"
 }
 
 impl Mkdir {
-    fn place(&self) -> Place {
-        Place {
-            server: self.server.clone(),
-            user: self.user.clone(),
-            password_file: self.password_file.clone(),
-            json: self.json,
-        }
-    }
-
     /// Runs it.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod ls;
 mod mail;
 mod map;
 mod map_view;
+mod metadata;
 mod mkdir;
 mod mv;
 mod outcome;
@@ -70,6 +71,8 @@ pub enum Command {
     Mail(mail::Mail),
     /// What a team works on together.
     Workspace(workspace::Workspace),
+    /// Short values under keys.
+    Metadata(metadata::Metadata),
     /// Run the server of this machine.
     Admin(admin::Admin),
     /// Show this server's public key.
@@ -98,6 +101,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Share(share) => share.run(),
         Command::Mail(mail) => mail.run(),
         Command::Workspace(workspace) => workspace.run(),
+        Command::Metadata(metadata) => metadata.run(),
         Command::Admin(admin) => admin.run(),
         Command::Key(key) => key.run(),
     };

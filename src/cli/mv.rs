@@ -1,59 +1,38 @@
 //! `convergia mv`: gives what is stored another name or place.
 
-use std::path::PathBuf;
-
 use argh::FromArgs;
 use serde_json::json;
 
 use super::outcome::Stop;
 use super::text;
 use super::work;
-use super::work::Place;
+use super::work::placed;
 use super::work::Work;
 use crate::client::store::join;
 use crate::client::store::Trouble;
 use crate::engine::rt;
 
-/// Move or rename what is stored, as mv does.
-#[derive(FromArgs)]
-#[argh(
-    subcommand,
-    name = "mv",
-    example = "{command_name} draft.txt final.txt",
-    example = "{command_name} a.txt b.txt /workspaces/team/papers",
-    note = "A path that does not begin with / is below your own folder, /users/NAME."
-)]
-pub struct Mv {
-    /// what, and where to
-    #[argh(positional, arg_name = "path")]
-    paths: Vec<String>,
-    /// replace a file that is there
-    #[argh(switch, short = 'f')]
-    force: bool,
-    /// convergia://HOST:PORT#FINGERPRINT (default: as last time, else the server of this machine)
-    #[argh(option, arg_name = "URL")]
-    server: Option<String>,
-    /// who you are (default: as last time)
-    #[argh(option, arg_name = "NAME")]
-    user: Option<String>,
-    /// a file with the password
-    #[argh(option, arg_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// machine-readable output, a line for each
-    #[argh(switch)]
-    json: bool,
+placed! {
+    /// Move or rename what is stored, as mv does.
+    #[argh(
+        subcommand,
+        name = "mv",
+        example = "{command_name} draft.txt final.txt",
+        example = "{command_name} a.txt b.txt /workspaces/team/papers",
+        note = "A path that does not begin with / is below your own folder, /users/NAME."
+    )]
+    pub struct Mv {
+        /// what, and where to
+        #[argh(positional, arg_name = "path")]
+        paths: Vec<String>,
+        /// replace a file that is there
+        #[argh(switch, short = 'f')]
+        force: bool,
+    }
+    json "machine-readable output, a line for each"
 }
 
 impl Mv {
-    fn place(&self) -> Place {
-        Place {
-            server: self.server.clone(),
-            user: self.user.clone(),
-            password_file: self.password_file.clone(),
-            json: self.json,
-        }
-    }
-
     /// Runs it.
     ///
     /// # Errors

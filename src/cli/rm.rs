@@ -2,14 +2,13 @@
 
 use std::io::IsTerminal;
 use std::io::Write;
-use std::path::PathBuf;
 
 use argh::FromArgs;
 use serde_json::json;
 
 use super::outcome::Stop;
 use super::text;
-use super::work::Place;
+use super::work::placed;
 use super::work::Work;
 use crate::client::store::join;
 use crate::client::store::Trouble;
@@ -18,49 +17,30 @@ use crate::engine::rt;
 use crate::wire::Code;
 use crate::wire::Fail;
 
-/// Remove files, and with -r folders and all that is in them. Nothing brings them back.
-#[derive(FromArgs)]
-#[argh(
-    subcommand,
-    name = "rm",
-    example = "{command_name} report.pdf",
-    example = "{command_name} -r -f old /workspaces/team/drafts",
-    note = "A path that does not begin with / is below your own folder, /users/NAME."
-)]
-pub struct Rm {
-    /// what
-    #[argh(positional)]
-    path: Vec<String>,
-    /// folders, with all that is in them
-    #[argh(switch, short = 'r')]
-    recursive: bool,
-    /// do not ask, and do not mind what is not there
-    #[argh(switch, short = 'f')]
-    force: bool,
-    /// convergia://HOST:PORT#FINGERPRINT (default: as last time, else the server of this machine)
-    #[argh(option, arg_name = "URL")]
-    server: Option<String>,
-    /// who you are (default: as last time)
-    #[argh(option, arg_name = "NAME")]
-    user: Option<String>,
-    /// a file with the password
-    #[argh(option, arg_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// machine-readable output, a line for each that was named
-    #[argh(switch)]
-    json: bool,
+placed! {
+    /// Remove files, and with -r folders and all that is in them. Nothing brings them back.
+    #[argh(
+        subcommand,
+        name = "rm",
+        example = "{command_name} report.pdf",
+        example = "{command_name} -r -f old /workspaces/team/drafts",
+        note = "A path that does not begin with / is below your own folder, /users/NAME."
+    )]
+    pub struct Rm {
+        /// what
+        #[argh(positional)]
+        path: Vec<String>,
+        /// folders, with all that is in them
+        #[argh(switch, short = 'r')]
+        recursive: bool,
+        /// do not ask, and do not mind what is not there
+        #[argh(switch, short = 'f')]
+        force: bool,
+    }
+    json "machine-readable output, a line for each that was named"
 }
 
 impl Rm {
-    fn place(&self) -> Place {
-        Place {
-            server: self.server.clone(),
-            user: self.user.clone(),
-            password_file: self.password_file.clone(),
-            json: self.json,
-        }
-    }
-
     /// Runs it.
     ///
     /// # Errors

@@ -1,7 +1,5 @@
 //! `convergia share`: who may do what with a file or a folder.
 
-use std::path::PathBuf;
-
 use argh::FromArgs;
 use serde_json::json;
 
@@ -10,41 +8,31 @@ use super::outcome::Stop;
 use super::session;
 use super::text;
 use super::work;
-use super::work::Place;
+use super::work::placed;
 use super::work::Work;
 use crate::engine::rt;
 
-/// Show who may do what, or change it for one user.
-#[derive(FromArgs)]
-#[argh(
-    subcommand,
-    name = "share",
-    example = "{command_name} photos\n  shows who may do what",
-    example = "{command_name} photos bob rw",
-    example = "{command_name} photos '*' r\n  everybody",
-    example = "{command_name} photos bob none",
-    note = "Rights are letters: r read, w write, a change rights. What is in a folder has the folder's rights, unless it has \
-            been given its own. A path that does not begin with / is below your own folder, /users/NAME."
-)]
-pub struct Share {
-    /// what
-    #[argh(positional)]
-    path: String,
-    /// who (a user, realm::user, or *), and letters of rwa, or none
-    #[argh(positional)]
-    subject_rights: Vec<String>,
-    /// convergia://HOST:PORT#FINGERPRINT (default: as last time, else the server of this machine)
-    #[argh(option, arg_name = "URL")]
-    server: Option<String>,
-    /// who you are (default: as last time)
-    #[argh(option, arg_name = "NAME")]
-    user: Option<String>,
-    /// a file with the password
-    #[argh(option, arg_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// machine-readable output, a line a user
-    #[argh(switch)]
-    json: bool,
+placed! {
+    /// Show who may do what, or change it for one user.
+    #[argh(
+        subcommand,
+        name = "share",
+        example = "{command_name} photos\n  shows who may do what",
+        example = "{command_name} photos bob rw",
+        example = "{command_name} photos '*' r\n  everybody",
+        example = "{command_name} photos bob none",
+        note = "Rights are letters: r read, w write, a change rights. What is in a folder has the folder's rights, unless it has \
+                been given its own. A path that does not begin with / is below your own folder, /users/NAME."
+    )]
+    pub struct Share {
+        /// what
+        #[argh(positional)]
+        path: String,
+        /// who (a user, realm::user, or *), and letters of rwa, or none
+        #[argh(positional)]
+        subject_rights: Vec<String>,
+    }
+    json "machine-readable output, a line a user"
 }
 
 /// What is asked for, in the order `rwa`; nothing for `none`.
@@ -64,15 +52,6 @@ fn same(a: &str, b: &str) -> bool {
 }
 
 impl Share {
-    fn place(&self) -> Place {
-        Place {
-            server: self.server.clone(),
-            user: self.user.clone(),
-            password_file: self.password_file.clone(),
-            json: self.json,
-        }
-    }
-
     /// Runs it.
     ///
     /// # Errors

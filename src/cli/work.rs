@@ -56,12 +56,15 @@ impl Place {
     }
 }
 
-/// A subcommand with the options of a `Place`.
+/// A subcommand with the options of a `Place`; behind it, if need be, the word `json` and what that option is for.
 macro_rules! placed {
-    ($(#[$meta:meta])* struct $name:ident { $($fields:tt)* }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($fields:tt)* }) => {
+        $crate::cli::work::placed! { $(#[$meta])* $vis struct $name { $($fields)* } json "machine-readable output" }
+    };
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($fields:tt)* } json $json:tt) => {
         #[derive(FromArgs)]
         $(#[$meta])*
-        struct $name {
+        $vis struct $name {
             $($fields)*
             /// convergia://HOST:PORT#FINGERPRINT (default: as last time, else the server of this machine)
             #[argh(option, arg_name = "URL")]
@@ -71,8 +74,8 @@ macro_rules! placed {
             user: Option<String>,
             /// a file with the password
             #[argh(option, arg_name = "FILE")]
-            password_file: Option<PathBuf>,
-            /// machine-readable output
+            password_file: Option<std::path::PathBuf>,
+            #[doc = $json]
             #[argh(switch)]
             json: bool,
         }

@@ -288,6 +288,13 @@ pub const KEYS: &[Key] = &[
         "A file with the secret of the access key, in one line, that nobody else may read (mode 0600).",
     ),
     fixed(
+        "data.s3_ca_file",
+        "\"\"",
+        Kind::Path,
+        "A file with the certificates (PEM) that the object store's certificate must be signed by: for a store of your own. \
+         Empty: the public CAs.",
+    ),
+    fixed(
         "data.s3_plain_http",
         "false",
         Kind::Bool,
@@ -325,7 +332,7 @@ pub const KEYS: &[Key] = &[
         "engine.max_packet",
         "\"1 MiB\"",
         Kind::Size(4 << 10, 1 << 30),
-        "The largest packet of a link that has signed on.",
+        "The most DATA of a packet of a link that has signed on; of a command with a payload, the most payload.",
     ),
     live(
         "engine.max_packet_before_sign_on",

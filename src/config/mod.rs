@@ -110,6 +110,8 @@ pub struct S3 {
     pub prefix: String,
     pub access_key: String,
     pub secret_key_file: Option<PathBuf>,
+    /// Certificates (PEM) that are trusted in place of the public CAs.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Voice.
@@ -530,6 +532,7 @@ fn typed(settings: &Settings) -> Config {
                 prefix: settings.text("data.s3_prefix"),
                 access_key: settings.text("data.s3_access_key"),
                 secret_key_file: settings.path("data.s3_secret_key_file"),
+                ca_file: settings.path("data.s3_ca_file"),
             },
             scrub_days: settings.number("data.scrub_days"),
         },

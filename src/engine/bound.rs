@@ -11,20 +11,27 @@ use crate::wire::Packet;
 pub(super) struct Bound {
     /// Bytes of the line on the wire.
     pub wire: usize,
-    /// Bytes of DATA, unescaped.
+    /// Bytes of DATA, or of its payload, unescaped.
     pub data: usize,
 }
 
 impl Bound {
-    /// Whether a packet's DATA is over the bound once unescaped; looked at only when it might be.
-    pub fn is_passed(&self, line: &[u8]) -> bool {
+    /// Whether a packet's DATA is over the bound once unescaped; looked at only when it might be. `before`: how many fields of a
+    /// command stand before its payload.
+    pub fn is_passed(&self, line: &[u8], before: impl FnOnce(&[u8]) -> usize) -> bool {
         if line.len() <= self.data {
             return false;
         }
-        match Packet::parse(line) {
-            Ok(packet) => packet.data.0.len() > self.data && packet.data.unescape().len() > self.data,
-            Err(_) => false,
+        let Ok(packet) = Packet::parse(line) else { return false };
+        let data = packet.data;
+        if data.0.len() <= self.data {
+            return false;
         }
+        let mut payload = data;
+        for _ in 0..before(packet.command) {
+            payload = payload.split_field().1.unwrap_or(payload);
+        }
+        data.0.len() - payload.0.len() > limits::AROUND || payload.unescaped_len() > self.data
     }
 }
 
@@ -39,7 +46,7 @@ impl<R: Role> Link<R> {
             return Bound { wire: 2 * limits::ANSWER, data: limits::ANSWER };
         }
         if self.trusted {
-            let head = packet::MAX_ID + packet::MAX_COMMAND + 2;
+            let head = packet::MAX_ID + packet::MAX_COMMAND + 2 + limits::AROUND;
             return Bound { wire: limits.packet.saturating_mul(2).saturating_add(head), data: limits.packet };
         }
         Bound { wire: limits.packet_before_sign_on, data: limits.packet_before_sign_on }

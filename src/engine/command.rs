@@ -61,7 +61,8 @@ pub struct Command<R: Role> {
     pub name: &'static str,
     /// The ports on which it is known.
     pub ports: &'static [PortKey],
-    /// Its DATA, in words, as docs/protocol.md has it; empty: it takes none, and any is FAIL BADARGS.
+    /// Its DATA, in words, as docs/protocol.md has it; empty: it takes none, and any is FAIL BADARGS. When it ends with `LF bytes`,
+    /// the limit on DATA counts those bytes alone.
     pub args: &'static str,
     /// Checked before anything else is looked at.
     pub gate: fn(&R, &Ctx<R>, LinkId) -> Result<(), Fail>,
@@ -87,6 +88,11 @@ impl<R: Role> Command<R> {
             true => Err(Fail::bad_args("this command takes no arguments")),
             false => Ok(()),
         }
+    }
+
+    /// How many fields stand before the bytes that the limit on DATA counts.
+    pub(super) fn before_payload(&self) -> usize {
+        self.args.strip_suffix(" LF bytes").map_or(0, |before| before.split(" LF ").count())
     }
 }
 

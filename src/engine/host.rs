@@ -229,7 +229,8 @@ impl<R: Role> Host<R> {
             let length = line.map_or(input.len() - batch.used(), |line| line.bytes.len());
             if length > self.ctx.limits.packet_before_sign_on {
                 let bound = entry.bound(&self.ctx.limits);
-                if length > bound.wire || line.is_some_and(|line| bound.is_passed(line.bytes)) {
+                let before = |command: &[u8]| self.row(port, command).map_or(0, |row| row.before_payload());
+                if length > bound.wire || line.is_some_and(|line| bound.is_passed(line.bytes, before)) {
                     self.refuse(id, Code::TooLong, "the packet is too long");
                     break input.len();
                 }
@@ -263,10 +264,7 @@ impl<R: Role> Host<R> {
         let Request { link: id, port, packet, .. } = *request;
         let row = match last {
             Some(row) if alike => Some(*row),
-            _ => {
-                let rows = self.tables.get(port as usize);
-                rows.and_then(|rows| rows.iter().find(|row| row.name.as_bytes() == packet.command)).copied()
-            }
+            _ => self.row(port, packet.command),
         };
         let Some(row) = row else {
             return self.built_in(id, packet);
@@ -287,6 +285,10 @@ impl<R: Role> Host<R> {
             Ok(Answer::Data(data)) => self.ctx.put_answer(id, packet.id, packet.command, Ok(&data)),
             Err(fail) => self.ctx.put_answer(id, packet.id, packet.command, Err(&fail)),
         }
+    }
+
+    fn row(&self, port: PortKey, command: &[u8]) -> Option<&'static Command<R>> {
+        self.tables.get(port as usize)?.iter().find(|row| row.name.as_bytes() == command).copied()
     }
 
     /// Commands that every port knows.

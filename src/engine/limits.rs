@@ -5,7 +5,7 @@
 pub struct Limits {
     /// A whole packet on a link that has not signed on: enough for every command that can be sent there.
     pub packet_before_sign_on: usize,
-    /// DATA of a packet after that, unescaped.
+    /// DATA of a packet after that, unescaped; of a command with a payload ([`AROUND`]) the payload.
     pub packet: usize,
     /// Queued for one link. Over it, senders get BUSY, and the link's own requests wait.
     pub outbox: usize,
@@ -82,6 +82,9 @@ pub const INTERNAL_OUTBOX: usize = 64 << 20;
 pub const FOREIGN_OUTBOX: usize = 4 << 20;
 /// What a packet between networks has beside a body of the largest size: its head, and what shares the packet with it.
 pub const FOREIGN_HEAD: usize = 64 << 10;
+/// What may stand before the payload of a command whose DATA ends with `LF bytes`, as it stands on the wire: a path of 4 KiB and an
+/// offset. So a whole block goes into one packet, whatever its name.
+pub const AROUND: usize = 12 << 10;
 /// DATA of an answer from a server of our own network, or to a client from the server that it trusts.
 pub const ANSWER: usize = 64 << 20;
 /// Jobs that wait for a worker of one kind.

@@ -126,7 +126,8 @@ impl<R: Role> Link<R> {
             let full = waiting > 2 * limits::FOREIGN_OUTBOX;
             return full || self.unanswered >= limits::UNANSWERED || self.weight >= limits::WEIGHT;
         }
-        let full = waiting > limits.outbox || (waiting > 0 && total > limits.outbox_total);
+        // One answer with a whole block does not count as full: the next one is asked for meanwhile.
+        let full = waiting > limits.outbox + limits::AROUND || (waiting > 0 && total > limits.outbox_total);
         full || self.unanswered >= limits::UNANSWERED || self.weight >= limits::WEIGHT
     }
 

@@ -38,6 +38,8 @@ const ROLES: [&str; 4] = [Main::NAME, Data::NAME, DataManagement::NAME, Manageme
 const PLACE_FILE: &str = "blocks-place";
 /// Ends the name of a copy that is not whole.
 const PARTIAL: &str = ".partial";
+/// A file in it, whatever name the copy is given.
+const UNFINISHED: &str = "unfinished-backup";
 
 /// Where the blocks are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +83,22 @@ pub(super) fn remember(config: &Config) -> Result<(), String> {
         Store::S3 => b"s3\n".to_vec(),
     };
     files::replace(&file, &text, 0o600).map_err(fail)
+}
+
+/// Refuses a data folder that is a backup which was cut off: a part of the data would look like all of it.
+///
+/// # Errors
+/// In words.
+pub(super) fn whole(data_dir: &Path) -> Result<(), String> {
+    match data_dir.join(UNFINISHED).try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(format!(
+            "{}: this is a backup that was cut off, and not whole: remove it, and make it anew with `convergia admin backup`, or \
+             start from another one",
+            data_dir.display()
+        )),
+        Err(error) => Err(format!("{}: {error}", data_dir.display())),
+    }
 }
 
 /// The folder of the blocks, if there is one.
@@ -167,6 +185,8 @@ impl Target {
         target.clear().map_err(|error| fail(&target.partial, error))?;
         let own = fs::set_permissions(&target.partial, fs::Permissions::from_mode(0o700));
         own.map_err(|error| fail(&target.partial, error))?;
+        let mark = target.partial.join(UNFINISHED);
+        files::create(&mark, b"", 0o600).map_err(|error| fail(&mark, error))?;
         Ok(target)
     }
 
@@ -184,8 +204,8 @@ impl Target {
     /// Gives it its name.
     fn finish(mut self) -> Result<(), String> {
         let above = self.to.parent().unwrap_or(&self.to);
-        let done = File::open(&self.partial)
-            .and_then(|folder| folder.sync_all())
+        let done = fs::remove_file(self.partial.join(UNFINISHED))
+            .and_then(|()| File::open(&self.partial)?.sync_all())
             .and_then(|()| fs::rename(&self.partial, &self.to))
             .and_then(|()| File::open(above)?.sync_all());
         done.map_err(|error| format!("{}: {error}", self.to.display()))?;

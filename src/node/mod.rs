@@ -99,6 +99,7 @@ impl Node {
     /// # Errors
     /// In words, saying what to change.
     pub fn start(config: Config) -> Result<Node, String> {
+        backup::whole(&config.data_dir)?;
         let lock = lock(&config.data_dir)?;
         let key = ServerKey::load(&config.data_dir)?;
         let registry = Arc::new(Registry::default());

@@ -25,7 +25,7 @@ const fn spec(name: &'static str, args: &'static str) -> Spec {
 }
 
 /// How many there are.
-pub const COUNT: usize = 29;
+pub const COUNT: usize = 30;
 
 /// Every command that data management answers.
 pub const SPECS: [Spec; COUNT] = [
@@ -36,6 +36,7 @@ pub const SPECS: [Spec; COUNT] = [
     spec("WRITEFILE", "path LF offset LF bytes"),
     spec("READFILE", "path LF offset LF length"),
     spec("MOVE", "path LF new path"),
+    spec("REPLACE", "path LF new path"),
     spec("TRUNCATEFILE", "path LF size"),
     spec("LISTFOLDER", "path"),
     spec("GETINFO", "path"),

@@ -89,7 +89,7 @@ pub fn path(data: Raw<'_>) -> Result<Path, Fail> {
     Path::parse(&data.text()?)
 }
 
-/// `path LF path`: MOVE.
+/// `path LF path`: MOVE, REPLACE.
 pub fn paths(data: Raw<'_>) -> Result<(Path, Path), Fail> {
     let [from, to] = data.take()?;
     Ok((path(from)?, path(to)?))

@@ -147,6 +147,50 @@ pub fn move_entry(db: &Connection, caller: &Caller, from: &Path, to: &Path, now:
     Ok(posted)
 }
 
+/// Store lane. [`move_entry`] to where a file may be: that goes in the same transaction, and the moved file has its rights, its
+/// owner, and the time at which it was made. Needs w on it too. EXISTS when one of the two is a folder. A file stays where it is.
+pub fn replace(db: &Connection, caller: &Caller, from: &Path, to: &Path, now: u64) -> Result<Vec<Posted>, Fail> {
+    let old = rights::follow(db, caller, from)?;
+    let (old_folder, entry) = changeable(db, caller, &old)?;
+    let new = rights::follow(db, caller, to)?;
+    if new.entry.is_none() || new.above.iter().any(|folder| folder.id == entry.id) {
+        return move_entry(db, caller, from, to, now);
+    }
+    let (new_folder, there) = changeable(db, caller, &new)?;
+    if entry.is_folder() || there.is_folder() {
+        return Err(exists());
+    }
+    if entry.id == there.id {
+        return Ok(Vec::new());
+    }
+    let text = "UPDATE objects SET (owner, created) = (SELECT owner, created FROM objects WHERE id = ?2) WHERE id = ?1";
+    prepare(db, text)?.execute([entry.id, there.id]).map_err(Fail::internal)?;
+    forget_list(db, &entry)?;
+    prepare(db, "UPDATE acl SET object = ?1 WHERE object = ?2")?
+        .execute([entry.id, there.id])
+        .map_err(Fail::internal)?;
+    let object = objects::known(db, entry.id)?;
+    let moved = Growth { bytes: sql(object.size), items: 1 + sql(object.extents) };
+    take_out(db, &new_folder, &new.name, now)?;
+    let gone = discard_file(db, &Found { kind: FILE, ..there })?;
+    match old.payer() == new.payer() {
+        true => accounts::charge(db, new.payer(), gone)?,
+        false => {
+            let growth = Growth { bytes: gone.bytes + moved.bytes, items: gone.items + moved.items };
+            accounts::charge(db, new.payer(), growth)?;
+            accounts::charge(db, old.payer(), Growth { bytes: -moved.bytes, items: -moved.items })?;
+        }
+    }
+    take_out(db, &old_folder, &old.name, now)?;
+    put_in(db, &new_folder, &new.name, &Found { kind: there.kind, ..entry }, now)?;
+    if old.base == new.base {
+        return workspaces::post_file(db, caller, &old.base, "moved", &[from, to], now);
+    }
+    let mut posted = workspaces::post_file(db, caller, &old.base, "deleted", &[from], now)?;
+    posted.extend(workspaces::post_file(db, caller, &new.base, "written", &[to], now)?);
+    Ok(posted)
+}
+
 /// What is in a folder, as far as the caller may read it, by name. Needs r.
 pub fn list_folder(db: &Connection, caller: &Caller, path: &Path) -> Result<Vec<Entry>, Fail> {
     let way = rights::follow(db, caller, path)?;

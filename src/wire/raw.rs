@@ -70,6 +70,16 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// How many bytes are meant.
+    pub fn unescaped_len(self) -> usize {
+        let (mut length, mut rest) = (self.0.len(), self.0);
+        while let Some(at) = memchr(b'~', rest) {
+            length -= 1;
+            rest = rest.get(at + 2..).unwrap_or_default();
+        }
+        length
+    }
+
     /// Appends the bytes meant to `out`.
     pub fn unescape_into(self, out: &mut Vec<u8>) {
         let mut rest = self.0;
@@ -165,6 +175,13 @@ mod tests {
         assert_eq!((to.0, body.0), (&b"bob"[..], &b"a~~b~\n~c"[..]));
         assert!(raw.take::<4>().is_err());
         assert_eq!(Raw(b"").fields().count(), 0);
+    }
+
+    #[test]
+    fn bytes_meant_are_counted() {
+        for data in [&b""[..], b"plain", b"a~~b", b"~\n", b"~~~~", b"a~", b"~~~", b"x~\ry~\n"] {
+            assert_eq!(Raw(data).unescaped_len(), Raw(data).unescape().len(), "{}", data.escape_ascii());
+        }
     }
 
     #[test]

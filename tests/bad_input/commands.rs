@@ -49,11 +49,15 @@ const HEX: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccdde
 /// Base64 of 32 bytes: the shape of a public key.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
+/// What is not there: a message, and a file of the user.
+const MESSAGE: &str = "00112233445566778899aabbccddeeff";
+const NONE: &str = "/users/@/none";
+
 const fn row(port: &'static str, command: &'static str, who: Who, fields: &'static [(Kind, &'static str)]) -> Row {
     Row { port, command, who, fields }
 }
 
-/// Sections 4, 5 and 6 (online) of the contract. The values are well-formed, but not all of them are right: what is tried
+/// Sections 4, 5 and 6 of the contract, as far as nothing optional stands at the end. The values are well-formed, but not all of them are right: what is tried
 /// here is refused in every case.
 const ROWS: &[Row] = &[
     row("public_management", "REGISTERACCOUNT", Anyone, &[(User, "newcomer"), (Secret, "a new password")]),
@@ -76,6 +80,29 @@ const ROWS: &[Row] = &[
     row("client_main", "GETSERVERMAP", SignedOn, &[]),
     row("client_main", "SETSTATUS", SignedOn, &[(Text, "away")]),
     row("client_main", "SIGNOFF", SignedOn, &[]),
+    row("client_main", "CREATEFOLDER", SignedOn, &[(Token, "/users/nobody/a")]),
+    row("client_main", "DELETEFOLDER", SignedOn, &[(Token, NONE)]),
+    row("client_main", "CREATEFILE", SignedOn, &[(Token, "/users/nobody/a")]),
+    row("client_main", "DELETEFILE", SignedOn, &[(Token, NONE)]),
+    row("client_main", "WRITEFILE", SignedOn, &[(Token, NONE), (Token, "0"), (Bytes, "bytes")]),
+    row("client_main", "READFILE", SignedOn, &[(Token, NONE), (Token, "0"), (Token, "1")]),
+    row("client_main", "MOVE", SignedOn, &[(Token, NONE), (Token, "/users/@/b")]),
+    row("client_main", "REPLACE", SignedOn, &[(Token, NONE), (Token, "/users/@/b")]),
+    row("client_main", "TRUNCATEFILE", SignedOn, &[(Token, NONE), (Token, "0")]),
+    row("client_main", "LISTFOLDER", SignedOn, &[(Token, NONE)]),
+    row("client_main", "GETINFO", SignedOn, &[(Token, NONE)]),
+    row("client_main", "APPENDOFFLINEMESSAGE", SignedOn, &[(Token, MESSAGE), (Bytes, "bytes")]),
+    row("client_main", "SENDOFFLINEMESSAGE", SignedOn, &[(Token, MESSAGE)]),
+    row("client_main", "READOFFLINEMESSAGE", SignedOn, &[(Token, MESSAGE), (Token, "0"), (Token, "1")]),
+    row("client_main", "DELETEOFFLINEMESSAGE", SignedOn, &[(Token, MESSAGE)]),
+    row("client_main", "POSTCHANGE", SignedOn, &[(Token, "none"), (Bytes, "bytes")]),
+    row("client_main", "READCHANGES", SignedOn, &[(Token, "none"), (Token, "0"), (Token, "1")]),
+    row("client_main", "ACKCHANGES", SignedOn, &[(Token, "none"), (Token, "1")]),
+    row("client_main", "LISTPARTICIPANTS", SignedOn, &[(Token, "none")]),
+    row("client_main", "LEAVEWORKSPACE", SignedOn, &[(Token, "none")]),
+    row("client_main", "DELETEWORKSPACE", SignedOn, &[(Token, "none")]),
+    row("client_main", "GETMETADATA", SignedOn, &[(User, "nobody"), (Token, "public-none")]),
+    row("client_main", "LISTMETADATA", SignedOn, &[(User, "nobody")]),
 ];
 
 /// A link on which the row's command may be sent; where that needs a sign-on, as `user`.
@@ -92,7 +119,7 @@ fn ready(server: &Server, row: &Row) -> Raw {
 }
 
 fn values(row: &Row) -> Vec<Vec<u8>> {
-    row.fields.iter().map(|&(_, value)| if value == "@" { b"subject".to_vec() } else { value.into() }).collect()
+    row.fields.iter().map(|&(_, value)| value.replace('@', "subject").into_bytes()).collect()
 }
 
 fn request(link: &mut Raw, command: &str, fields: &[Vec<u8>]) -> Answer {

@@ -37,8 +37,15 @@ struct Moto {
 
 impl Moto {
     fn start() -> Option<Moto> {
+        let moto = Moto::start_with(&[])?;
+        assert!(moto.raw("PUT", "/kept", b"").starts_with("HTTP/1.1 200"));
+        Some(moto)
+    }
+
+    fn start_with(arguments: &[&str]) -> Option<Moto> {
         let started = Command::new("moto_server")
             .args(["-H", "127.0.0.1", "-p", "0"])
+            .args(arguments)
             .env("PYTHONUNBUFFERED", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -55,15 +62,13 @@ impl Moto {
         let mut lines = BufReader::new(child.stderr.take().expect("its words")).lines();
         let address = loop {
             let line = lines.next().expect("it says where it listens").expect("a line");
-            if let Some((_, address)) = line.split_once("Running on http://") {
+            if let Some((_, address)) = line.split_once("Running on http").and_then(|(_, url)| url.split_once("://")) {
                 break address.trim().to_owned();
             }
         };
         // It says a line for each request, and must not wait for someone to read it.
         std::thread::spawn(move || lines.for_each(drop));
-        let moto = Moto { child, address };
-        assert!(moto.raw("PUT", "/kept", b"").starts_with("HTTP/1.1 200"));
-        Some(moto)
+        Some(Moto { child, address })
     }
 
     /// A request of our own: this server looks at no signature, but wants one.
@@ -88,6 +93,7 @@ impl Moto {
             prefix: prefix.to_owned(),
             access_key: "somebody".to_owned(),
             secret: "secret".to_owned().into(),
+            ca: None,
         }
     }
 }
@@ -240,4 +246,72 @@ fn the_secret_is_in_a_file_for_its_owner() {
     assert_eq!((place.secret.as_str(), place.prefix.as_str()), ("word", "blocks/"));
     std::fs::write(&file, "two words").expect("writing");
     assert!(parse().is_err());
+}
+
+/// A CA, and a certificate of it for 127.0.0.1 with its key, all as PEM.
+fn certificates() -> (String, String, String) {
+    let key = || rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "a CA of our own");
+    let ca = rcgen::CertifiedIssuer::self_signed(params, key()).expect("a CA");
+    let own = key();
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
+    let certificate = params.signed_by(&own, &ca).expect("a certificate");
+    (ca.pem(), certificate.pem(), own.serialize_pem())
+}
+
+#[test]
+fn over_tls_with_a_ca_of_its_own() {
+    let temp = TempDir::new();
+    let (ca, certificate, key) = certificates();
+    let (other, _, _) = certificates();
+    let file = |name: &str, text: &str| {
+        let path = temp.path().join(name);
+        std::fs::write(&path, text).expect("writing");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let (ca, other) = (file("ca.pem", &ca), file("other.pem", &other));
+    let (certificate, key) = (file("certificate.pem", &certificate), file("key.pem", &key));
+    let Some(moto) = Moto::start_with(&["-c", &certificate, "-k", &key]) else { return };
+    let place = |host: &str, ca: &str| {
+        let port = moto.address.rsplit_once(':').expect("a port").1;
+        let text = format!(
+            "[data]\nstore = \"s3\"\ns3_endpoint = \"https://{host}:{port}\"\ns3_bucket = \"kept\"\ns3_access_key = \"k\"\n\
+             s3_secret_key_file = \"{}\"\ns3_ca_file = \"{ca}\"\n",
+            file("secret", "word")
+        );
+        Place::of(&config::parse("x.toml", &text, &Overrides::default()).expect("good"))
+    };
+    // moto has the bucket once somebody made it, over TLS too.
+    let trusted = ureq::tls::Certificate::from_pem(&std::fs::read(&ca).expect("the CA")).expect("PEM");
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ureq::tls::TlsConfig::builder()
+        .root_certs(ureq::tls::RootCerts::new_with_certs(&[trusted]))
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
+    let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).proxy(None).build().into();
+    let made = agent.put(format!("https://{}/kept", moto.address)).header("Authorization", SIGNED).send_empty();
+    assert_eq!(made.expect("an answer").status(), 200);
+
+    let store =
+        S3::open(&place("127.0.0.1", &ca).unwrap_or_else(|error| panic!("{error}")), 1 << 30).expect("the store");
+    let large = content(1, 1 << 20);
+    let stored = put(&store, &large);
+    assert_eq!(store.get(&stored.hash), Ok(large));
+    assert_eq!(all(&store, 10).len(), 1);
+    assert_eq!(store.delete(&[(stored.hash, stored.seq)]), Ok(vec![stored.hash]));
+    // Nobody else is trusted: not the public CAs' word, not another CA's, not for another name.
+    for (host, ca) in [("127.0.0.1", ""), ("127.0.0.1", other.as_str()), ("localhost", ca.as_str())] {
+        let place = place(host, ca).unwrap_or_else(|error| panic!("{error}"));
+        let refused = S3::open(&place, 1 << 30).err().unwrap_or_else(|| panic!("{host} {ca} is trusted"));
+        assert!(refused.contains("certificate"), "{host} {ca}: {refused}");
+    }
+    // What is no certificate says so before anything is sent.
+    for (name, text) in [("none", ""), ("key", &*std::fs::read_to_string(&key).expect("the key"))] {
+        let words = place("127.0.0.1", &file(name, text)).err().expect("no certificate");
+        assert!(words.contains(name) && words.contains("no certificate"), "{words}");
+    }
+    assert!(place("127.0.0.1", "/nonexistent").is_err_and(|words| words.starts_with("/nonexistent: ")));
 }

@@ -81,6 +81,38 @@ fn every_role_is_a_process() {
 }
 
 #[test]
+fn a_file_that_is_replaced_is_there_at_any_moment_and_whole() {
+    let server = Server::open();
+    let (mut alice, mut reader) = (sign_on(&server, "alice"), sign_on(&server, "alice"));
+    let size = |round: usize| 1_000 + round;
+    let write = |alice: &mut support::Raw, path: &str, round: usize| {
+        alice.send(&format!("c{round}"), "CREATEFILE", &[path.as_bytes()]);
+        alice.send(&format!("w{round}"), "WRITEFILE", &[path.as_bytes(), b"0", &bytes(round, size(round))]);
+    };
+    write(&mut alice, "/users/alice/a", 0);
+    alice.answer("w0").ok();
+    const ROUNDS: usize = 50;
+    let mut seen = std::collections::BTreeSet::new();
+    for round in 1..=ROUNDS {
+        write(&mut alice, "/users/alice/b", round);
+        alice.send(&format!("r{round}"), "REPLACE", &[b"/users/alice/b", b"/users/alice/a"]);
+        for n in 0..10 {
+            reader.send(&format!("{round}-{n}"), "READFILE", &[b"/users/alice/a", b"0", b"1048576"]);
+        }
+        for n in 0..10 {
+            let read = reader.answer(&format!("{round}-{n}")).ok();
+            let version = read.len() - 1_000;
+            assert!(version <= round && read == bytes(version, size(version)), "{} bytes in round {round}", read.len());
+            seen.insert(version);
+        }
+        alice.answer(&format!("r{round}")).ok();
+    }
+    println!("{} of {ROUNDS} versions were seen", seen.len());
+    assert_eq!(reader.ask("READFILE", &["/users/alice/a", "0", "1048576"]).ok(), bytes(ROUNDS, size(ROUNDS)));
+    assert_eq!(reader.ask("READFILE", &["/users/alice/b", "0", "1"]).code(), Code::NotFound);
+}
+
+#[test]
 fn many_who_write_much_and_read_no_answer_do_not_grow_anybody() {
     let server = Server::open();
     support::register_open(&server, "alice", PASSWORD);

@@ -286,6 +286,69 @@ fn nothing_is_deleted_until_the_one_who_copies_has_ended() {
 }
 
 #[test]
+fn a_backup_that_is_killed_holds_nothing_up_and_is_no_backup() {
+    const LARGE: usize = 1 << 20;
+    const FILES: usize = 64;
+    let mut server = Server::open();
+    let mut alice = sign_on(&server, "alice");
+    sometime(&mut alice, "LISTFOLDER", &[b"/users/alice"]).ok();
+    for n in 0..FILES {
+        alice.ask("CREATEFILE", &[&path("large", n)]).ok();
+        alice.request("WRITEFILE", &[path("large", n).as_bytes(), b"0", &bytes(n, LARGE)]).ok();
+    }
+    let backups = TempDir::new();
+    let (to, partial) = (backups.path().join("copy"), backups.path().join("copy.partial"));
+    let (data, to_text) = (server.data_dir().to_str().expect("UTF-8").to_owned(), to.to_str().expect("UTF-8"));
+    // It may have ended before the signal comes.
+    for round in 0.. {
+        assert!(round < 50, "each time it was over");
+        let mut child = std::process::Command::new(support::command::executable())
+            .args(["admin", "--data-dir", &data, "backup", to_text])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("convergia");
+        while !partial.join("blocks").exists() && child.try_wait().expect("its state").is_none() {
+            std::thread::yield_now();
+        }
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        if partial.exists() {
+            break;
+        }
+        std::fs::remove_dir_all(&to).expect("a whole one");
+    }
+    assert!(!to.exists());
+    // The server is not held up: what is deleted goes.
+    for n in 1..FILES {
+        alice.ask("DELETEFILE", &[&path("large", n)]).ok();
+    }
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !status_of(&server, "storage").ends_with(", 1 blocks)") {
+        assert!(std::time::Instant::now() < until, "{}", status_of(&server, "storage"));
+        server.moment();
+    }
+    // Neither under its name nor under another is it a data folder.
+    let moved = backups.path().join("moved");
+    std::fs::rename(&partial, &moved).expect("another name");
+    let refused = support::run(&["--data-dir", moved.to_str().expect("UTF-8"), "--any-port"]);
+    let says = ["was cut off", "remove it", "convergia admin backup"].iter().all(|words| refused.err.contains(words));
+    assert!(refused.status == 1 && says, "{refused:?}");
+    std::fs::rename(&moved, &partial).expect("its name");
+    // The next one goes over it, and is whole.
+    support::admin(&server, &["backup", to_text]);
+    assert!(!partial.exists());
+    server.kill();
+    let folder = TempDir::new();
+    std::fs::remove_dir_all(folder.path()).expect("removed");
+    std::fs::rename(&to, folder.path()).expect("the backup becomes a data folder");
+    let mut restored = Server::begin(folder, &[]);
+    restored.wait_until_ready();
+    let mut alice = crate::support::sign_on::sign_on_again(&restored, "alice");
+    let read = sometime(&mut alice, "READFILE", &[path("large", 0).as_bytes(), b"0", b"1048576"]).ok();
+    assert!(read == bytes(0, LARGE));
+}
+
+#[test]
 fn a_backup_that_cannot_be_made_leaves_nothing() {
     let server = Server::open();
     let folder = TempDir::new();

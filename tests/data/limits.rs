@@ -6,6 +6,7 @@ use crate::bytes;
 use crate::sometime;
 use crate::status;
 use crate::support;
+use crate::support::raw::PATIENCE;
 use crate::support::sign_on::sign_on;
 use crate::support::sign_on::PASSWORD;
 use crate::support::Answer;
@@ -13,8 +14,8 @@ use crate::support::Cluster;
 use crate::support::Plan;
 use crate::support::Server;
 
-/// What one append brings: with the message-id it makes the largest packet there is.
-const PART: usize = (1 << 20) - 33;
+/// What one append brings at most.
+const PART: usize = 1 << 20;
 
 /// Of each append others.
 fn part(n: usize) -> Vec<u8> {
@@ -78,6 +79,54 @@ fn a_message_of_128_mib_is_read_by_two_and_held_by_no_memory() {
 #[ignore = "1 GiB; docs/testing.md says how"]
 fn a_message_of_1_gib_is_read_by_two_and_held_by_no_memory() {
     message_of(1024);
+}
+
+#[test]
+fn a_whole_mebibyte_is_written_with_a_long_path_and_not_a_byte_more() {
+    let cluster = crate::cluster(1, 0);
+    let mut alice = cluster.sign_on("alice", "main");
+    sometime(&mut alice, "CREATEFOLDER", &[b"/users/alice/a"]).ok();
+    // As deep and as long as a path may be, of bytes that are escaped.
+    let mut path = "/users/alice".to_owned();
+    for _ in 0..62 {
+        path = format!("{path}/{}", "~".repeat(64));
+        alice.ask("CREATEFOLDER", &[&path]).ok();
+    }
+    assert_eq!(alice.ask("CREATEFOLDER", &[&format!("{path}/x")]).code(), Code::BadArgs, "64 segments");
+    alice.ask("DELETEFOLDER", &[&path]).ok();
+    alice.ask("CREATEFILE", &[&path]).ok();
+    for (n, bytes) in [bytes(1, PART), vec![b'~'; PART], bytes(2, PART)].iter().enumerate() {
+        let at = (n * PART).to_string();
+        alice.request("WRITEFILE", &[path.as_bytes(), at.as_bytes(), bytes]).ok();
+        assert!(alice.ask("READFILE", &[&path, &at, &PART.to_string()]).ok() == *bytes, "block {n}");
+    }
+    // Each write is one block.
+    cluster.until("the status tells of the blocks", || status(&cluster, "blocks") == "3");
+    let id = alice.ask("INITOFFLINEMESSAGE", &["alice"]).text();
+    assert_eq!(alice.request("APPENDOFFLINEMESSAGE", &[id.as_bytes(), &part(3)]).text(), PART.to_string());
+    let read = alice.ask("READOFFLINEMESSAGE", &[&id, "0", &PART.to_string()]).ok();
+    assert!(read == part(3));
+    alice.ask("CREATEWORKSPACE", &["plan"]).ok();
+    assert_eq!(alice.request("POSTCHANGE", &[b"plan", &part(4)]).text(), "1");
+    let read = alice.ask("READCHANGES", &["plan", "0", "1"]).ok();
+    assert!(read.ends_with(&part(4)) && read.len() < PART + 100);
+    assert_eq!(alice.ask("READFILE", &[&path, "0", &(PART + 1).to_string()]).code(), Code::BadArgs);
+    let more = bytes(5, PART + 1);
+    let too_long: [(&str, &[&[u8]]); 4] = [
+        ("WRITEFILE", &[b"/users/alice/b", b"0", &more]),
+        ("APPENDOFFLINEMESSAGE", &[id.as_bytes(), &more]),
+        ("POSTCHANGE", &[b"plan", &more]),
+        // What stands before the bytes is bounded too.
+        ("WRITEFILE", &[&more[..13 << 10], b"0", &more[..PART - 1]]),
+    ];
+    for (command, fields) in too_long {
+        let mut link = cluster.sign_on("alice", "main");
+        link.send("long", command, fields);
+        let last = link.read_to_close(PATIENCE).pop().expect("a word before it is closed");
+        assert_eq!((last.id.as_str(), last.answer().code()), ("-0", Code::TooLong), "{command}");
+    }
+    alice.assert_alive();
+    cluster.stop();
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 mod apart;
 mod backup;
 mod chaos;
+mod disks;
 mod killed;
 mod limits;
 mod strangers;

@@ -1,8 +1,12 @@
 //! ls, mkdir, mv, rm, share, and how they end.
 
+use convergia::client::store::PIECE;
 use serde_json::json;
 
+use super::fake::Fake;
+use super::noise;
 use super::Net;
+use super::Person;
 
 super::on_both!(folders_and_names, wrong_usage, rights);
 
@@ -94,4 +98,49 @@ fn rights(net: &Net) {
     alice.run(&["share", "a", &bob.name, "none"]).expect(0);
     assert_eq!(rights("a"), ["* r"]);
     assert!(alice.run(&["share", "nothing"]).expect(1).err.contains("NOTFOUND"));
+}
+
+/// `script` (Debian: bsdutils) gives a command a terminal of its own; what is shown there is its output.
+#[test]
+fn how_far_a_transfer_is_stands_on_a_terminal_and_nowhere_else() {
+    let fake = Fake::start();
+    let alice = Person::at(&fake, "alice");
+    alice.write("large", &noise(90, 24 * PIECE));
+    // Each answer takes its time: some seconds in all, with 8 MiB under way at once.
+    fake.look().delay = 400;
+    let program = env!("CARGO_BIN_EXE_convergia");
+    let on_terminal = |line: &str| {
+        let mut command = std::process::Command::new("script");
+        alice.set(&mut command);
+        let place = format!("{program} {line} --server '{}' --user alice", alice.url);
+        command.env("TERM", "xterm").env("SHELL", "/bin/sh").args(["-qec", &place, "/dev/null"]);
+        crate::wait(command.spawn().expect("script")).expect(0).text()
+    };
+    for (line, verb) in [("put large", "sent"), ("get large back", "received")] {
+        let shown = on_terminal(line);
+        let lines: Vec<&str> = shown.split(['\r', '\n']).filter(|line| line.contains(" left")).collect();
+        assert!(lines.len() > 1, "{shown:?}");
+        let mut before = 0;
+        for line in &lines {
+            // ` 42%  10.0 MiB of 24.0 MiB  8.0 MiB/s  0:02 left`
+            let (percent, rest) = line.split_once("%  ").unwrap_or_else(|| panic!("no percent: {line:?}"));
+            let percent: u32 = percent.trim().parse().unwrap_or_else(|_| panic!("no number: {line:?}"));
+            assert!((before..=100).contains(&percent), "{line:?} after {before}%");
+            before = percent;
+            assert!(rest.contains(" of 24.0 MiB  ") && rest.contains("/s  "), "{line:?}");
+            let left = rest.split("/s  ").nth(1).and_then(|left| left.strip_suffix(" left\x1b[K"));
+            let left = left.unwrap_or_else(|| panic!("no time left: {line:?}"));
+            assert!(left == "-:--" || left.split(':').all(|part| part.parse::<u32>().is_ok()), "{line:?}");
+        }
+        assert!(lines.iter().any(|line| !line.contains("-:--") && !line.contains(" 0 B/s")), "{lines:?}");
+        assert!(before > 30, "{lines:?}");
+        let last = shown.trim_end().rsplit(['\r', '\n']).next().unwrap_or_default();
+        assert!(last.contains(&format!("{verb} 1 file, 24.0 MiB in ")), "{last:?}");
+    }
+    // Without a terminal, or on one that cannot go back in a line.
+    alice.run(&["rm", "large"]).expect(0);
+    let done = alice.run(&["put", "large"]).expect(0);
+    assert_eq!((done.text().as_str(), done.err.as_str()), ("", ""));
+    let done = alice.run(&["get", "large", "again"]).expect(0);
+    assert_eq!((done.text().as_str(), done.err.as_str()), ("", ""));
 }

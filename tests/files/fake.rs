@@ -26,6 +26,7 @@ use convergia::engine::Gone;
 use convergia::engine::LinkId;
 use convergia::engine::Request;
 use convergia::engine::Role;
+use convergia::session;
 use convergia::wire::hex;
 use convergia::wire::name;
 use convergia::wire::Code;
@@ -80,7 +81,7 @@ pub struct State {
     pub spaces: BTreeMap<String, Space>,
     ports: (u16, u16),
     main: (String, [u8; 32]),
-    clock: u64,
+    pub clock: u64,
     /// Requests of section 6 so far, by command.
     pub served: Vec<String>,
     /// Bytes that came with WRITEFILE, and that went with READFILE.
@@ -118,35 +119,6 @@ fn fail<T>(code: Code) -> Result<T, Fail> {
 fn text(text: impl Into<String>) -> Reply {
     Ok(text.into().into_bytes())
 }
-
-const COMMANDS: &[&str] = &[
-    "CREATEFOLDER",
-    "DELETEFOLDER",
-    "CREATEFILE",
-    "DELETEFILE",
-    "WRITEFILE",
-    "READFILE",
-    "MOVE",
-    "TRUNCATEFILE",
-    "LISTFOLDER",
-    "GETINFO",
-    "SETPERMISSIONS",
-    "INITOFFLINEMESSAGE",
-    "APPENDOFFLINEMESSAGE",
-    "SENDOFFLINEMESSAGE",
-    "READOFFLINEMESSAGE",
-    "DELETEOFFLINEMESSAGE",
-    "CREATEWORKSPACE",
-    "POSTCHANGE",
-    "READCHANGES",
-    "ACKCHANGES",
-    "SETPARTICIPANTS",
-    "LEAVEWORKSPACE",
-    "DELETEWORKSPACE",
-    "LISTOFFLINEMESSAGES",
-    "LISTWORKSPACES",
-    "LISTPARTICIPANTS",
-];
 
 type Handler = fn(&mut Role1, &mut Ctx<Role1>, &Request<'_>) -> Result<Answer, Fail>;
 
@@ -188,9 +160,8 @@ impl Role for Role1 {
                     Ok(Answer::Ok)
                 }),
             ];
-            for name in COMMANDS {
-                let args = if name.starts_with("LISTO") || name.starts_with("LISTW") { "" } else { "x" };
-                rows.push(row(name, &[PortKey::ClientMain], args, serve));
+            for spec in session::SPECS {
+                rows.push(row(spec.name, &[PortKey::ClientMain], spec.args, serve));
             }
             rows
         });
@@ -361,7 +332,8 @@ impl State {
                     text("")
                 }
             },
-            "MOVE" => self.rename(&path, &self::path(fields.get(1))?),
+            "MOVE" => self.rename(&path, &self::path(fields.get(1))?, false),
+            "REPLACE" => self.rename(&path, &self::path(fields.get(1))?, true),
             "LISTFOLDER" => match is_folder(self, &path) {
                 None => fail(Code::NotFound),
                 Some(false) => fail(Code::BadArgs),
@@ -419,11 +391,12 @@ impl State {
         }
     }
 
-    fn rename(&mut self, from: &str, to: &str) -> Reply {
+    fn rename(&mut self, from: &str, to: &str, replace: bool) -> Reply {
         if !self.nodes.contains_key(from) || !self.nodes.contains_key(above(to)) {
             return fail(Code::NotFound);
         }
-        if self.nodes.contains_key(to) {
+        let is_file = |path: &str| self.nodes.get(path).is_some_and(|node| node.bytes.is_some());
+        if self.nodes.contains_key(to) && !(replace && is_file(from) && is_file(to)) {
             return fail(Code::Exists);
         }
         let below = format!("{from}/");

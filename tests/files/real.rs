@@ -286,6 +286,70 @@ fn transfers_wait_for_data_management_and_data_servers_that_died() {
     cluster.stop();
 }
 
+#[test]
+fn metadata_is_set_shown_to_others_and_removed() {
+    let net = Net::real();
+    let (alice, bob) = (net.person("alice"), net.person("bob"));
+    alice.run(&["metadata", "set", "public-phone", "12 34"]).expect(0);
+    let binary = b"\x00\xff\x1b[2J~\n";
+    alice.run_with(&["metadata", "set", "secret"], binary).expect(0);
+    assert_eq!(alice.run(&["metadata", "ls"]).expect(0).text(), "5 B  public-phone\n8 B  secret\n");
+    assert_eq!(alice.run(&["metadata", "get", "secret"]).expect(0).out, binary);
+    let shown = alice.run(&["metadata", "get", "secret", "--json"]).expect(0).json();
+    assert_eq!(shown, [json!({ "user": alice.name, "key": "secret", "base64": "AP8bWzJKfgo=" })]);
+    let shown = bob.run(&["metadata", "get", "public-phone", "--of", &alice.name, "--json"]).expect(0).json();
+    assert_eq!(shown, [json!({ "user": alice.name, "key": "public-phone", "value": "12 34" })]);
+    let shown = bob.run(&["metadata", "--json", "ls", "--of", &alice.name]).expect(0).json();
+    assert_eq!(shown, [json!({ "user": alice.name, "key": "public-phone", "size": 5 })]);
+    assert!(bob.run(&["metadata", "get", "secret", "--of", &alice.name]).expect(1).err.contains("DENIED"));
+    alice.run(&["metadata", "set", "public-phone", ""]).expect(0);
+    assert!(alice.run(&["metadata", "get", "public-phone"]).expect(1).err.contains("NOTFOUND"));
+    assert!(alice.run(&["metadata", "set", "a|b", "x"]).expect(1).err.contains("BADARGS"));
+    let much = alice.run_with(&["metadata", "set", "much"], &vec![b'x'; (256 << 10) + 1]).expect(1);
+    assert!(much.err.contains("at most 256 KiB"), "{}", much.err);
+    assert!(alice.run_with(&["metadata", "set", "much"], &vec![b'x'; 256 << 10]).expect(1).err.contains("QUOTA"));
+    assert_eq!(alice.run(&["metadata"]).status, 2);
+}
+
+#[test]
+fn a_put_goes_on_at_another_main_server_when_its_own_is_drained() {
+    let cluster = Cluster::builder()
+        .management()
+        .mains(&["a", "b"])
+        .node(Plan::new("dm", &["data-management"]))
+        .node(Plan::new("stable", &["data"]))
+        .start();
+    let mut link = cluster.sign_on("alice", "a");
+    let url = cluster.server("management").url();
+    let alice = Person { url, name: "alice".to_owned(), folder: support::TempDir::new() };
+    let bytes = noise(13, 64 << 20);
+    alice.write("large", &bytes);
+    cluster.until("storage is all there", || alice.run(&["ls"]).status == 0);
+    let mut put = alice.start(&["put", "large"]);
+    let until = Instant::now() + PATIENCE;
+    while size(&mut link, "/users/alice") < 3 << 20 {
+        assert!(put.try_wait().expect("a child").is_none() && Instant::now() < until, "it does not come so far");
+    }
+    drop(link);
+    let mut at = "";
+    cluster.until("the put is the only client", || {
+        let status = cluster.admin(&["status"]);
+        let clients = |name: &str, count: u32| status.contains(&format!("{name} ({count} clients"));
+        at = if clients("a", 1) { "a" } else { "b" };
+        clients(at, 1) && clients(if at == "a" { "b" } else { "a" }, 0)
+    });
+    let drained = cluster.admin(&["drain", at, "--wait"]);
+    assert!(drained.lines().last().is_some_and(|line| line.contains("has no clients")), "{drained}");
+    assert!(put.try_wait().expect("a child").is_none(), "it had ended before {at} was empty");
+    let drained = Instant::now();
+    wait(put).expect(0);
+    // The client waits 60 s for a server that it has left and that does not close.
+    assert!(drained.elapsed().as_secs() < 40, "it stood still: {:?}", drained.elapsed());
+    assert!(alice.run(&["get", "--stdout", "large"]).expect(0).out == bytes, "other bytes");
+    assert_eq!(alice.run(&["ls", "-a"]).expect(0).text(), "large\n", "nothing of the parts is left");
+    cluster.stop();
+}
+
 /// The bytes of all files in a folder; 0 when it cannot be told.
 fn size(link: &mut support::Raw, path: &str) -> usize {
     match link.ask("LISTFOLDER", &[path]) {

@@ -31,7 +31,7 @@ fn assert_no_parts(fake: &Fake) {
 fn a_put_survives_a_cut_at_any_point() {
     let fake = Fake::start();
     let alice = Person::at(&fake, "alice");
-    let mut points = vec![("GETINFO", 1), ("CREATEFILE", 1), ("MOVE", 1), ("LISTFOLDER", 1)];
+    let mut points = vec![("GETINFO", 1), ("CREATEFILE", 1), ("REPLACE", 1), ("LISTFOLDER", 1)];
     points.extend((1..=6).map(|n| ("WRITEFILE", n)));
     for (round, (command, nth)) in points.into_iter().enumerate() {
         for done in [false, true] {
@@ -43,6 +43,8 @@ fn a_put_survives_a_cut_at_any_point() {
             assert_no_parts(&fake);
         }
     }
+    // What is replaced is there until the new one is.
+    assert!(!fake.look().served.iter().any(|command| command == "DELETEFILE"));
 }
 
 #[test]
@@ -184,6 +186,52 @@ fn a_get_that_was_killed_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn parts_that_nobody_goes_on_with_are_removed_after_a_day() {
+    const DAY: u64 = 24 * 60 * 60 * 1_000;
+    let fake = Fake::start();
+    let alice = Person::at(&fake, "alice");
+    let interrupt = |seed: u64, name: &str| {
+        alice.write("x", &noise(seed, SIZE));
+        let hung = fake.hang("WRITEFILE", 4);
+        let mut child = alice.start(&["put", "x", name]);
+        hung.recv_timeout(PATIENCE).expect("it comes so far");
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        fake.heal();
+    };
+    let parts =
+        || -> Vec<String> { fake.look().nodes.keys().filter(|path| path.contains(".part-")).cloned().collect() };
+    // A large file, a small one that is new, and a small one that replaces another: each removes what is old.
+    for (round, size) in [SIZE, 50, 51].into_iter().enumerate() {
+        interrupt(200 + round as u64, "y");
+        let old = parts();
+        assert_eq!(old.len(), 1, "{old:?}");
+        interrupt(210 + round as u64, "z");
+        fake.look().clock += DAY + 1;
+        interrupt(220 + round as u64, "y");
+        let three = parts();
+        // The interrupted put has removed the one of its name already; a part of a day is not touched.
+        assert!(three.len() == 2 && !three.contains(&old[0]), "{three:?} {old:?}");
+        fake.look().clock += DAY / 2;
+        let bytes = noise(230 + round as u64, size);
+        alice.write("x", &bytes);
+        alice.run(&["put", "x", "y"]).expect(0);
+        assert_eq!(parts(), three, "another may go on with it");
+        fake.look().clock += DAY;
+        let bytes = noise(240 + round as u64, size);
+        alice.write("x", &bytes);
+        if round == 1 {
+            alice.run(&["rm", "y"]).expect(0);
+        }
+        alice.run(&["put", "x", "y"]).expect(0);
+        assert!(there(&fake, "/users/alice/y") == Some(bytes));
+        let left = parts();
+        assert!(left.len() == 1 && three.contains(&left[0]), "that of another file stays: {left:?}");
+        alice.run(&["rm", "y"]).expect(0);
+        fake.look().nodes.remove(&left[0]);
+    }
+}
+
+#[test]
 fn a_server_that_is_busy_or_away_for_a_moment_is_waited_for() {
     let fake = Fake::start();
     let alice = Person::at(&fake, "alice");
@@ -193,7 +241,7 @@ fn a_server_that_is_busy_or_away_for_a_moment_is_waited_for() {
         let code = if nth % 2 == 0 { Code::Busy } else { Code::Unavailable };
         fake.fault("WRITEFILE", nth, Fault::Refuse(code));
     }
-    fake.fault("MOVE", 1, Fault::Refuse(Code::Unavailable));
+    fake.fault("REPLACE", 1, Fault::Refuse(Code::Unavailable));
     alice.run(&["put", "x"]).expect(0);
     assert!(there(&fake, "/users/alice/x") == Some(bytes.clone()));
     fake.fault("READFILE", 2, Fault::Refuse(Code::Unavailable));

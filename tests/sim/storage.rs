@@ -289,6 +289,49 @@ fn a_block_that_has_rotted_is_made_anew() {
 }
 
 #[test]
+fn a_disk_that_does_not_work_costs_nobody_a_byte() {
+    seeds(6, |seed| {
+        let kinds: [&[bool]; 2] = [&[true; 4], &[false, false]];
+        let kind = kinds[usize::try_from(seed).unwrap() % 2];
+        let volatile = kind[0];
+        let mut world = World::new(seed, &["a"], kind, &["alice"]);
+        world.net.sim.run_for(3_000);
+        let (alice, _) = world.net.client("alice");
+        world.net.until_on(&[alice]);
+        let mut files = Vec::new();
+        let mut write = |world: &mut World, count: usize| {
+            for _ in 0..count {
+                let (path, bytes) = (format!("/users/alice/{}", files.len()), bytes(world, 20_000));
+                world.get_sometime(alice, "CREATEFILE", &[path.as_bytes()]).unwrap();
+                world.get(alice, "WRITEFILE", &[path.as_bytes(), b"0", &bytes]).unwrap();
+                files.push((path, bytes));
+            }
+            files.clone()
+        };
+        write(&mut world, 10);
+        let before = world.stores[0].usage().blocks;
+        world.stores[0].set_broken(true);
+        // Others take what it does not.
+        let files = write(&mut world, 10);
+        assert_eq!(world.stores[0].usage().blocks, before);
+        for (path, bytes) in files.iter().filter(|_| volatile) {
+            let read = world.get(alice, "READFILE", &[path.as_bytes(), b"0", b"1048576"]);
+            assert_eq!(read.as_deref(), Ok(&bytes[..]), "{path} is on others too");
+        }
+        // Nothing was taken for lost meanwhile: a copy that could not be read was not deleted.
+        world.stores[0].set_broken(false);
+        world.net.sim.run_for(120_000);
+        for (path, bytes) in &files {
+            let read = world.get(alice, "READFILE", &[path.as_bytes(), b"0", b"1048576"]);
+            assert_eq!(read.as_deref(), Ok(&bytes[..]), "{path}");
+            assert_eq!(world.copies(&Hash::of(bytes)), if volatile { 3 } else { 1 }, "{path}");
+        }
+        let more = write(&mut world, 20).len();
+        assert!(volatile || world.stores[0].usage().blocks > before, "it takes blocks again, of {more}");
+    });
+}
+
+#[test]
 fn people_share_what_they_store() {
     seeds(6, |seed| {
         let mut world = World::new(seed, &["a", "b"], &[false], &["alice", "bob", "carol"]);

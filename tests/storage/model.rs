@@ -335,13 +335,17 @@ impl World {
         if self.owner(&to, c) != who {
             return;
         }
-        let done = job(&self.db, |db| tree::move_entry(db, &who, &path(&from), &path(&to), self.now));
+        let replaces = c / 7 % 2 == 1;
+        let go = if replaces { tree::replace } else { tree::move_entry };
+        let done = job(&self.db, |db| go(db, &who, &path(&from), &path(&to), self.now));
+        let is_file = |at: &String| matches!(self.nodes.get(at), Some(Some(_)));
         let expected = match () {
             _ if World::is_base(&from) => Some(Code::Denied),
             _ if !self.nodes.contains_key(&from) => Some(Code::NotFound),
             _ if World::is_base(&to) => Some(Code::Denied),
             _ if self.parent_fails(&to).is_some() => self.parent_fails(&to),
             _ if to.starts_with(&format!("{from}/")) => Some(Code::BadArgs),
+            _ if replaces && is_file(&from) && is_file(&to) => None,
             _ if self.nodes.contains_key(&to) => Some(Code::Exists),
             _ => None,
         };

@@ -27,7 +27,8 @@ use crate::welcome;
 
 const ALL: Rights = READ | WRITE | ADMINISTER;
 
-/// What a command needs on the folder and on the entry, and how it is done. `base` has the file `f` and the folder `s`.
+/// What a command needs on the folder and on the entry, and how it is done. `base` has the file `f`, an empty one `e`,
+/// and the folder `s`.
 type Command = (&'static str, Rights, Rights, fn(&Connection, &Caller, &str) -> Result<(), Fail>);
 
 const COMMANDS: &[Command] = &[
@@ -46,6 +47,15 @@ const COMMANDS: &[Command] = &[
     ("DELETEFOLDER", WRITE, 0, |db, who, base| tree::delete_folder(db, who, &path(&format!("{base}/s")), 9).map(drop)),
     ("MOVE", WRITE, WRITE, |db, who, base| {
         tree::move_entry(db, who, &path(&format!("{base}/f")), &path(&format!("{base}/s/g")), 9).map(drop)
+    }),
+    ("REPLACE where nothing is", WRITE, WRITE, |db, who, base| {
+        tree::replace(db, who, &path(&format!("{base}/f")), &path(&format!("{base}/s/g")), 9).map(drop)
+    }),
+    ("REPLACE by it", WRITE, WRITE, |db, who, base| {
+        tree::replace(db, who, &path(&format!("{base}/f")), &path(&format!("{base}/e")), 9).map(drop)
+    }),
+    ("REPLACE of it", WRITE, WRITE, |db, who, base| {
+        tree::replace(db, who, &path(&format!("{base}/e")), &path(&format!("{base}/f")), 9).map(drop)
     }),
     ("SETPERMISSIONS", 0, ADMINISTER, |db, who, base| {
         tree::set_permissions(db, who, &path(&format!("{base}/f")), &[(Subject::Everybody, READ)], 9)
@@ -79,6 +89,7 @@ fn fill(db: &Connection, owner: &Caller, base: &str) {
     tree::create_folder(db, owner, &path(&format!("{base}/s")), 2).unwrap();
     let file = path(&format!("{base}/f"));
     tree::create_file(db, owner, &file, 2).unwrap();
+    tree::create_file(db, owner, &path(&format!("{base}/e")), 2).unwrap();
     files::write(db, owner, &file, 0, Some(&block(db, 1, 10)), 2).unwrap();
 }
 
@@ -144,7 +155,7 @@ fn in_a_home() {
     ];
     all(&db, "own", "/users/alice/d", &own);
     let seen = |who: &Caller| tree::list_folder(&db, who, &path("/users/alice/d")).unwrap().len();
-    assert_eq!((seen(&p.alice), seen(&p.reader), seen(&p.writer)), (2, 2, 1), "a list shows what may be read");
+    assert_eq!((seen(&p.alice), seen(&p.reader), seen(&p.writer)), (3, 3, 2), "a list shows what may be read");
 
     set(&db, &p.alice, "/users/alice/d/f", &[]);
     all(&db, "emptied", "/users/alice/d", &inherited);
@@ -255,6 +266,88 @@ fn moved_between_owners() {
     assert_eq!(go(&p.writer, "/workspaces/team/f", "/users/writer/f"), Some(Code::Quota));
     db.execute_batch("ROLLBACK TO full; RELEASE full").unwrap();
     assert_eq!(used(), [10, 10, told.len() as u64]);
+    crate::model::consistent(&db);
+}
+
+#[test]
+fn replaced_at_once() {
+    let db = database();
+    let p = people(&db);
+    fill(&db, &p.alice, "/users/alice/d");
+    workspaces::create(&db, &p.reader, "team", &[p.alice.clone(), p.writer.clone()], 1).unwrap();
+    let at = path("/users/alice/d/f");
+    set(&db, &p.alice, "/users/alice/d", &[(&p.writer, READ | WRITE)]);
+    set(&db, &p.alice, "/users/alice/d/f", &[(&p.writer, READ | WRITE), (&p.stranger, READ)]);
+    let new = |who: &Caller, at: &str, bytes: u32| {
+        tree::create_file(&db, who, &path(at), 5).unwrap();
+        files::write(&db, who, &path(at), 0, Some(&block(&db, bytes as u8 + 100, bytes)), 5).unwrap();
+    };
+    let go = |who: &Caller, from: &str, to: &str| tree::replace(&db, who, &path(from), &path(to), 9);
+    let used = || [1, 2, 3].map(|n| accounts::usage(&db, n).unwrap().used);
+
+    // By another, from another's home: rights, owner and time of creation stay, and the place's owner pays.
+    new(&p.writer, "/users/writer/n", 30);
+    set(&db, &p.writer, "/users/writer/n", &[(&p.admin, READ)]);
+    assert_eq!(used(), [10, 0, 30]);
+    assert_eq!(go(&p.writer, "/users/writer/n", at.as_str()).unwrap(), []);
+    assert_eq!(used(), [30, 0, 0]);
+    let info = tree::info(&db, &p.alice, &at, &[]).unwrap();
+    assert_eq!((info.size, info.owner.as_deref(), info.created, info.modified), (30, Some("alice"), 2, 5));
+    let mut rights = info.permissions;
+    rights.sort();
+    assert_eq!(rights, ["alice rwa", "stranger r", "writer rw"]);
+    assert_eq!(code(tree::info(&db, &p.writer, &path("/users/writer/n"), &[])), Some(Code::NotFound));
+    // What had no list of its own has none afterwards.
+    set(&db, &p.alice, "/users/alice/d", &[(&p.stranger, READ)]);
+    assert_eq!(go(&p.alice, at.as_str(), "/users/alice/d/e").unwrap(), []);
+    assert_eq!(
+        tree::info(&db, &p.alice, &path("/users/alice/d/e"), &[]).unwrap().permissions,
+        ["alice rwa", "stranger r"]
+    );
+    crate::model::consistent(&db);
+
+    // Neither a folder nor by a folder; onto itself nothing happens.
+    for (from, to) in [("e", "s"), ("s", "e")] {
+        let done = go(&p.alice, &format!("/users/alice/d/{from}"), &format!("/users/alice/d/{to}"));
+        assert_eq!(code(done), Some(Code::Exists), "{from} {to}");
+    }
+    assert_eq!(code(go(&p.alice, "/users/alice/d", "/users/alice/d/s/x")), Some(Code::BadArgs));
+    assert_eq!(code(go(&p.alice, "/users/alice/d", "/users/alice/d/e")), Some(Code::BadArgs));
+    assert_eq!(go(&p.alice, "/users/alice/d/e", "/users/alice/d/e").unwrap(), []);
+    assert_eq!(code(go(&p.alice, "/users/alice/d/s", "/users/alice/d/t")), None, "a folder where nothing is");
+    assert_eq!(code(go(&p.alice, "/users/alice/d/none", "/users/alice/d/e")), Some(Code::NotFound));
+    assert_eq!(code(go(&p.alice, "/users/alice/d/e", "/users/alice")), Some(Code::Denied));
+    assert_eq!(code(go(&p.alice, "/users/alice/d/e", "/users")), Some(Code::Denied));
+    assert_eq!(used(), [30, 0, 0]);
+
+    // A quota counts what remains.
+    accounts::set_quota(&db, 1, Some(40)).unwrap();
+    new(&p.writer, "/users/writer/n", 40);
+    new(&p.writer, "/users/writer/o", 41);
+    tree::set_permissions(&db, &p.alice, &path("/users/alice/d"), &[(Subject::Everybody, WRITE)], 9).unwrap();
+    db.execute_batch("SAVEPOINT full").unwrap();
+    assert_eq!(code(go(&p.writer, "/users/writer/o", "/users/alice/d/e")), Some(Code::Quota));
+    db.execute_batch("ROLLBACK TO full; RELEASE full").unwrap();
+    assert_eq!(code(go(&p.writer, "/users/writer/n", "/users/alice/d/e")), None);
+    assert_eq!(used(), [40, 0, 41]);
+
+    // A workspace tells of it.
+    let told = |posted: Vec<convergia::storage::Posted>| {
+        posted
+            .into_iter()
+            .map(|one| String::from_utf8(one.body.unwrap()).unwrap().replace('\n', " "))
+            .collect::<Vec<_>>()
+    };
+    new(&p.writer, "/workspaces/team/a", 1);
+    new(&p.writer, "/workspaces/team/b", 1);
+    new(&p.writer, "/workspaces/team/.part-1", 1);
+    let replaced = told(go(&p.writer, "/workspaces/team/.part-1", "/workspaces/team/a").unwrap());
+    assert_eq!(replaced, ["file written /workspaces/team/a"]);
+    let moved = told(go(&p.writer, "/workspaces/team/b", "/workspaces/team/a").unwrap());
+    assert_eq!(moved, ["file moved /workspaces/team/b /workspaces/team/a"]);
+    let came = told(go(&p.writer, "/users/writer/o", "/workspaces/team/a").unwrap());
+    assert_eq!(came, ["file written /workspaces/team/a"], "where it came from is not told");
+    while tend::step(&db, 10, 9).unwrap() {}
     crate::model::consistent(&db);
 }
 

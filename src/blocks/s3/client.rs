@@ -12,6 +12,9 @@ use rusty_s3::Credentials;
 use rusty_s3::S3Action;
 use rusty_s3::UrlStyle;
 use ureq::http::Response;
+use ureq::tls::parse_pem;
+use ureq::tls::PemItem;
+use ureq::tls::RootCerts;
 use ureq::tls::TlsConfig;
 use ureq::Agent;
 use ureq::Body;
@@ -42,10 +45,12 @@ pub struct Place {
     pub prefix: String,
     pub access_key: String,
     pub secret: Zeroizing<String>,
+    /// Certificates (PEM) that are trusted in place of the public CAs.
+    pub ca: Option<Vec<u8>>,
 }
 
 impl Place {
-    /// From the configuration; reads the file of the secret.
+    /// From the configuration; reads the files of the secret and of the CA.
     ///
     /// # Errors
     /// In words.
@@ -62,6 +67,11 @@ impl Place {
         if secret.is_empty() || secret.contains(char::is_whitespace) {
             return Err(format!("{}: must hold the secret in one line", path.display()));
         }
+        let ca = s3.ca_file.as_deref().map(|path| {
+            let pem = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            roots(&pem).map_err(|words| format!("{}: {words}", path.display()))?;
+            Ok::<_, String>(pem)
+        });
         Ok(Place {
             endpoint: s3.endpoint.clone(),
             bucket: s3.bucket.clone(),
@@ -69,12 +79,27 @@ impl Place {
             prefix: s3.prefix.clone(),
             access_key: s3.access_key.clone(),
             secret,
+            ca: ca.transpose()?,
         })
     }
 
     /// For messages.
     pub fn name(&self) -> String {
         format!("{}/{}/{}", self.endpoint.trim_end_matches('/'), self.bucket, self.prefix)
+    }
+}
+
+/// The certificates in a PEM text.
+fn roots(pem: &[u8]) -> Result<RootCerts, String> {
+    let items = parse_pem(pem).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+    let certificates = items.into_iter().filter_map(|item| match item {
+        PemItem::Certificate(certificate) => Some(certificate),
+        _ => None,
+    });
+    let certificates: Vec<_> = certificates.collect();
+    match certificates.is_empty() {
+        true => Err("there is no certificate in it (PEM)".to_owned()),
+        false => Ok(RootCerts::new_with_certs(&certificates)),
     }
 }
 
@@ -122,6 +147,7 @@ impl Client {
         };
         let bucket = Bucket::new(endpoint, UrlStyle::Path, place.bucket.clone(), place.region.clone());
         let bucket = bucket.map_err(|error| format!("data.s3_bucket {:?}: {error}", place.bucket))?;
+        let trusted = place.ca.as_deref().map_or(Ok(RootCerts::WebPki), roots)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -129,7 +155,7 @@ impl Client {
             .proxy(None)
             .timeout_connect(Some(CONNECT))
             .timeout_global(Some(REQUEST))
-            .tls_config(TlsConfig::builder().unversioned_rustls_crypto_provider(provider).build())
+            .tls_config(TlsConfig::builder().root_certs(trusted).unversioned_rustls_crypto_provider(provider).build())
             .build();
         let credentials = Credentials::new(place.access_key.clone(), place.secret.as_str());
         Ok(Client { agent: config.into(), bucket, credentials, prefix: place.prefix.clone() })

@@ -12,7 +12,7 @@ use super::outcome::Stop;
 use super::remote;
 use super::text;
 use super::work;
-use super::work::Place;
+use super::work::placed;
 use super::work::Work;
 use crate::client::store::join;
 use crate::client::store::Trouble;
@@ -20,37 +20,27 @@ use crate::client::store::Upload;
 use crate::engine::rt;
 use tree::Gate;
 
-/// Copy files into the storage, as cp does. What is there already with the same bytes is not sent again, and a file that
-/// was cut off goes on where it stopped.
-#[derive(FromArgs)]
-#[argh(
-    subcommand,
-    name = "put",
-    example = "{command_name} report.pdf\n  to /users/NAME/report.pdf",
-    example = "{command_name} report.pdf notes.txt papers/\n  into the folder /users/NAME/papers",
-    example = "{command_name} -r photos /workspaces/team",
-    note = "The last path is where they go; with one path alone that is your own folder. A remote path that does not begin with \
-            / is below /users/NAME."
-)]
-pub struct Put {
-    /// what, and where to
-    #[argh(positional, arg_name = "path")]
-    paths: Vec<String>,
-    /// folders, with all that is in them
-    #[argh(switch, short = 'r')]
-    recursive: bool,
-    /// convergia://HOST:PORT#FINGERPRINT (default: as last time, else the server of this machine)
-    #[argh(option, arg_name = "URL")]
-    server: Option<String>,
-    /// who you are (default: as last time)
-    #[argh(option, arg_name = "NAME")]
-    user: Option<String>,
-    /// a file with the password
-    #[argh(option, arg_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// machine-readable output, a line a file
-    #[argh(switch)]
-    json: bool,
+placed! {
+    /// Copy files into the storage, as cp does. What is there already with the same bytes is not sent again, and a file that
+    /// was cut off goes on where it stopped.
+    #[argh(
+        subcommand,
+        name = "put",
+        example = "{command_name} report.pdf\n  to /users/NAME/report.pdf",
+        example = "{command_name} report.pdf notes.txt papers/\n  into the folder /users/NAME/papers",
+        example = "{command_name} -r photos /workspaces/team",
+        note = "The last path is where they go; with one path alone that is your own folder. A remote path that does not begin with \
+                / is below /users/NAME."
+    )]
+    pub struct Put {
+        /// what, and where to
+        #[argh(positional, arg_name = "path")]
+        paths: Vec<String>,
+        /// folders, with all that is in them
+        #[argh(switch, short = 'r')]
+        recursive: bool,
+    }
+    json "machine-readable output, a line a file"
 }
 
 /// One thing that is copied, and where to.
@@ -63,15 +53,6 @@ struct Copy {
 }
 
 impl Put {
-    fn place(&self) -> Place {
-        Place {
-            server: self.server.clone(),
-            user: self.user.clone(),
-            password_file: self.password_file.clone(),
-            json: self.json,
-        }
-    }
-
     /// Runs it.
     ///
     /// # Errors

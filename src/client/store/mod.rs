@@ -7,6 +7,7 @@
 mod download;
 mod entry;
 mod mail;
+mod parts;
 mod upload;
 mod walk;
 mod workspace;
@@ -43,8 +44,8 @@ const REQUESTS: usize = 128;
 const BYTES: usize = 8 << 20;
 /// Bytes of files that were read and are not posted yet.
 const BUFFERS: usize = 8 << 20;
-/// What one WRITEFILE or APPENDOFFLINEMESSAGE carries at most: a packet's DATA (1 MiB) less what goes around it. Whole pages.
-pub const PIECE: usize = (1 << 20) - (8 << 10);
+/// What one WRITEFILE, APPENDOFFLINEMESSAGE or POSTCHANGE carries at most, and what a block of the storage is at most.
+pub const PIECE: usize = 1 << 20;
 /// What one READFILE asks for at most: what one WRITEFILE made, so that it is of one block.
 pub const READ: usize = PIECE;
 /// How long a connection that broke, or a server that says BUSY or UNAVAILABLE, is waited for.
@@ -106,6 +107,7 @@ pub struct Store {
     /// Whether anything was answered OK: a storage that was never there is not waited for.
     worked: Arc<AtomicBool>,
     patience: Duration,
+    old: parts::Old,
 }
 
 /// How long one thing was tried.
@@ -135,7 +137,7 @@ impl Store {
     pub fn new(client: Arc<Client>) -> Store {
         let window = Window::new(REQUESTS, BYTES);
         let buffers = Window::new(REQUESTS, BUFFERS);
-        Store { client, window, buffers, worked: Arc::default(), patience: PATIENCE }
+        Store { client, window, buffers, worked: Arc::default(), patience: PATIENCE, old: Arc::default() }
     }
 
     /// The same with another patience: how long a broken connection, BUSY, or UNAVAILABLE is waited out.
@@ -286,26 +288,21 @@ impl Store {
     /// # Errors
     /// NOTFOUND, EXISTS, DENIED, QUOTA, BADARGS.
     pub async fn rename(&self, from: &str, to: &str) -> Result<(), Fail> {
-        let fields = [from.as_bytes(), to.as_bytes()];
-        match self.ask_told(Again::Same, "MOVE", &fields, 0).await {
-            (Err(fail), true) if fail.code == Code::NotFound && self.info(to).await.is_ok() => Ok(()),
-            (result, _) => result.map(drop),
-        }
+        self.moved("MOVE", from, to).await
     }
 
-    /// MOVE of a file to where another may be, which goes.
+    /// REPLACE: a file that is at `to` goes, with no moment at which none is there.
     ///
     /// # Errors
     /// As `rename`; EXISTS when a folder is there.
     pub async fn replace(&self, from: &str, to: &str) -> Result<(), Fail> {
-        match self.rename(from, to).await {
-            Err(fail) if fail.code == Code::Exists => match self.delete_file(to).await {
-                Ok(()) => self.rename(from, to).await,
-                Err(other) if other.code == Code::NotFound => self.rename(from, to).await,
-                Err(other) if other.code == Code::BadArgs => Err(fail),
-                Err(other) => Err(other),
-            },
-            result => result,
+        self.moved("REPLACE", from, to).await
+    }
+
+    async fn moved(&self, command: &str, from: &str, to: &str) -> Result<(), Fail> {
+        match self.ask_told(Again::Same, command, &[from.as_bytes(), to.as_bytes()], 0).await {
+            (Err(fail), true) if fail.code == Code::NotFound && self.info(to).await.is_ok() => Ok(()),
+            (result, _) => result.map(drop),
         }
     }
 

@@ -107,6 +107,7 @@ impl Store {
         let length = facts.len();
         match self.create_file(path).await {
             Ok(()) => {
+                self.remove_old_parts(path, None).await;
                 if let Err(fail) = self.write_all(path, &bytes).await {
                     self.take_back(path, &fail).await;
                     return Err(fail.into());
@@ -124,6 +125,7 @@ impl Store {
                 }
                 let part = beside(path, facts);
                 self.begin(&part).await?;
+                self.remove_old_parts(path, Some(&part)).await;
                 let written = async {
                     self.write_all(&part, &bytes).await?;
                     self.replace(&part, path).await
@@ -183,6 +185,7 @@ impl Store {
         let part = beside(path, facts);
         let from = self.beginning(&part, file, size).await?;
         watch.kept(from);
+        self.remove_old_parts(path, Some(&part)).await;
         let moved = async {
             self.write_from(&part, file, from, size, watch).await?;
             let now = fs::metadata(local)?;
