@@ -23,6 +23,7 @@ use super::window::Window;
 use super::Client;
 use super::Reply;
 use crate::engine::rt;
+use crate::wire::Blob;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -152,6 +153,10 @@ impl Store {
 
     fn post(&self, command: &str, fields: &[&[u8]]) -> Reply {
         self.client.post(command, fields)
+    }
+
+    fn post_blob(&self, command: &str, fields: &[&[u8]], last: Blob) -> Reply {
+        self.client.post_blob(command, fields, last)
     }
 
     /// Waits until it is worth trying again. Err: it is not.
