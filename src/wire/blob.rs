@@ -3,7 +3,9 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::OnceLock;
+use std::sync::PoisonError;
 
 use super::fail::Fail;
 use super::marks;
@@ -11,6 +13,14 @@ use super::Raw;
 
 /// From this length on, in bytes on the wire, the last field of a packet is worth a buffer of its own.
 pub const LARGE: usize = 16 << 10;
+
+/// From this size on, in bytes, a buffer has room for a whole block, and is used again.
+pub const GROWN: usize = 128 << 10;
+/// The size of such a buffer, in bytes: a block, and what decoding needs besides.
+const BUFFER: usize = (1 << 20) + (4 << 10);
+/// How many that are not used are kept.
+const SPARES: usize = 16;
+static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// Bytes that never change, shared by all who hold them. Their BLAKE3 is computed once at most.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -20,6 +30,28 @@ pub struct Blob(Arc<Inner>);
 struct Inner {
     bytes: Vec<u8>,
     hash: OnceLock<[u8; 32]>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if (BUFFER..=2 * BUFFER).contains(&self.bytes.capacity()) {
+            let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+            if spare.len() < SPARES {
+                self.bytes.clear();
+                spare.push(std::mem::take(&mut self.bytes));
+            }
+        }
+    }
+}
+
+/// An empty buffer with room for so many bytes: where that is about a block, one that was used before. Memory that is given back to the
+/// system and had again costs as much as a copy.
+pub fn buffer(room: usize) -> Vec<u8> {
+    if !(GROWN..=BUFFER).contains(&room) {
+        return Vec::with_capacity(room);
+    }
+    let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    spare.unwrap_or_else(|| Vec::with_capacity(BUFFER))
 }
 
 impl PartialEq for Inner {
@@ -39,7 +71,7 @@ impl Blob {
     /// The bytes; copied only if others hold them too.
     pub fn into_vec(self) -> Vec<u8> {
         match Arc::try_unwrap(self.0) {
-            Ok(inner) => inner.bytes,
+            Ok(mut inner) => std::mem::take(&mut inner.bytes),
             Err(shared) => shared.bytes.clone(),
         }
     }
@@ -119,34 +151,20 @@ impl Decoder {
 
     /// Takes the next piece. Some: the packet's EOL is there in it, and everything before is decoded.
     pub fn feed(&mut self, piece: &[u8]) -> Option<usize> {
-        if piece.is_empty() {
-            return None;
+        let needed = self.bytes.len() + piece.len() + marks::SPARE;
+        if needed > self.bytes.capacity() && (GROWN..=BUFFER).contains(&needed) {
+            // Most likely it becomes a whole block.
+            let mut larger = buffer(BUFFER);
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
         }
-        let out = &mut self.bytes;
-        out.reserve(piece.len() + marks::SPARE);
-        let from = usize::from(std::mem::take(&mut self.literal));
-        let (mut start, mut end) = (0, None);
-        let after = marks::each(
-            piece,
-            from,
-            |byte| byte == b'~' || byte == b'\n' || byte == b'\r',
-            |at| {
-                marks::append(out, &piece[start..], at - start);
-                start = at + 1;
-                if piece[at] == b'~' {
-                    // Whatever follows is meant as it stands: it is copied with what comes after it.
-                    return at + 2;
-                }
-                end = Some(at);
-                piece.len()
-            },
-        );
-        if end.is_some() {
-            return end;
+        match marks::decode(&mut self.bytes, piece, self.literal) {
+            Ok(literal) => {
+                self.literal = literal;
+                None
+            }
+            Err(end) => Some(end),
         }
-        self.literal = after > piece.len();
-        out.extend_from_slice(piece.get(start..).unwrap_or_default());
-        None
     }
 
     /// What was decoded.
@@ -166,6 +184,17 @@ mod tests {
         let other = blob.clone();
         assert_eq!(other.hash(), blob.hash());
         assert_eq!((blob.into_vec(), other.into_vec()), (b"some bytes".to_vec(), b"some bytes".to_vec()));
+    }
+
+    #[test]
+    fn buffers_are_used_again_within_bounds() {
+        let all: Vec<Blob> = (0..2 * SPARES).map(|_| Blob::from(buffer(GROWN))).collect();
+        drop(all);
+        let spare = || SPARE.lock().unwrap().iter().map(Vec::capacity).collect::<Vec<_>>();
+        assert!((1..=SPARES).contains(&spare().len()) && spare().iter().all(|size| *size <= 2 * BUFFER));
+        let again = buffer(BUFFER);
+        assert!(again.is_empty() && again.capacity() >= BUFFER);
+        assert!(buffer(10).capacity() < GROWN && buffer(2 * BUFFER).capacity() >= 2 * BUFFER);
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl<'a> Raw<'a> {
     /// Appends the bytes meant to `out`.
     pub fn unescape_into(self, out: &mut Vec<u8>) {
         if self.0.len() > LONG {
-            return self.unescape_long(out);
+            return marks::unescape(out, self.0);
         }
         let mut rest = self.0;
         while let Some(at) = memchr(b'~', rest) {
@@ -86,18 +86,6 @@ impl<'a> Raw<'a> {
             rest = &rest[at + 2..];
         }
         out.extend_from_slice(rest);
-    }
-
-    fn unescape_long(self, out: &mut Vec<u8>) {
-        out.reserve(self.0.len() + marks::SPARE);
-        let mut start = 0;
-        let found = |at: usize| {
-            marks::append(out, &self.0[start..], at - start);
-            start = at + 1;
-            at + 2
-        };
-        marks::each(self.0, 0, |byte| byte == b'~', found);
-        out.extend_from_slice(self.0.get(start..).unwrap_or_default());
     }
 
     /// The text meant. FAIL BADARGS when it is not UTF-8.
@@ -155,7 +143,7 @@ pub fn same(a: &[u8], b: &[u8]) -> bool {
 /// Appends `bytes` with `~`, LF and CR escaped.
 pub fn escape_into(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() > LONG {
-        return escape_long(out, bytes);
+        return marks::escape(out, bytes);
     }
     let mut rest = bytes;
     while let Some(at) = memchr3(b'~', b'\n', b'\r', rest) {
@@ -165,21 +153,6 @@ pub fn escape_into(out: &mut Vec<u8>, bytes: &[u8]) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
-}
-
-#[inline(never)]
-fn escape_long(out: &mut Vec<u8>, bytes: &[u8]) {
-    // Random bytes have 3 of 256 escaped: the buffer is not grown step by step.
-    out.reserve(bytes.len() + bytes.len() / 64 + marks::SPARE);
-    let mut start = 0;
-    let found = |at: usize| {
-        marks::append(out, &bytes[start..], at - start);
-        out.push(b'~');
-        start = at;
-        at + 1
-    };
-    marks::each(bytes, 0, |byte| byte == b'~' || byte == b'\n' || byte == b'\r', found);
-    out.extend_from_slice(&bytes[start..]);
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::Trouble;
 use super::Watch;
 use super::PIECE;
 use crate::engine::rt;
+use crate::wire::blob::buffer;
 use crate::wire::Blob;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -281,7 +282,7 @@ const LARGEST_SMALL: u64 = PIECE as u64;
 
 /// The bytes of a file from `offset` on.
 fn read_at(file: &fs::File, offset: u64, length: usize) -> Result<Vec<u8>, Trouble> {
-    let mut bytes = Vec::with_capacity(length);
+    let mut bytes = buffer(length);
     while bytes.len() < length {
         // Its capacity may be larger; what is too much is cut off.
         let at = offset.saturating_add(bytes.len() as u64);
