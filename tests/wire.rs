@@ -1,5 +1,6 @@
 //! Properties of the wire: what holds for any bytes, cut anywhere.
 
+use convergia::wire::blob::Decoder;
 use convergia::wire::fail::Fail;
 use convergia::wire::name;
 use convergia::wire::packet;
@@ -221,6 +222,40 @@ proptest! {
         let split = frame(&bytewise, &compact);
         prop_assert_eq!(&split.0, &whole.0);
         prop_assert_eq!(&split.1, &whole.1);
+    }
+
+    #[test]
+    fn a_field_that_is_decoded_in_pieces_is_the_same(
+        field in bytes(700),
+        behind in bytes(100),
+        will in vec(any::<bool>(), 1..20),
+        places in vec(any::<usize>(), 0..30),
+    ) {
+        let mut stream = escape_at_will(&field, &will);
+        let end = stream.len();
+        stream.push(b'\r');
+        stream.extend_from_slice(&behind);
+        let (mut decoder, mut seen, mut found) = (Decoder::default(), 0, None);
+        for piece in cut(&stream, &places) {
+            if let Some(at) = decoder.feed(piece) {
+                found = Some(seen + at);
+                break;
+            }
+            seen += piece.len();
+        }
+        prop_assert_eq!(found, Some(end));
+        let blob = decoder.into_blob();
+        prop_assert_eq!(&blob[..], &field[..]);
+    }
+
+    #[test]
+    fn long_fields_are_escaped_as_short_ones_are(field in bytes(20_000)) {
+        let (mut long, mut short) = (Vec::new(), Vec::new());
+        raw::escape_into(&mut long, &field);
+        field.chunks(100).for_each(|piece| raw::escape_into(&mut short, piece));
+        prop_assert!(long == short);
+        prop_assert!(*Raw(&long).unescape() == field[..]);
+        prop_assert!(*Raw(&field).unescape() == unescape_by_the_book(&field)[..]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 #![no_main]
 
+use wire::blob::Decoder;
 use wire::name;
 use wire::packet;
 use wire::raw;
@@ -23,6 +24,7 @@ fuzz_target!(|input: &[u8]| {
         check_line(line);
     }
     check_bytes(stream);
+    check_decoder(plan, stream);
 });
 
 fn frame(pieces: &[&[u8]], compact: u8) -> (Vec<Vec<u8>>, Vec<u8>) {
@@ -69,6 +71,26 @@ fn check_split(plan: &[u8], stream: &[u8], lines: &[Vec<u8>]) {
     }
     pieces.push(rest);
     assert_eq!(frame(&pieces, compact).0, lines, "a cut changed the packets");
+}
+
+/// A last field that is decoded as it comes, up to the end of its packet.
+fn check_decoder(plan: &[u8], stream: &[u8]) {
+    let end = frame(&[&[&b"x"[..], stream, b"\n"].concat()], 0).0.first().map_or(0, |line| line.len() - 1);
+    let stream = [stream, b"\n"].concat();
+    let (mut decoder, mut rest, mut seen) = (Decoder::default(), &stream[..], 0);
+    for step in plan.iter().chain([&255]).cycle() {
+        let (piece, behind) = rest.split_at(rest.len().min(usize::from(*step)));
+        if let Some(at) = decoder.feed(piece) {
+            assert_eq!(seen + at, end);
+            assert_eq!(*decoder.into_blob(), *Raw(&stream[..end]).unescape());
+            return;
+        }
+        (rest, seen) = (behind, seen + piece.len());
+        // The LF of an escape at the end belongs to it.
+        if rest.is_empty() {
+            return;
+        }
+    }
 }
 
 /// A line that the framer found: parsing and writing are inverses.

@@ -23,8 +23,13 @@ use crate::engine::Target;
 use crate::engine::Verify;
 use crate::wire::hex;
 use crate::wire::name;
+use crate::wire::raw;
+use crate::wire::raw::SEPARATOR;
+use crate::wire::Blob;
+use crate::wire::Body;
 use crate::wire::Code;
 use crate::wire::Fail;
+use crate::wire::Raw;
 
 /// Copies under way at once: each may hold a block.
 const AT_ONCE: usize = 64;
@@ -118,20 +123,31 @@ fn ask(data: &mut Data, ctx: &mut Ctx<Data>, server: &str, link: LinkId, copy: C
     let (length, ticket) = ticket.split_once('\n').unwrap_or_default();
     let text = hash.to_string();
     let fields = [text.as_bytes(), b"0", length.as_bytes(), ticket.as_bytes()];
-    ctx.request(link, "FETCHBLOCK", &fields, move |data, ctx, answer| {
-        let bytes = answer.map(|bytes| bytes.unescape().into_owned());
-        match bytes.and_then(|bytes| checked(bytes, &hash)) {
-            Ok(bytes) => puts::keep(data, ctx, bytes, move |data, ctx, stored| {
-                finish(data, ctx, &later, stored.map(|stored| stored.seq.to_string().into_bytes()));
-            }),
-            Err(fail) => finish(data, ctx, &later, Err(fail)),
+    let mut escaped = Vec::new();
+    for (n, field) in fields.iter().enumerate() {
+        escaped.extend_from_slice(if n == 0 { b"" } else { SEPARATOR });
+        raw::escape_into(&mut escaped, field);
+    }
+    ctx.request_body(link, "FETCHBLOCK", &[], Body::Raw(Raw(&escaped)), move |data, ctx, answer| match answer {
+        Ok(bytes) => {
+            let bytes = bytes.into_blob();
+            ctx.heavy(
+                move || checked(bytes, &hash),
+                move |data, ctx, bytes| match bytes {
+                    Ok(bytes) => puts::keep(data, ctx, bytes, move |data, ctx, stored| {
+                        finish(data, ctx, &later, stored.map(|stored| stored.seq.to_string().into_bytes()));
+                    }),
+                    Err(fail) => finish(data, ctx, &later, Err(fail)),
+                },
+            );
         }
+        Err(fail) => finish(data, ctx, &later, Err(fail)),
     });
 }
 
 /// Blocks that other servers give are believed as little as those on a disk.
-fn checked(bytes: Vec<u8>, hash: &Hash) -> Result<Vec<u8>, Fail> {
-    match bytes.len() <= MAX_BLOCK && Hash::of(&bytes) == *hash {
+fn checked(bytes: Blob, hash: &Hash) -> Result<Blob, Fail> {
+    match bytes.len() <= MAX_BLOCK && bytes.hash() == hash.0 {
         true => Ok(bytes),
         false => Err(Fail::new(Code::Wrong, "the other server gave other bytes")),
     }

@@ -36,6 +36,7 @@ use crate::members::Up;
 use crate::members::Uplink;
 use crate::members::Where;
 use crate::wire::Fail;
+use crate::wire::Raw;
 
 /// The schema of a data server's database: what it knows of the network, and how far its scrub is. Blocks are elsewhere.
 pub const MIGRATIONS: &[&str] = &[members::SCHEMA, scrub::SCHEMA];
@@ -276,6 +277,10 @@ impl Role for Data {
             HELLO,
             PROVE,
         ]
+    }
+
+    fn blob_behind(command: &[u8], _: Raw<'_>) -> Option<usize> {
+        (command == b"PUTBLOCK").then_some(0)
     }
 
     fn start(&mut self, ctx: &mut Ctx<Data>) {

@@ -18,6 +18,7 @@ use crate::engine::Ctx;
 use crate::engine::Later;
 use crate::engine::LinkId;
 use crate::engine::Request;
+use crate::wire::Blob;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -34,7 +35,7 @@ type Then = Box<dyn FnOnce(&mut Data, &mut Ctx<Data>, Result<Stored, Fail>) + Se
 /// Blocks that wait for the disk. As many as data management may have under way (`limits::WEIGHT`), and copies (`copies::AT_ONCE`).
 #[derive(Default)]
 pub struct Puts {
-    waiting: VecDeque<(Vec<u8>, Then)>,
+    waiting: VecDeque<(Blob, Then)>,
     busy: bool,
 }
 
@@ -58,7 +59,7 @@ pub fn from_data_management(_: &Data, ctx: &Ctx<Data>, link: LinkId) -> Result<(
 }
 
 fn put(data: &mut Data, ctx: &mut Ctx<Data>, request: &Request<'_>) -> Result<Answer, Fail> {
-    let bytes = request.data().unescape().into_owned();
+    let bytes = request.body(request.data()).into_blob();
     if bytes.is_empty() || bytes.len() > MAX_BLOCK {
         return Err(Fail::bad_args("a block is 1 byte to 1 MiB"));
     }
@@ -74,7 +75,7 @@ fn put(data: &mut Data, ctx: &mut Ctx<Data>, request: &Request<'_>) -> Result<An
 pub fn keep(
     data: &mut Data,
     ctx: &mut Ctx<Data>,
-    bytes: Vec<u8>,
+    bytes: Blob,
     then: impl FnOnce(&mut Data, &mut Ctx<Data>, Result<Stored, Fail>) + Send + 'static,
 ) {
     data.puts.waiting.push_back((bytes, Box::new(then)));
@@ -96,8 +97,9 @@ fn write(data: &mut Data, ctx: &mut Ctx<Data>) {
     let store = Arc::clone(&data.store);
     ctx.heavy(
         move || {
-            let slices: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
-            Ok(store.put(&slices))
+            // What came within the process was hashed there, and is the same buffer.
+            let named: Vec<(Hash, &[u8])> = blocks.iter().map(|block| (Hash(block.hash()), &**block)).collect();
+            Ok(store.put_named(&named))
         },
         move |data, ctx, stored| {
             data.puts.busy = false;

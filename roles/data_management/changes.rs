@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -19,6 +18,7 @@ use crate::storage::mail::Sent;
 use crate::storage::Caller;
 use crate::storage::Placed;
 use crate::storage::Posted;
+use crate::wire::Blob;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -53,7 +53,7 @@ pub type Check = Box<dyn FnOnce(&Connection, &Caller) -> Result<(), Fail> + Send
 /// A change as it was asked for.
 pub struct Wanted {
     /// Its bytes; None: it has none.
-    pub bytes: Option<Arc<Vec<u8>>>,
+    pub bytes: Option<Blob>,
     /// The local users that it names.
     pub names: Vec<String>,
     /// Asked before its bytes are stored.
@@ -65,7 +65,7 @@ pub struct Wanted {
 struct Change {
     id: u64,
     later: Later,
-    bytes: Option<Arc<Vec<u8>>>,
+    bytes: Option<Blob>,
     work: Work,
     /// None: what it needs is not there yet.
     inputs: Option<Result<Inputs, Fail>>,
@@ -121,7 +121,7 @@ fn prepare(
     at: At,
     id: u64,
     names: Vec<String>,
-    bytes: Option<Arc<Vec<u8>>>,
+    bytes: Option<Blob>,
 ) {
     if !names.is_empty() {
         return names::find(dm, ctx, names, move |dm, ctx, found| match found {
@@ -138,7 +138,7 @@ fn store(
     at: At,
     id: u64,
     mut inputs: Inputs,
-    bytes: Option<Arc<Vec<u8>>>,
+    bytes: Option<Blob>,
 ) {
     let Some(bytes) = bytes else { return ready(dm, ctx, at, id, Ok(inputs)) };
     put::put(dm, ctx, bytes, move |dm, ctx, placed| match placed {
@@ -219,7 +219,7 @@ fn commit(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, at: At) {
                 match result {
                     Ok(done) => {
                         ctx.answer(&later, Ok(done.answer));
-                        tell(dm, ctx, &done.posted, done.sent.as_ref(), bytes.as_deref());
+                        tell(dm, ctx, &done.posted, done.sent.as_ref(), bytes.as_ref());
                     }
                     Err(fail) => ctx.answer(&later, Err(fail)),
                 }
@@ -249,11 +249,11 @@ fn tell(
     ctx: &mut Ctx<DataManagement>,
     posted: &[Posted],
     sent: Option<&Sent>,
-    bytes: Option<&Vec<u8>>,
+    bytes: Option<&Blob>,
 ) {
     for change in posted {
         let seq = change.seq.to_string();
-        let body = change.body.as_ref().or(bytes).map_or(&[][..], Vec::as_slice);
+        let body = change.body.as_deref().or(bytes.map(|bytes| &**bytes)).unwrap_or_default();
         let fields = [change.workspace.as_bytes(), seq.as_bytes(), change.author.as_bytes(), body];
         for at in change.tell.iter().flat_map(|account| dm.users.places(*account)) {
             users::tell(ctx, *at, "WORKSPACECHANGED", &fields);

@@ -10,15 +10,18 @@ use super::DataManagement;
 use crate::engine::Ctx;
 use crate::storage::Piece;
 use crate::storage::ServerNo;
+use crate::wire::Blob;
+use crate::wire::Body;
 use crate::wire::Code;
 use crate::wire::Fail;
+use crate::wire::Raw;
 
 /// How long a data server may take; milliseconds.
 const PATIENCE: u64 = 10_000;
 /// Pieces of one read that are asked for at once.
 const AT_ONCE: usize = 32;
 
-type Then = Box<dyn FnOnce(&mut DataManagement, &mut Ctx<DataManagement>, Result<Vec<u8>, Fail>) + Send>;
+type Then = Box<dyn FnOnce(&mut DataManagement, &mut Ctx<DataManagement>, Result<Blob, Fail>) + Send>;
 
 /// What is being read; the requests that asked for it bound it.
 #[derive(Default)]
@@ -39,7 +42,7 @@ struct Get {
 struct Read {
     pieces: Vec<Piece>,
     /// As they come.
-    bytes: Vec<Option<Vec<u8>>>,
+    bytes: Vec<Option<Blob>>,
     next: usize,
     open: usize,
     then: Then,
@@ -50,7 +53,7 @@ pub fn fetch(
     dm: &mut DataManagement,
     ctx: &mut Ctx<DataManagement>,
     piece: Piece,
-    then: impl FnOnce(&mut DataManagement, &mut Ctx<DataManagement>, Result<Vec<u8>, Fail>) + Send + 'static,
+    then: impl FnOnce(&mut DataManagement, &mut Ctx<DataManagement>, Result<Blob, Fail>) + Send + 'static,
 ) {
     dm.gets.next += 1;
     let id = dm.gets.next;
@@ -75,20 +78,13 @@ fn ask(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, id: u64) {
     let Piece { hash, offset, length, .. } = get.piece;
     let Some(link) = dm.servers.up.get(&no).map(|server| server.link) else { return };
     let fields = [hash.to_string(), offset.to_string(), length.to_string()];
-    let fields = [fields[0].as_bytes(), fields[1].as_bytes(), fields[2].as_bytes()];
-    ctx.request(link, "GETBLOCK", &fields, move |dm, ctx, answer| {
-        let bytes = answer.map(|bytes| bytes.unescape().into_owned());
-        answered(dm, ctx, id, no, bytes);
+    let fields = fields.join("~\n");
+    ctx.request_body(link, "GETBLOCK", &[], Body::Raw(Raw(fields.as_bytes())), move |dm, ctx, answer| {
+        answered(dm, ctx, id, no, answer.map(Body::into_blob));
     });
 }
 
-fn answered(
-    dm: &mut DataManagement,
-    ctx: &mut Ctx<DataManagement>,
-    id: u64,
-    no: ServerNo,
-    bytes: Result<Vec<u8>, Fail>,
-) {
+fn answered(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, id: u64, no: ServerNo, bytes: Result<Blob, Fail>) {
     let Some(get) = dm.gets.open.get_mut(&id).filter(|get| get.asked.is_some_and(|(asked, _)| asked == no)) else {
         return;
     };
@@ -117,11 +113,11 @@ pub fn read(
     dm: &mut DataManagement,
     ctx: &mut Ctx<DataManagement>,
     pieces: Vec<Piece>,
-    then: impl FnOnce(&mut DataManagement, &mut Ctx<DataManagement>, Result<Vec<u8>, Fail>) + Send + 'static,
+    then: impl FnOnce(&mut DataManagement, &mut Ctx<DataManagement>, Result<Blob, Fail>) + Send + 'static,
 ) {
     let mut pieces = pieces;
     match pieces.len() {
-        0 => return then(dm, ctx, Ok(Vec::new())),
+        0 => return then(dm, ctx, Ok(Blob::default())),
         1 => return fetch(dm, ctx, pieces.remove(0), then),
         _ => {}
     }
@@ -154,8 +150,9 @@ fn next_piece(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, id: u64) {
         }
         if read.open == 0 && read.next == read.pieces.len() {
             if let Some(read) = dm.gets.reads.remove(&id) {
-                let all = read.bytes.into_iter().flatten().collect::<Vec<_>>().concat();
-                (read.then)(dm, ctx, Ok(all));
+                let pieces: Vec<Blob> = read.bytes.into_iter().flatten().collect();
+                let all = pieces.iter().map(|piece| &**piece).collect::<Vec<&[u8]>>().concat();
+                (read.then)(dm, ctx, Ok(Blob::from(all)));
             }
             return;
         }

@@ -47,9 +47,11 @@ use crate::members::StorageServer;
 use crate::members::Up;
 use crate::members::Uplink;
 use crate::members::Where;
+use crate::session;
 use crate::storage;
 use crate::wire::Code;
 use crate::wire::Fail;
+use crate::wire::Raw;
 
 /// The schema of data management's database.
 pub const MIGRATIONS: &[&str] = &[members::SCHEMA, storage::SCHEMA];
@@ -279,6 +281,12 @@ impl Role for DataManagement {
             HELLO,
             PROVE,
         ]
+    }
+
+    /// The command of a user that a DO brings says so.
+    fn blob_behind(command: &[u8], data: Raw<'_>) -> Option<usize> {
+        let (_, rest) = Some(data).filter(|_| command == b"DO")?.split_field();
+        session::blob_behind(rest?.split_field().0 .0).map(|fields| fields + 2)
     }
 
     fn start(&mut self, ctx: &mut Ctx<DataManagement>) {

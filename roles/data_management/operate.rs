@@ -1,7 +1,5 @@
 //! DO (64481): a command of a signed-on user. Each is taken apart here, and is a change (`changes`) or a read (`reads`).
 
-use std::sync::Arc;
-
 use rand::Rng;
 
 use super::changes;
@@ -34,6 +32,8 @@ use crate::storage::Posted;
 use crate::storage::MAX_BLOCK;
 use crate::wire::hex;
 use crate::wire::name;
+use crate::wire::Blob;
+use crate::wire::Body;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
@@ -54,7 +54,20 @@ pub const DO: Command<DataManagement> = Command {
 pub struct Ask<'a> {
     pub at: At,
     pub later: Later,
+    /// Its DATA; the last field is in `blob`, if there is one.
     pub data: Raw<'a>,
+    blob: Option<Body<'a>>,
+}
+
+impl<'a> Ask<'a> {
+    /// The bytes of a block, not longer than one; `last` is the last field.
+    fn bytes(&mut self, last: Raw<'a>) -> Result<Blob, Fail> {
+        let bytes = self.blob.take().unwrap_or(Body::Raw(last)).into_blob();
+        match bytes.len() as u64 <= MAX_BLOCK {
+            true => Ok(bytes),
+            false => Err(Fail::bad_args("at most 1 MiB at once")),
+        }
+    }
 }
 
 type Run = fn(&mut DataManagement, &mut Ctx<DataManagement>, Ask<'_>) -> Result<(), Fail>;
@@ -102,22 +115,15 @@ fn operate(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Req
     let row = TABLE.iter().find(|(name, _)| name.as_bytes() == command.0);
     let (_, run) = row.ok_or_else(|| Fail::new(Code::BadCommand, "no such command here"))?;
     let mut later = request.later();
-    ctx.weigh(&mut later, OVERHEAD + data.0.len() as u64 + session::asks_for(command.0, data));
+    let blob = request.blob().cloned().map(Body::Blob);
+    let brings = data.0.len() + blob.as_ref().map_or(0, Body::size);
+    ctx.weigh(&mut later, OVERHEAD + brings as u64 + session::asks_for(command.0, data));
     // It counts as put off whatever it does: a refusal goes the same way.
-    let ask = Ask { at, later: later.clone(), data };
+    let ask = Ask { at, later: later.clone(), data, blob };
     if let Err(fail) = run(dm, ctx, ask) {
         ctx.after(0, move |_, ctx| ctx.answer(&later, Err(fail)));
     }
     Ok(Answer::Later)
-}
-
-/// The bytes of a block, not longer than one.
-fn bytes(data: Raw<'_>) -> Result<Arc<Vec<u8>>, Fail> {
-    let bytes = data.unescape().into_owned();
-    match bytes.len() as u64 <= MAX_BLOCK {
-        true => Ok(Arc::new(bytes)),
-        false => Err(Fail::bad_args("at most 1 MiB at once")),
-    }
 }
 
 fn change(
@@ -135,7 +141,7 @@ fn change_with(
     dm: &mut DataManagement,
     ctx: &mut Ctx<DataManagement>,
     ask: (At, Later),
-    bytes: Arc<Vec<u8>>,
+    bytes: Blob,
     check: Check,
     work: impl FnOnce(&Connection, &Caller, Option<&Placed>, u64) -> Result<Done, Fail> + Send + 'static,
 ) -> Result<(), Fail> {
@@ -161,9 +167,9 @@ fn on_path(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>,
     change(dm, ctx, ask, Vec::new(), move |db, caller, _, now| work(db, caller, &path, now).map(posted))
 }
 
-fn write(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
+fn write(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, mut ask: Ask<'_>) -> Result<(), Fail> {
     let (path, offset, data) = args::write(ask.data)?;
-    let bytes = bytes(data)?;
+    let bytes = ask.bytes(data)?;
     let (wanted, length) = (path.clone(), bytes.len() as u64);
     let check =
         Box::new(move |db: &Connection, caller: &Caller| files::check_write(db, caller, &wanted, offset, length));
@@ -241,9 +247,9 @@ fn init(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) ->
     })
 }
 
-fn append(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
+fn append(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, mut ask: Ask<'_>) -> Result<(), Fail> {
     let (id, data) = args::append(ask.data)?;
-    let bytes = bytes(data)?;
+    let bytes = ask.bytes(data)?;
     let length = bytes.len() as u64;
     let check = Box::new(move |db: &Connection, caller: &Caller| mail::check_append(db, caller, &id, length));
     change_with(dm, ctx, (ask.at, ask.later), bytes, check, move |db, caller, placed, now| {
@@ -277,9 +283,9 @@ fn set_participants(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask:
     })
 }
 
-fn post(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
+fn post(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, mut ask: Ask<'_>) -> Result<(), Fail> {
     let (workspace, data) = args::post(ask.data)?;
-    let body = bytes(data)?;
+    let body = ask.bytes(data)?;
     let done = |posted: Posted| Done { answer: posted.seq.to_string().into_bytes(), posted: vec![posted], sent: None };
     if body.len() <= workspaces::MAX_INLINE {
         return change(dm, ctx, ask, Vec::new(), move |db, caller, _, now| {

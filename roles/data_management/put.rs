@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::place;
 use super::DataManagement;
-use crate::blocks;
 use crate::engine::Ctx;
 use crate::storage::copies;
 use crate::storage::copies::VOLATILE_COPIES;
 use crate::storage::Hash;
 use crate::storage::Placed;
 use crate::storage::ServerNo;
+use crate::wire::Blob;
+use crate::wire::Body;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
@@ -33,7 +33,7 @@ pub struct Puts {
 }
 
 struct Put {
-    bytes: Arc<Vec<u8>>,
+    bytes: Blob,
     hash: Hash,
     /// Since when each was asked; Unix milliseconds.
     asked: BTreeMap<ServerNo, u64>,
@@ -48,16 +48,16 @@ struct Put {
 pub fn put(
     dm: &mut DataManagement,
     ctx: &mut Ctx<DataManagement>,
-    bytes: Arc<Vec<u8>>,
+    bytes: Blob,
     then: impl FnOnce(&mut DataManagement, &mut Ctx<DataManagement>, Result<Placed, Fail>) + Send + 'static,
 ) {
     if bytes.len() < SMALL {
-        let hash = Hash(blocks::Hash::of(&bytes).0);
+        let hash = Hash(bytes.hash());
         return begin(dm, ctx, bytes, hash, Box::new(then));
     }
-    let shared = Arc::clone(&bytes);
+    let shared = bytes.clone();
     ctx.heavy(
-        move || Ok(Hash(blocks::Hash::of(&shared).0)),
+        move || Ok(Hash(shared.hash())),
         move |dm, ctx, hash| match hash {
             Ok(hash) => begin(dm, ctx, bytes, hash, Box::new(then)),
             Err(fail) => then(dm, ctx, Err(fail)),
@@ -65,7 +65,7 @@ pub fn put(
     );
 }
 
-fn begin(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, bytes: Arc<Vec<u8>>, hash: Hash, then: Then) {
+fn begin(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, bytes: Blob, hash: Hash, then: Then) {
     dm.puts.next += 1;
     let id = dm.puts.next;
     let put =
@@ -101,14 +101,14 @@ fn send(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, id: u64, no: Ser
     let (Some(put), Some(server)) = (dm.puts.open.get_mut(&id), dm.servers.up.get_mut(&no)) else { return };
     put.asked.insert(no, ctx.now());
     put.tried.insert(no);
-    let (size, hash, bytes) = (put.bytes.len() as u64, put.hash, Arc::clone(&put.bytes));
+    let (size, hash, bytes) = (put.bytes.len() as u64, put.hash, put.bytes.clone());
     server.coming = server.coming.saturating_add(size);
     dm.flights.begin(no, hash);
-    ctx.request(server.link, "PUTBLOCK", &[&bytes], move |dm, ctx, answer| {
+    ctx.request_body(server.link, "PUTBLOCK", &[], Body::Blob(bytes), move |dm, ctx, answer| {
         if let Some(server) = dm.servers.up.get_mut(&no) {
             server.coming = server.coming.saturating_sub(size);
         }
-        let seq = answer.and_then(|answer| sequence(answer, &hash));
+        let seq = answer.and_then(|answer| sequence(answer.short()?, &hash));
         answered(dm, ctx, id, no, hash, size, seq);
     });
 }

@@ -17,6 +17,7 @@ use crate::storage::Caller;
 use crate::storage::Piece;
 use crate::storage::ServerNo;
 use crate::wire::hex;
+use crate::wire::Body;
 use crate::wire::Fail;
 use rusqlite::Connection;
 
@@ -50,7 +51,9 @@ fn bytes(
     ctx.query(
         move |db| query(db, &caller),
         move |dm, ctx, pieces| match pieces {
-            Ok(pieces) => get::read(dm, ctx, pieces, move |_, ctx, bytes| ctx.answer(&later, bytes)),
+            Ok(pieces) => get::read(dm, ctx, pieces, move |_, ctx, bytes| {
+                ctx.answer_body(&later, bytes.map(Body::Blob));
+            }),
             Err(fail) => ctx.answer(&later, Err(fail)),
         },
     );

@@ -55,6 +55,7 @@ use crate::wire::hex;
 use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
+use crate::wire::Raw;
 use crate::wire::SERVER_STOPS;
 
 /// The schema of the main server's database.
@@ -503,6 +504,10 @@ impl Role for Main {
 
     fn commands() -> &'static [Command<Main>] {
         COMMANDS
+    }
+
+    fn blob_behind(command: &[u8], _: Raw<'_>) -> Option<usize> {
+        session::blob_behind(command)
     }
 
     fn start(&mut self, ctx: &mut Ctx<Main>) {

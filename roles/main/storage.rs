@@ -22,6 +22,8 @@ use crate::members::Centre;
 use crate::members::Stores;
 use crate::session;
 use crate::session::Passes;
+use crate::wire::Blob;
+use crate::wire::Body;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Raw;
@@ -71,7 +73,10 @@ struct User {
 struct Waiting {
     later: Later,
     command: Vec<u8>,
+    /// Escaped.
     data: Vec<u8>,
+    /// Its last field, if that is large.
+    blob: Option<Blob>,
 }
 
 impl Storage {
@@ -140,12 +145,14 @@ impl Passes for Main {
         let Some(user) = self.storage.users.get_mut(&account) else { return Err(unavailable()) };
         let mut later = request.later();
         let (command, data) = (request.packet.command, request.data());
-        let weight = OVERHEAD + data.0.len() as u64 + session::asks_for(command, data);
+        let blob = request.blob().cloned();
+        let brings = data.0.len() + blob.as_ref().map_or(0, |blob| blob.len());
+        let weight = OVERHEAD + brings as u64 + session::asks_for(command, data);
         ctx.weigh(&mut later, weight);
         match user.number {
-            Some(number) => pass(ctx, link, number, later, command, data),
+            Some(number) => pass(ctx, link, number, later, command, data, blob),
             None => {
-                user.waiting.push(Waiting { later, command: command.to_vec(), data: data.0.to_vec() });
+                user.waiting.push(Waiting { later, command: command.to_vec(), data: data.0.to_vec(), blob });
                 introduce(self, ctx, account);
             }
         }
@@ -153,11 +160,23 @@ impl Passes for Main {
     }
 }
 
-fn pass(ctx: &mut Ctx<Main>, link: LinkId, number: u64, later: Later, command: &[u8], data: Raw<'_>) {
+fn pass(
+    ctx: &mut Ctx<Main>,
+    link: LinkId,
+    number: u64,
+    later: Later,
+    command: &[u8],
+    data: Raw<'_>,
+    blob: Option<Blob>,
+) {
     let number = number.to_string();
-    let parts = [number.as_bytes(), b"~\n", command, b"~\n", data.0];
-    ctx.request_parts(link, "DO", &parts, move |main, ctx, answer| {
-        ctx.answer_kept(&later, answer);
+    let (before, body) = match blob {
+        Some(blob) => (data, Body::Blob(blob)),
+        None => (Raw(b""), Body::Raw(data)),
+    };
+    let parts = [number.as_bytes(), b"~\n", command, b"~\n", before.0];
+    ctx.request_body(link, "DO", &parts, body, move |main, ctx, answer| {
+        ctx.answer_body(&later, answer);
         redirect::answered(main, ctx, later.link());
     });
 }
@@ -188,8 +207,8 @@ fn introduce(main: &mut Main, ctx: &mut Ctx<Main>, account: u64) {
             Ok(number) if main.storage.centre.link() == Some(link) => {
                 user.number = Some(number);
                 main.storage.numbers.insert(number, account);
-                for Waiting { later, command, data } in waiting {
-                    pass(ctx, link, number, later, &command, Raw(&data));
+                for Waiting { later, command, data, blob } in waiting {
+                    pass(ctx, link, number, later, &command, Raw(&data), blob);
                 }
             }
             Ok(_) => waiting.iter().for_each(|waiting| ctx.answer(&waiting.later, Err(unavailable()))),

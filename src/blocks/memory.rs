@@ -73,13 +73,13 @@ fn broken() -> Error {
 }
 
 impl BlockStore for Memory {
-    fn put(&self, blocks: &[&[u8]]) -> Vec<Result<Stored, Error>> {
+    fn put_named(&self, blocks: &[(Hash, &[u8])]) -> Vec<Result<Stored, Error>> {
         let mut inner = self.lock();
         if inner.broken {
             return blocks.iter().map(|_| Err(broken())).collect();
         }
-        let put = |bytes: &&[u8]| {
-            let hash = Hash::of(bytes);
+        let put = |(hash, bytes): &(Hash, &[u8])| {
+            let hash = *hash;
             inner.seq += 1;
             let seq = inner.seq;
             if let Some((_, old)) = inner.blocks.get_mut(&hash) {

@@ -93,7 +93,13 @@ impl From<Error> for Fail {
 pub trait BlockStore: Send + Sync {
     /// Stores blocks of 1 B to 1 MiB; the answers stand in the order of `blocks`. What is `Ok` is durable on return; all
     /// blocks of a call share one sync. Putting what is there gives it a new seq and stores nothing.
-    fn put(&self, blocks: &[&[u8]]) -> Vec<Result<Stored, Error>>;
+    fn put(&self, blocks: &[&[u8]]) -> Vec<Result<Stored, Error>> {
+        let named: Vec<(Hash, &[u8])> = blocks.iter().map(|data| (Hash::of(data), *data)).collect();
+        self.put_named(&named)
+    }
+
+    /// The same for who has their hashes. They have to be right: what is stored under a wrong one is never read.
+    fn put_named(&self, blocks: &[(Hash, &[u8])]) -> Vec<Result<Stored, Error>>;
 
     /// The bytes of a block, checked against its name.
     ///

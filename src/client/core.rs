@@ -26,8 +26,13 @@ use crate::engine::Ctx;
 use crate::engine::Gone;
 use crate::engine::LinkId;
 use crate::engine::Role;
+use crate::wire::raw;
+use crate::wire::raw::SEPARATOR;
+use crate::wire::Blob;
+use crate::wire::Body;
 use crate::wire::Code;
 use crate::wire::Fail;
+use crate::wire::Raw;
 use moving::Moving;
 use signing_on::Candidate;
 use standby::Standby;
@@ -274,21 +279,44 @@ impl Core {
         fields: &[&[u8]],
         reply: channel::Sender<Result<Vec<u8>, Fail>>,
     ) {
+        self.ask(ctx, command, fields, None, move |result| drop(reply.try_send(result.map(Blob::into_vec))));
+    }
+
+    /// The same with `last` as its last field, if it is given.
+    pub fn ask(
+        &mut self,
+        ctx: &mut Ctx<Core>,
+        command: &str,
+        fields: &[&[u8]],
+        last: Option<Blob>,
+        reply: impl FnOnce(Result<Blob, Fail>) + Send + 'static,
+    ) {
         let Some(link) = self.main else {
-            let _ = reply.try_send(Err(Fail::new(Code::Unavailable, NOT_CONNECTED)));
-            return;
+            return reply(Err(Fail::new(Code::Unavailable, NOT_CONNECTED)));
         };
         self.watched |= command == "GETSERVERMAP";
-        ctx.request(link, command, fields, move |_, ctx, result| {
+        let mut escaped = Vec::new();
+        for (n, field) in fields.iter().enumerate() {
+            escaped.extend_from_slice(if n == 0 { b"" } else { SEPARATOR });
+            raw::escape_into(&mut escaped, field);
+        }
+        let (before, body) = match last {
+            Some(last) => {
+                escaped.extend_from_slice(SEPARATOR);
+                (&escaped[..], Body::Blob(last))
+            }
+            None => (&b""[..], Body::Raw(Raw(&escaped))),
+        };
+        ctx.request_body(link, command, &[before], body, move |_, ctx, result| {
             let result = match result {
-                Ok(data) => Ok(data.unescape().into_owned()),
+                Ok(data) => Ok(data.into_blob()),
                 // The answer is the engine's, not the server's.
                 Err(fail) if fail.code == Code::Unavailable && ctx.info(link).is_none() => {
                     Err(Fail::new(Code::Unavailable, BROKE))
                 }
                 Err(fail) => Err(fail),
             };
-            let _ = reply.try_send(result);
+            reply(result);
         });
     }
 

@@ -17,6 +17,7 @@ use crate::engine::net::Handle;
 use crate::engine::net::Registry;
 use crate::engine::rt;
 use crate::engine::rt::channel;
+use crate::wire::Blob;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -100,8 +101,18 @@ impl Client {
 
     /// As `request`, without waiting: when this returns, the request has its place in the order of what is sent.
     pub fn post(&self, command: &str, fields: &[&[u8]]) -> Reply {
+        self.post_with(command, fields, None)
+    }
+
+    /// As `post`, with one field more, which is not copied.
+    pub fn post_blob(&self, command: &str, fields: &[&[u8]], last: Blob) -> Reply {
+        self.post_with(command, fields, Some(last))
+    }
+
+    fn post_with(&self, command: &str, fields: &[&[u8]], last: Option<Blob>) -> Reply {
         let (send, answer) = channel::bounded(1);
-        self.handle.with(|core, ctx| core.request(ctx, command, fields, send));
+        let reply = move |result| drop(send.try_send(result));
+        self.handle.with(|core, ctx| core.ask(ctx, command, fields, last, reply));
         Reply { answer }
     }
 
@@ -155,7 +166,7 @@ impl Drop for Client {
 
 /// A request that was posted.
 pub struct Reply {
-    answer: channel::Receiver<Result<Vec<u8>, Fail>>,
+    answer: channel::Receiver<Result<Blob, Fail>>,
 }
 
 impl Reply {
@@ -164,6 +175,14 @@ impl Reply {
     /// # Errors
     /// As `Client::request`.
     pub async fn answer(&self) -> Result<Vec<u8>, Fail> {
+        self.blob().await.map(Blob::into_vec)
+    }
+
+    /// The same, for large ones that are only looked at.
+    ///
+    /// # Errors
+    /// As `Client::request`.
+    pub async fn blob(&self) -> Result<Blob, Fail> {
         self.answer.recv().await.unwrap_or_else(|_| Err(Fail::new(Code::Unavailable, "the client was stopped")))
     }
 }

@@ -3,8 +3,10 @@
 use super::ctx::Ctx;
 use super::ctx::LinkId;
 use crate::config::PortKey;
+use crate::wire::blob::Blob;
 use crate::wire::packet::MAX_ID;
 use crate::wire::raw;
+use crate::wire::Body;
 use crate::wire::Fail;
 use crate::wire::Packet;
 use crate::wire::Raw;
@@ -20,6 +22,12 @@ pub trait Role: Sized + Send + 'static {
 
     /// Every command the role answers, as one explicit list.
     fn commands() -> &'static [Command<Self>];
+
+    /// Behind how many fields the last one of a request stands, if the role wants a large one as a blob (`Request::body`). `data` is the
+    /// beginning of its DATA.
+    fn blob_behind(_command: &[u8], _data: Raw<'_>) -> Option<usize> {
+        None
+    }
 
     /// The role's listeners are bound.
     fn start(&mut self, _ctx: &mut Ctx<Self>) {}
@@ -128,12 +136,27 @@ pub struct Request<'a> {
     pub(super) first: Option<usize>,
     /// The request that this one came inside of.
     pub(super) outer: Option<&'a Later>,
+    /// Its last field; it is empty in the packet then.
+    pub(super) blob: Option<&'a Blob>,
 }
 
 impl<'a> Request<'a> {
     /// The packet's DATA.
     pub fn data(&self) -> Raw<'a> {
         self.packet.data
+    }
+
+    /// The last field, if it is large and the role wants it so.
+    pub fn blob(&self) -> Option<&'a Blob> {
+        self.blob
+    }
+
+    /// The bytes of the last field, which is `last` in the packet.
+    pub fn body(&self, last: Raw<'a>) -> Body<'a> {
+        match self.blob {
+            Some(blob) => Body::Blob(blob.clone()),
+            None => Body::Raw(last),
+        }
     }
 
     /// The first field, and the rest behind its LF. FAIL BADARGS when there is no LF.
@@ -166,7 +189,7 @@ impl<'a> Request<'a> {
 pub fn run_within<R: Role>(role: &mut R, ctx: &mut Ctx<R>, row: &Command<R>, outer: &Later, data: Raw<'_>) {
     let port = row.ports.first().copied().unwrap_or(PortKey::Admin);
     let packet = Packet { id: outer.id(), command: row.name.as_bytes(), data };
-    let request = Request { link: outer.link, port, packet, first: None, outer: Some(outer) };
+    let request = Request { link: outer.link, port, packet, first: None, outer: Some(outer), blob: None };
     let result = row.check(role, ctx, &request).and_then(|()| (row.run)(role, ctx, &request));
     match result {
         Ok(Answer::Later) => {}

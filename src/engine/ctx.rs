@@ -12,6 +12,7 @@ use super::command::Command;
 use super::command::Later;
 use super::command::Role;
 use super::ids::Ids;
+use super::incoming::Incoming;
 use super::limits;
 use super::limits::Limits;
 use super::link::Link;
@@ -19,12 +20,9 @@ use super::link::Slot;
 use super::outbox::Outbox;
 use super::outbox::Pool;
 use crate::config::PortKey;
-use crate::wire::packet;
 use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
-use crate::wire::Framer;
-use crate::wire::Raw;
 
 pub use super::effect::Connect;
 pub use super::effect::Fingerprint;
@@ -208,7 +206,7 @@ impl<R: Role> Ctx<R> {
 
     /// Whether the link has brought a packet's beginning, so that its end is on its way.
     pub fn is_cut(&self, id: LinkId) -> bool {
-        self.slot(id).is_some_and(|link| !link.tail.is_empty())
+        self.slot(id).is_some_and(|link| !link.incoming.is_empty())
     }
 
     /// Whether a packet can be queued now: FAIL OFFLINE when the link is not open, BUSY when its queue is full.
@@ -243,7 +241,7 @@ impl<R: Role> Ctx<R> {
 
     /// A link that has room, and is written to now. FAIL as `room`.
     #[inline]
-    fn writable(&mut self, id: LinkId) -> Result<(&mut Link<R>, &mut Pool), Fail> {
+    pub(super) fn writable(&mut self, id: LinkId) -> Result<(&mut Link<R>, &mut Pool), Fail> {
         // Looked up by hand, as the borrow must not hold `self.dirty`.
         let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
         let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) else {
@@ -287,19 +285,6 @@ impl<R: Role> Ctx<R> {
         Ok(())
     }
 
-    /// As `request`, with DATA whose parts are escaped already.
-    pub fn request_parts(
-        &mut self,
-        id: LinkId,
-        command: &str,
-        parts: &[&[u8]],
-        then: impl FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send + 'static,
-    ) {
-        let all: Vec<&[u8]> = [command.as_bytes(), b" "].into_iter().chain(parts.iter().copied()).collect();
-        self.request_with(id, |ctx| ctx.put_parts(id, &all), then);
-        self.account(id);
-    }
-
     /// Brings the total up to date with a link.
     pub(super) fn account(&mut self, id: LinkId) {
         let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
@@ -308,77 +293,7 @@ impl<R: Role> Ctx<R> {
         }
     }
 
-    /// Queues a request; `then` gets the answer, or FAIL UNAVAILABLE when the link goes before it.
-    pub fn request(
-        &mut self,
-        id: LinkId,
-        command: &str,
-        fields: &[&[u8]],
-        then: impl FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send + 'static,
-    ) {
-        self.request_with(id, |ctx| ctx.push(id, command, fields), then);
-    }
-
-    fn request_with(
-        &mut self,
-        id: LinkId,
-        put: impl FnOnce(&mut Ctx<R>) -> Result<(), Fail>,
-        then: impl FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send + 'static,
-    ) {
-        let refused = match self.slot_mut(id) {
-            Some(link) if link.requests.len() < limits::REQUESTS && link.state == State::Open => put(self).err(),
-            Some(link) if link.state == State::Open => {
-                Some(Fail::new(Code::Busy, "too many requests wait; retry later"))
-            }
-            _ => Some(Fail::new(Code::Unavailable, "a server that is needed is not reachable; retry later")),
-        };
-        if let Some(fail) = refused {
-            // Told after the running handler, so that `then` always finds the role at rest.
-            self.after(0, move |role, ctx| then(role, ctx, Err(fail)));
-        } else if let Some(link) = self.slot_mut(id) {
-            link.requests.insert(link.ids.number(), Box::new(then));
-        }
-    }
-
-    /// Answers a request whose handler returned `Answer::Later`. Nothing happens when the link is gone.
-    pub fn answer(&mut self, later: &Later, result: Result<Vec<u8>, Fail>) {
-        self.answered(later);
-        self.put_answer(later.link, later.id(), &later.command, result.as_deref());
-        self.account(later.link);
-    }
-
-    /// The same with DATA that is escaped already: an answer that is passed on.
-    pub fn answer_kept(&mut self, later: &Later, result: Result<Raw<'_>, Fail>) {
-        self.answered(later);
-        match result {
-            Ok(data) if later.id() != b"0" => {
-                let parts = [later.id(), b" ", &later.command, if data.is_empty() { b" OK" } else { b" OK " }, data.0];
-                self.put_line(later.link, &parts);
-            }
-            Ok(_) => {}
-            Err(fail) => self.put_answer(later.link, later.id(), &later.command, Err(&fail)),
-        }
-        self.account(later.link);
-    }
-
-    /// Queues a whole line of a link that is open or closing.
-    fn put_line(&mut self, id: LinkId, parts: &[&[u8]]) {
-        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
-        let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return };
-        if link.state != State::Open && link.state != State::Closing {
-            return;
-        }
-        if !std::mem::replace(&mut link.dirty, true) {
-            self.dirty.push(id);
-        }
-        let out = link.out.buffer(&mut self.pool);
-        for part in parts {
-            out.extend_from_slice(part);
-        }
-        out.push(b'\n');
-    }
-
-    fn answered(&mut self, later: &Later) {
+    pub(super) fn answered(&mut self, later: &Later) {
         if let Some(link) = self.slot_mut(later.link) {
             link.unanswered = link.unanswered.saturating_sub(1);
             link.weight = link.weight.saturating_sub(later.weight);
@@ -412,25 +327,6 @@ impl<R: Role> Ctx<R> {
         self.slot(id).map_or(0, |link| link.unanswered)
     }
 
-    pub(super) fn put_answer(&mut self, id: LinkId, packet: &[u8], command: &[u8], result: Result<&[u8], &Fail>) {
-        if packet == b"0" && result.is_ok() {
-            return;
-        }
-        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
-        let Some(link) = slot.and_then(|slot| slot.link.as_deref_mut()) else { return };
-        if link.state != State::Open && link.state != State::Closing {
-            return;
-        }
-        if !std::mem::replace(&mut link.dirty, true) {
-            self.dirty.push(id);
-        }
-        let out = link.out.buffer(&mut self.pool);
-        match result {
-            Ok(data) => packet::put_ok(out, packet, command, data),
-            Err(fail) => packet::put_fail(out, packet, command, fail),
-        }
-    }
-
     /// Makes a new link to `target`, whose end is of the kind `port`. `opened` or `closed` tells how it went.
     pub fn connect(&mut self, port: PortKey, target: Target, peer: R::Peer) -> LinkId {
         let internal = matches!(target, Target::Local(_));
@@ -457,8 +353,7 @@ impl<R: Role> Ctx<R> {
             dirty: false,
             was_open: false,
             greets,
-            framer: Framer::default(),
-            tail: Vec::new(),
+            incoming: Incoming::default(),
             out: Outbox::default(),
             ids: Ids::new(opener),
             requests: HashMap::new(),

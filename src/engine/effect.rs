@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::task::Waker;
 
+use super::chunk::Chunk;
 use super::ctx::LinkId;
 use crate::config::PortKey;
 use crate::wire::Fail;
@@ -73,7 +74,7 @@ pub struct Job {
 #[derive(Debug)]
 pub enum Next {
     /// Write this, then come back with it.
-    Write(Vec<u8>),
+    Write(Chunk),
     /// Nothing to write. `read`: whether more may be read now.
     Idle {
         /// False while the link's own outbox is over its bound.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::task::Waker;
 
+use super::chunk::Chunk;
 use super::command::Answer;
 use super::command::Command;
 use super::command::Gone;
@@ -19,18 +20,13 @@ use super::ctx::State;
 use super::limits;
 use super::limits::Limits;
 use crate::config::PortKey;
-use crate::wire::Batch;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Packet;
-use crate::wire::Parsed;
 use crate::wire::Reply;
 
 pub use super::effect::Effects;
 pub use super::effect::Next;
-
-/// How much is added at a time to a packet that was cut, at least.
-const JOIN: usize = 512;
 
 /// One role with its links.
 pub struct Host<R: Role> {
@@ -149,111 +145,6 @@ impl<R: Role> Host<R> {
         self.ctx.slot(link).is_none_or(|entry| entry.state == State::Aborting)
     }
 
-    /// Bytes came on a link. `own_task`: the caller will `exchange` on this link right after, so it needs no wake-up.
-    pub fn received(&mut self, now: u64, link: LinkId, bytes: &[u8], own_task: bool) {
-        self.ctx.now = self.ctx.now.max(now);
-        let now = self.ctx.now;
-        let Some(entry) = self.ctx.slot_mut(link) else { return };
-        entry.dirty |= own_task;
-        entry.heard = now;
-        entry.pinged = false;
-        if entry.info.remote.is_some() {
-            self.ctx.counters.bytes_in += bytes.len() as u64;
-        }
-        self.process(link, bytes);
-        self.settle();
-    }
-
-    /// Handles what came before and `bytes`, as far as it is whole packets; keeps the rest.
-    fn process(&mut self, link: LinkId, bytes: &[u8]) {
-        let Some(entry) = self.ctx.slot_mut(link) else { return };
-        if entry.greets {
-            return self.greeted(link, bytes);
-        }
-        let mut tail = std::mem::take(&mut entry.tail);
-        if tail.is_empty() {
-            let used = self.packets(link, bytes);
-            return self.keep_tail(link, bytes[used..].to_vec());
-        }
-        // The packet that was cut is put together; what follows it is handled where it lies.
-        let (mut taken, mut used) = (0, 0);
-        while used == 0 {
-            let step = tail.len().max(JOIN).min(bytes.len() - taken);
-            tail.extend_from_slice(&bytes[taken..taken + step]);
-            taken += step;
-            used = self.packets(link, &tail);
-            if taken == bytes.len() {
-                break;
-            }
-        }
-        let left = tail.len() - used;
-        if self.is_blocked(link) || used == 0 || left > taken {
-            tail.drain(..used);
-            tail.extend_from_slice(&bytes[taken..]);
-            return self.keep_tail(link, tail);
-        }
-        let rest = &bytes[taken - left..];
-        let used = self.packets(link, rest);
-        // The next cut packet needs as much.
-        tail.clear();
-        tail.extend_from_slice(&rest[used..]);
-        self.keep_tail(link, tail);
-    }
-
-    fn keep_tail(&mut self, link: LinkId, tail: Vec<u8>) {
-        if let Some(entry) = self.ctx.slot_mut(link).filter(|entry| entry.state == State::Open) {
-            entry.tail = if tail.is_empty() { Vec::new() } else { tail };
-        }
-    }
-
-    /// Handles the whole packets in `input`; returns how many bytes of it are done with.
-    fn packets(&mut self, id: LinkId, input: &[u8]) -> usize {
-        let Some(entry) = self.ctx.slot_mut(id) else { return input.len() };
-        entry.blocked = false;
-        let mut batch = Batch::new(input, std::mem::take(&mut entry.framer));
-        let (port, opener) = (entry.info.port, entry.info.opener);
-        // The row of the packet before: most batches are of one command.
-        let mut last: Option<&'static Command<R>> = None;
-        let mut count = 0;
-        let used = loop {
-            let slot = self.ctx.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation);
-            let Some(entry) = slot.and_then(|slot| slot.link.as_deref_mut()).filter(|link| link.state == State::Open)
-            else {
-                break input.len();
-            };
-            if entry.must_wait(&self.ctx.limits, self.ctx.total) {
-                entry.blocked = true;
-                break batch.used();
-            }
-            let line = batch.line();
-            let length = line.map_or(input.len() - batch.used(), |line| line.bytes.len());
-            if length > self.ctx.limits.packet_before_sign_on {
-                let bound = entry.bound(&self.ctx.limits);
-                let before = |command: &[u8]| self.row(port, command).map_or(0, |row| row.before_payload());
-                if length > bound.wire || line.is_some_and(|line| bound.is_passed(line.bytes, before)) {
-                    self.refuse(id, Code::TooLong, "the packet is too long");
-                    break input.len();
-                }
-            }
-            let Some(line) = line else { break batch.used() };
-            let Ok(Parsed { packet, alike, first }) = batch.parse(line, last.map_or("", |row| row.name)) else {
-                self.refuse(id, Code::BadPacket, "a packet is: ID COMMAND DATA");
-                break input.len();
-            };
-            count += 1;
-            if packet.id.starts_with(b"-") == opener {
-                self.request(&Request { link: id, port, packet, first, outer: None }, alike, &mut last);
-            } else {
-                self.response(id, packet);
-            }
-        };
-        self.ctx.counters.packets += count;
-        if let Some(entry) = self.ctx.slot_mut(id) {
-            entry.framer = batch.into_framer();
-        }
-        used
-    }
-
     fn refuse(&mut self, id: LinkId, code: Code, text: &'static str) {
         self.ctx.put_answer(id, b"-0", b"ERROR", Err(&Fail::new(code, text)));
         self.ctx.close(id, text);
@@ -323,11 +214,11 @@ impl<R: Role> Host<R> {
             }
             Err(_) => Err(Fail::new(Code::Internal, "the answer is neither OK nor FAIL")),
         };
-        then(&mut self.role, &mut self.ctx, result);
+        then.run(&mut self.role, &mut self.ctx, result);
     }
 
     /// The link's task has written `done` (if anything) and asks what next. Its waker is kept for when there is more.
-    pub fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>, waker: Option<&Waker>) -> Next {
+    pub fn exchange(&mut self, now: u64, link: LinkId, done: Option<Chunk>, waker: Option<&Waker>) -> Next {
         self.ctx.now = self.ctx.now.max(now);
         let Ctx { slots, pool, .. } = &mut self.ctx;
         let slot = slots.get_mut(link.index as usize).filter(|slot| slot.generation == link.generation);
@@ -379,7 +270,7 @@ impl<R: Role> Host<R> {
     }
 
     /// The link is gone; `chunk` is what its task had not finished writing.
-    pub fn gone(&mut self, now: u64, link: LinkId, chunk: Vec<u8>, why: &str) {
+    pub fn gone(&mut self, now: u64, link: LinkId, chunk: Chunk, why: &str) {
         self.ctx.now = self.ctx.now.max(now);
         let Some(slot) = self.ctx.slots.get_mut(link.index as usize).filter(|s| s.generation == link.generation) else {
             return;
@@ -395,12 +286,12 @@ impl<R: Role> Host<R> {
         if !entry.trusted {
             self.ctx.waiting = self.ctx.waiting.saturating_sub(1);
         }
-        let undelivered = entry.out.undelivered(chunk);
-        entry.tail = Vec::new();
+        let undelivered = entry.out.undelivered(&chunk);
+        entry.incoming = Default::default();
         entry.account(&mut self.ctx.total);
         for (_, then) in std::mem::take(&mut entry.requests) {
             let fail = Fail::new(Code::Unavailable, "the connection to a server that is needed broke; retry later");
-            then(&mut self.role, &mut self.ctx, Err(fail));
+            then.run(&mut self.role, &mut self.ctx, Err(fail));
         }
         let why = if entry.why.is_empty() { why.to_owned() } else { entry.why };
         let gone = Gone { port: entry.info.port, peer: entry.peer, was_open: entry.was_open, why, undelivered };
@@ -586,7 +477,10 @@ fn sign_on_within(port: PortKey) -> Option<u64> {
     }
 }
 
+#[cfg(test)]
+mod blob_tests;
 mod greet;
+mod receive;
 mod resume;
 #[cfg(test)]
 mod tests;

@@ -5,19 +5,22 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::task::Waker;
 
+use super::chunk::Chunk;
 use super::command::Role;
 use super::ctx::Ctx;
 use super::effect::Fingerprint;
 use super::ids::Ids;
 use super::ids::Words;
+use super::incoming::Incoming;
 use super::limits;
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::outbox::Pool;
 use crate::config::PortKey;
+use crate::wire::Blob;
+use crate::wire::Body;
 use crate::wire::Code;
 use crate::wire::Fail;
-use crate::wire::Framer;
 use crate::wire::Raw;
 
 /// A link of one role. Never reused: a new link in the same place has another generation.
@@ -52,7 +55,22 @@ pub(super) enum State {
     Aborting,
 }
 
-pub(super) type ThenReply<R> = Box<dyn FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send>;
+/// Who waits for an answer.
+pub(super) enum ThenReply<R: Role> {
+    /// Takes it as it stands on the wire.
+    Raw(Box<dyn FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send>),
+    /// Takes a large one as a blob.
+    Body(Box<dyn FnOnce(&mut R, &mut Ctx<R>, Result<Body<'_>, Fail>) + Send>),
+}
+
+impl<R: Role> ThenReply<R> {
+    pub(super) fn run(self, role: &mut R, ctx: &mut Ctx<R>, result: Result<Raw<'_>, Fail>) {
+        match self {
+            ThenReply::Raw(then) => then(role, ctx, result),
+            ThenReply::Body(then) => then(role, ctx, result.map(Body::Raw)),
+        }
+    }
+}
 
 pub(super) struct Link<R: Role> {
     pub(super) info: Info,
@@ -72,8 +90,7 @@ pub(super) struct Link<R: Role> {
     pub(super) was_open: bool,
     /// `OpenGroove` comes first: it was not said so far.
     pub(super) greets: bool,
-    pub(super) framer: Framer,
-    pub(super) tail: Vec<u8>,
+    pub(super) incoming: Incoming,
     pub(super) out: Outbox,
     pub(super) ids: Ids,
     pub(super) requests: HashMap<u64, ThenReply<R>>,
@@ -133,7 +150,7 @@ impl<R: Role> Link<R> {
 
     /// Brings `total` up to date; returns what this link holds of it.
     pub(super) fn account(&mut self, total: &mut usize) -> usize {
-        self.out.account(self.tail.capacity(), total)
+        self.out.account(self.incoming.size(), total)
     }
 
     /// Queues a packet of this side: the ID, a space, `words`, `rest`, LF.
@@ -167,6 +184,15 @@ impl<R: Role> Link<R> {
         self.put_head(b"")
     }
 
+    /// Queues a packet of this side: `words` are what stands between its ID and the last field, escaped.
+    pub(super) fn put_blob(&mut self, words: &[&[u8]], blob: Blob) {
+        self.ids.step();
+        let mut head = Vec::with_capacity(Ids::ROOM + words.iter().map(|part| part.len()).sum::<usize>());
+        self.ids.put(&mut head);
+        words.iter().for_each(|part| head.extend_from_slice(part));
+        self.out.put_blob(head, blob);
+    }
+
     #[cold]
     fn next_chunk(&mut self, pool: &mut Pool) {
         if self.out.wants_mark_within() {
@@ -195,7 +221,7 @@ impl<R: Role> Link<R> {
     }
 
     /// What the link's task writes next. Where much is unproven, the last bytes of it are a PING that asks for proof.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub(super) fn take(&mut self) -> Chunk {
         if self.state == State::Open && self.out.wants_mark() {
             self.mark();
         }

@@ -1,6 +1,8 @@
 //! Floor 2: the one line-protocol engine that every role and the client library run on.
 
+mod bodies;
 mod bound;
+pub mod chunk;
 pub mod clock;
 pub mod command;
 pub mod ctx;
@@ -11,6 +13,7 @@ pub mod handshake;
 pub mod host;
 pub mod identity;
 mod ids;
+mod incoming;
 pub mod limits;
 mod link;
 pub mod net;

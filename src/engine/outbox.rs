@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::chunk::Chunk;
 use super::limits;
+use crate::wire::Blob;
 
 /// Chunks up to this size are copied together when they are kept.
 const GATHER: usize = 16 << 10;
@@ -40,14 +42,14 @@ impl Pool {
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Chunks that take no more, oldest first.
-    full: VecDeque<Vec<u8>>,
+    full: VecDeque<Chunk>,
     full_bytes: usize,
     /// The chunk that packets are appended to.
     last: Vec<u8>,
     in_flight: usize,
     /// Set for links that carry messages answered OK: only these keep unproven bytes.
     keeps: bool,
-    unproven: VecDeque<Vec<u8>>,
+    unproven: VecDeque<Chunk>,
     unproven_bytes: usize,
     /// The PINGs that ask for proof, oldest first.
     marks: VecDeque<Mark>,
@@ -108,9 +110,25 @@ impl Outbox {
                 next.reserve(limits::CHUNK);
             }
             self.full_bytes += self.last.len();
-            self.full.push_back(std::mem::take(&mut self.last));
+            self.full.push_back(Chunk::from(std::mem::take(&mut self.last)));
         }
         self.last = next;
+    }
+
+    /// Queues a packet whose last field is a blob, behind everything else. `head` is what stands before the field.
+    pub fn put_blob(&mut self, head: Vec<u8>, blob: Blob) {
+        let packets = std::mem::take(&mut self.last);
+        match packets.is_empty() {
+            // An empty buffer is of use for what follows.
+            true => self.last = packets,
+            false => {
+                self.full_bytes += packets.len();
+                self.full.push_back(Chunk::from(packets));
+            }
+        }
+        let chunk = Chunk { bytes: head, blob: Some(blob) };
+        self.full_bytes += chunk.len();
+        self.full.push_back(chunk);
     }
 
     /// Bytes that the peer has not taken.
@@ -125,23 +143,27 @@ impl Outbox {
     }
 
     /// The link's task takes the oldest chunk.
-    pub fn take(&mut self) -> Vec<u8> {
+    pub fn take(&mut self) -> Chunk {
         let chunk = match self.full.pop_front() {
             Some(chunk) => {
                 self.full_bytes -= chunk.len();
                 chunk
             }
-            None => std::mem::take(&mut self.last),
+            None => Chunk::from(std::mem::take(&mut self.last)),
         };
         self.in_flight = chunk.len();
         chunk
     }
 
     /// The taken chunk is written.
-    pub fn wrote(&mut self, chunk: Vec<u8>, pool: &mut Pool) {
+    pub fn wrote(&mut self, chunk: Chunk, pool: &mut Pool) {
         self.in_flight = 0;
         if !self.keeps || chunk.is_empty() {
-            return pool.give(chunk);
+            // The head of a blob is no buffer worth keeping.
+            if chunk.blob.is_none() {
+                pool.give(chunk.bytes);
+            }
+            return;
         }
         self.unproven_bytes += chunk.len();
         while self.unproven_bytes > limits::UNPROVEN {
@@ -153,12 +175,13 @@ impl Outbox {
             }
         }
         // Small chunks are gathered, so that a trickle of messages does not hold a large buffer each.
-        match self.unproven.back_mut() {
-            Some(back) if back.len() + chunk.len() <= GATHER => back.extend_from_slice(&chunk),
-            _ if chunk.len() <= GATHER / 4 => self.unproven.push_back(chunk.as_slice().to_vec()),
+        match self.unproven.back_mut().filter(|back| back.blob.is_none()) {
+            _ if chunk.blob.is_some() => return self.unproven.push_back(chunk),
+            Some(back) if back.len() + chunk.len() <= GATHER => back.bytes.extend_from_slice(&chunk.bytes),
+            _ if chunk.len() <= GATHER / 4 => self.unproven.push_back(Chunk::from(chunk.bytes.as_slice().to_vec())),
             _ => return self.unproven.push_back(chunk),
         }
-        pool.give(chunk);
+        pool.give(chunk.bytes);
     }
 
     fn drop_proven(&mut self, bytes: usize) {
@@ -174,7 +197,12 @@ impl Outbox {
 
     /// Whether a PING should ask for proof at the end of what the task takes next: it is the last chunk, so that IDs stay in order.
     pub fn wants_mark(&self) -> bool {
-        self.keeps && self.full.is_empty() && !self.last.is_empty() && self.unmarked() >= limits::PROOF_BYTES
+        // Behind a blob it is a chunk of its own.
+        let is_last = match self.full.len() {
+            0 => !self.last.is_empty(),
+            count => count == 1 && self.last.is_empty(),
+        };
+        self.keeps && is_last && self.unmarked() >= limits::PROOF_BYTES
     }
 
     /// Whether one should before the next chunk is begun.
@@ -203,13 +231,15 @@ impl Outbox {
                 break;
             }
             if first.len() <= open {
-                let buffer = std::mem::take(first);
+                let chunk = std::mem::take(first);
                 self.unproven.pop_front();
-                self.drop_proven(buffer.len());
-                pool.give(buffer);
+                self.drop_proven(chunk.len());
+                if chunk.blob.is_none() {
+                    pool.give(chunk.bytes);
+                }
             } else {
                 // A later chunk was gathered into this buffer.
-                first.drain(..open);
+                first.bytes.drain(..open.min(first.bytes.len()));
                 self.drop_proven(open);
             }
         }
@@ -236,15 +266,11 @@ impl Outbox {
 
     /// All that the peer may not have read, oldest first; the outbox is empty afterwards. `taken` is the chunk that
     /// the link's task held.
-    pub fn undelivered(&mut self, taken: Vec<u8>) -> Vec<u8> {
+    pub fn undelivered(&mut self, taken: &Chunk) -> Vec<u8> {
         let mut all = Vec::new();
         if self.keeps {
-            for chunk in self.unproven.drain(..) {
-                all.extend_from_slice(&chunk);
-            }
-            all.extend_from_slice(&taken);
-            for chunk in self.full.drain(..) {
-                all.extend_from_slice(&chunk);
+            for chunk in self.unproven.iter().chain([taken]).chain(&self.full) {
+                chunk.write(&mut all);
             }
             all.append(&mut self.last);
         }
@@ -286,7 +312,7 @@ mod tests {
         out.proven(6, &mut pool);
         out.proven(7, &mut pool);
         queue(&mut out, &mut pool, b"four");
-        assert_eq!(out.undelivered(b"three".to_vec()), b"twothreefour");
+        assert_eq!(out.undelivered(&Chunk::from(b"three".to_vec())), b"twothreefour");
     }
 
     #[test]
@@ -309,7 +335,7 @@ mod tests {
         out.proven(1, &mut pool);
         assert_eq!(out.unproven_bytes, 2);
         out.proven(2, &mut pool);
-        assert_eq!(out.undelivered(Vec::new()), b"d");
+        assert_eq!(out.undelivered(&Chunk::default()), b"d");
     }
 
     #[test]
@@ -324,14 +350,50 @@ mod tests {
         }
         assert_eq!(out.waiting(), all.len());
         let taken = out.take();
-        assert!(taken.len() <= limits::CHUNK && taken.capacity() >= limits::CHUNK);
-        let mut got = taken.clone();
+        assert!(taken.len() <= limits::CHUNK && taken.bytes.capacity() >= limits::CHUNK);
+        let mut got = taken.bytes.clone();
         out.wrote(taken, &mut pool);
         let taken = out.take();
-        got.extend_from_slice(&taken);
-        let kept = out.undelivered(taken);
+        got.extend_from_slice(&taken.bytes);
+        let kept = out.undelivered(&taken);
         assert_eq!(kept, all);
         assert_eq!(got, all[..got.len()]);
+    }
+
+    #[test]
+    fn a_blob_has_its_place_in_the_order_and_is_proven_like_others() {
+        let (mut out, mut pool) = (Outbox::default(), Pool::default());
+        out.keep_unproven();
+        queue(&mut out, &mut pool, b"before\n");
+        let blob = Blob::from(vec![b'~'; limits::PROOF_BYTES]);
+        out.put_blob(b"7 X OK ".to_vec(), blob.clone());
+        queue(&mut out, &mut pool, b"behind\n");
+        assert_eq!(out.waiting(), 7 + 7 + blob.len() + 1 + 7);
+        let chunks: Vec<Chunk> = std::iter::from_fn(|| {
+            (!out.is_drained()).then(|| {
+                let chunk = out.take();
+                out.wrote(chunk.clone(), &mut pool);
+                chunk
+            })
+        })
+        .collect();
+        let heads: Vec<&[u8]> = chunks.iter().map(|chunk| &chunk.bytes[..]).collect();
+        assert_eq!(heads, [&b"before\n"[..], b"7 X OK ", b"behind\n"]);
+        out.mark(1);
+        let mut other = Outbox::default();
+        other.keep_unproven();
+        other.put_blob(b"8 X OK ".to_vec(), blob.clone());
+        assert!(other.wants_mark(), "the PING is behind it");
+        let kept = out.undelivered(&Chunk::default());
+        assert_eq!(kept, [&b"before\n7 X OK "[..], &b"~".repeat(2 * blob.len()), b"\nbehind\n"].concat());
+        let mut out = Outbox::default();
+        out.keep_unproven();
+        out.put_blob(b"7 X OK ".to_vec(), blob);
+        let chunk = out.take();
+        out.wrote(chunk, &mut pool);
+        out.mark(2);
+        out.proven(2, &mut pool);
+        assert_eq!((out.unproven_bytes, pool.bytes), (0, pool.spare.iter().map(Vec::capacity).sum()));
     }
 
     #[test]
@@ -353,7 +415,7 @@ mod tests {
         let (mut out, mut pool) = (Outbox::default(), Pool::default());
         write(&mut out, &mut pool, b"x");
         assert_eq!(pool.spare.len(), 1);
-        assert!(out.undelivered(Vec::new()).is_empty());
+        assert!(out.undelivered(&Chunk::default()).is_empty());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rusqlite::Connection;
 
+use super::chunk::Chunk;
 use super::command::Role;
 use super::ctx::Connect;
 use super::ctx::Ctx;
@@ -75,6 +76,8 @@ type End = (NodeId, LinkId);
 
 struct Wire {
     to: End,
+    /// Within a process.
+    local: bool,
     /// When the last piece arrives: the next arrives no earlier.
     last: u64,
     stalled: bool,
@@ -82,7 +85,7 @@ struct Wire {
 
 enum Event {
     Connect(NodeId, u64, Connect),
-    Arrive(End, Vec<u8>),
+    Arrive(End, Chunk),
     Broken(End, String),
     /// The first has closed, and the second reads the end of the stream now.
     Ended(End, End),
@@ -363,14 +366,18 @@ impl Sim {
                 self.pump(end);
                 self.settle(end.0);
             }
-            Event::Arrive(end, bytes) => {
+            Event::Arrive(end, chunk) => {
                 // Its wire may have been cut meanwhile.
                 if !self.wires.contains_key(&end) {
                     return;
                 }
-                self.note(bytes.iter().fold(4, |sum, byte| sum * 31 % 1_000_003 + u64::from(*byte)));
+                let bytes = chunk.bytes.iter().chain(chunk.blob.iter().flat_map(|blob| blob.iter()));
+                self.note(bytes.fold(4, |sum, byte| sum * 31 % 1_000_003 + u64::from(*byte)));
                 if let Some(node) = self.node(end.0) {
-                    node.received(now, end.1, &bytes);
+                    match chunk.blob {
+                        Some(blob) => node.received_blob(now, end.1, &chunk.bytes, blob),
+                        None => node.received(now, end.1, &chunk.bytes),
+                    }
                 }
                 self.settle(end.0);
             }
@@ -409,8 +416,8 @@ impl Sim {
             return self.settle(id);
         };
         let (here, there) = ((id, connect.link), (peer, link));
-        self.wires.insert(here, Wire { to: there, last: now, stalled: false });
-        self.wires.insert(there, Wire { to: here, last: now, stalled: false });
+        self.wires.insert(here, Wire { to: there, local, last: now, stalled: false });
+        self.wires.insert(there, Wire { to: here, local, last: now, stalled: false });
         let opened = self.node(peer).is_some_and(|node| node.open(now, link, remote, remote.and(Some(print))));
         self.settle(peer);
         let wanted = opened && self.node(id).is_some_and(|node| node.open(now, connect.link, remote, Some(print)));
@@ -494,7 +501,7 @@ impl Sim {
     }
 
     /// Tells the node that a chunk was taken, without taking another.
-    fn transmitted(&mut self, end: End, chunk: Vec<u8>) {
+    fn transmitted(&mut self, end: End, chunk: Chunk) {
         let now = self.now;
         let Some(node) = self.node(end.0) else { return };
         if let Next::Write(next) = node.exchange(now, end.1, Some(chunk)) {
@@ -503,7 +510,26 @@ impl Sim {
         }
     }
 
-    fn transmit(&mut self, end: End, chunk: &[u8]) {
+    fn transmit(&mut self, end: End, chunk: &Chunk) {
+        let local = self.wires.get(&end).is_some_and(|wire| wire.local);
+        if chunk.blob.is_some() && local {
+            let delay = self.delay();
+            let Some(wire) = self.wires.get_mut(&end) else { return };
+            wire.last = wire.last.max(self.now + delay);
+            let (to, time) = (wire.to, wire.last);
+            return self.at(time, Event::Arrive(to, chunk.clone()));
+        }
+        match &chunk.blob {
+            Some(_) => {
+                let mut bytes = Vec::new();
+                chunk.write(&mut bytes);
+                self.transmit_bytes(end, &bytes);
+            }
+            None => self.transmit_bytes(end, &chunk.bytes),
+        }
+    }
+
+    fn transmit_bytes(&mut self, end: End, chunk: &[u8]) {
         let mut cuts: Vec<usize> =
             (1..self.faults.pieces.max(1)).map(|_| self.rng.random_range(0..=chunk.len())).collect();
         cuts.push(chunk.len());
@@ -515,7 +541,7 @@ impl Sim {
             wire.last = wire.last.max(self.now + delay);
             let (to, time) = (wire.to, wire.last);
             if cut > from {
-                self.at(time, Event::Arrive(to, chunk[from..cut].to_vec()));
+                self.at(time, Event::Arrive(to, Chunk::from(chunk[from..cut].to_vec())));
             }
             from = cut;
         }

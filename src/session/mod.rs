@@ -18,10 +18,16 @@ pub struct Spec {
     pub name: &'static str,
     /// Its DATA; empty: none.
     pub args: &'static str,
+    /// Behind how many fields the last one stands, where that may be a block.
+    pub blob: Option<usize>,
 }
 
 const fn spec(name: &'static str, args: &'static str) -> Spec {
-    Spec { name, args }
+    Spec { name, args, blob: None }
+}
+
+const fn with_blob(name: &'static str, args: &'static str, fields: usize) -> Spec {
+    Spec { name, args, blob: Some(fields) }
 }
 
 /// How many there are.
@@ -33,7 +39,7 @@ pub const SPECS: [Spec; COUNT] = [
     spec("DELETEFOLDER", "path"),
     spec("CREATEFILE", "path"),
     spec("DELETEFILE", "path"),
-    spec("WRITEFILE", "path LF offset LF bytes"),
+    with_blob("WRITEFILE", "path LF offset LF bytes", 2),
     spec("READFILE", "path LF offset LF length"),
     spec("MOVE", "path LF new path"),
     spec("REPLACE", "path LF new path"),
@@ -42,13 +48,13 @@ pub const SPECS: [Spec; COUNT] = [
     spec("GETINFO", "path"),
     spec("SETPERMISSIONS", "path LF subject|rights"),
     spec("INITOFFLINEMESSAGE", "recipient LF recipient…"),
-    spec("APPENDOFFLINEMESSAGE", "message-id LF bytes"),
+    with_blob("APPENDOFFLINEMESSAGE", "message-id LF bytes", 1),
     spec("SENDOFFLINEMESSAGE", "message-id"),
     spec("LISTOFFLINEMESSAGES", ""),
     spec("READOFFLINEMESSAGE", "message-id LF offset LF length"),
     spec("DELETEOFFLINEMESSAGE", "message-id"),
     spec("CREATEWORKSPACE", "workspace LF participant…"),
-    spec("POSTCHANGE", "workspace LF bytes"),
+    with_blob("POSTCHANGE", "workspace LF bytes", 1),
     spec("READCHANGES", "workspace LF after-seq LF count"),
     spec("ACKCHANGES", "workspace LF seq"),
     spec("SETPARTICIPANTS", "workspace LF participant…"),
@@ -87,6 +93,11 @@ pub const fn rows<R: Passes>(ports: &'static [PortKey]) -> [Command<R>; COUNT] {
         n += 1;
     }
     rows
+}
+
+/// See `Role::blob_behind`.
+pub fn blob_behind(command: &[u8]) -> Option<usize> {
+    SPECS.iter().find(|spec| spec.name.as_bytes() == command).and_then(|spec| spec.blob)
 }
 
 /// The bytes that a request asks for beside those that it brings: the length in READFILE and READOFFLINEMESSAGE, a page in what lists.

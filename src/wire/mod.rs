@@ -4,15 +4,19 @@
 //! Parsing borrows from the read buffer; nothing here copies a body.
 
 mod batch;
+pub mod blob;
 pub mod fail;
 pub mod frame;
 pub mod hex;
+mod marks;
 pub mod name;
 pub mod packet;
 pub mod raw;
 
 pub use batch::Batch;
 pub use batch::Parsed;
+pub use blob::Blob;
+pub use blob::Body;
 pub use fail::Code;
 pub use fail::Fail;
 pub use frame::Framer;

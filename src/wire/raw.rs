@@ -6,11 +6,12 @@ use memchr::memchr;
 use memchr::memchr3;
 
 use super::fail::Fail;
+use super::marks;
 
 /// What separates two fields on the wire: an escaped LF.
 pub const SEPARATOR: &[u8] = b"~\n";
 
-/// From this length on it is worth knowing how much room a field takes.
+/// From this length on it is worth knowing how much room a field takes, and to look at many bytes at once.
 const LONG: usize = 4 << 10;
 
 /// DATA, or a field of it, still escaped. Can be passed on as it is.
@@ -82,6 +83,9 @@ impl<'a> Raw<'a> {
 
     /// Appends the bytes meant to `out`.
     pub fn unescape_into(self, out: &mut Vec<u8>) {
+        if self.0.len() > LONG {
+            return marks::unescape(out, self.0);
+        }
         let mut rest = self.0;
         while let Some(at) = memchr(b'~', rest) {
             out.extend_from_slice(&rest[..at]);
@@ -149,8 +153,7 @@ pub fn same(a: &[u8], b: &[u8]) -> bool {
 /// Appends `bytes` with `~`, LF and CR escaped.
 pub fn escape_into(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() > LONG {
-        // Random bytes have 3 of 256 escaped: the buffer is not grown step by step.
-        out.reserve(bytes.len() + bytes.len() / 64);
+        return marks::escape(out, bytes);
     }
     let mut rest = bytes;
     while let Some(at) = memchr3(b'~', b'\n', b'\r', rest) {

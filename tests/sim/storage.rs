@@ -20,7 +20,9 @@ use convergia::engine::Target;
 use convergia::members::Where;
 use convergia::roles::data;
 use convergia::roles::data_management;
+use convergia::wire::blob::LARGE;
 use convergia::wire::hex;
+use convergia::wire::Blob;
 use convergia::wire::Code;
 use convergia::wire::Fail;
 use rand::Rng;
@@ -94,7 +96,15 @@ impl World {
 
     fn ask(&mut self, client: NodeId, command: &str, fields: &[&[u8]]) -> Answer {
         let (send, receive) = channel::bounded(1);
-        self.net.sim.with(client, |core: &mut Core, ctx| core.request(ctx, command, fields, send)).unwrap();
+        let large = fields.split_last().filter(|(last, _)| last.len() >= LARGE && last.len() % 2 == 0);
+        let Some((last, fields)) = large else {
+            self.net.sim.with(client, |core: &mut Core, ctx| core.request(ctx, command, fields, send)).unwrap();
+            return receive;
+        };
+        // As files are sent.
+        let last = Some(Blob::from(last.to_vec()));
+        let reply = move |answer: Result<Blob, Fail>| drop(send.try_send(answer.map(Blob::into_vec)));
+        self.net.sim.with(client, |core: &mut Core, ctx| core.ask(ctx, command, fields, last, reply)).unwrap();
         receive
     }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::FallocateFlags;
 use rustix::fs::FlockOperation;
 
@@ -21,6 +22,8 @@ use crate::blocks::record::Key;
 use crate::blocks::record::Source;
 use crate::blocks::record::HEADER;
 use crate::engine::files;
+use crate::wire::blob::buffer;
+use crate::wire::blob::GROWN;
 use crate::wire::hex;
 
 /// The file with the key of the store's checks, in hexadecimal.
@@ -219,6 +222,9 @@ pub fn write(file: &File, mut offset: u64, slices: &mut [IoSlice<'_>]) -> io::Re
 /// # Errors
 /// Those of the disk.
 pub fn read(file: &File, offset: u64, length: usize) -> io::Result<Option<([u8; HEADER], Vec<u8>)>> {
+    if length >= GROWN {
+        return read_large(file, offset, length);
+    }
     let (mut header, mut data) = ([0; HEADER], vec![0; length]);
     let whole = HEADER.saturating_add(length);
     let mut slices = [IoSliceMut::new(&mut header), IoSliceMut::new(&mut data)];
@@ -233,6 +239,26 @@ pub fn read(file: &File, offset: u64, length: usize) -> io::Result<Option<([u8; 
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The same into a buffer that was used before: two system calls cost less than new memory.
+fn read_large(file: &File, offset: u64, length: usize) -> io::Result<Option<([u8; HEADER], Vec<u8>)>> {
+    let mut header = [0; HEADER];
+    if Reading(file).read_at(offset, &mut header)? < HEADER {
+        return Ok(None);
+    }
+    let (mut data, begin) = (buffer(length), offset.saturating_add(HEADER as u64));
+    while data.len() < length {
+        let at = begin.saturating_add(data.len() as u64);
+        // More than is wanted may come, and is cut off.
+        match rustix::io::pread(file, spare_capacity(&mut data), at) {
+            Ok(0) => return Ok(None),
+            Ok(_) | Err(rustix::io::Errno::INTR) => (),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    data.truncate(length);
+    Ok(Some((header, data)))
 }
 
 /// The part of a record's bytes that whole pages of the file hold, and so can be given back: from where, how much.

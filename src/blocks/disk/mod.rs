@@ -212,7 +212,7 @@ impl Disk {
 }
 
 impl BlockStore for Disk {
-    fn put(&self, blocks: &[&[u8]]) -> Vec<Result<Stored, Error>> {
+    fn put_named(&self, blocks: &[(Hash, &[u8])]) -> Vec<Result<Stored, Error>> {
         self.write(blocks)
     }
 

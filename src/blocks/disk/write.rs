@@ -41,11 +41,11 @@ struct Part<'a> {
 
 impl Disk {
     /// See `BlockStore::put`.
-    pub(super) fn write(&self, blocks: &[&[u8]]) -> Vec<Result<Stored, Error>> {
+    pub(super) fn write(&self, blocks: &[(Hash, &[u8])]) -> Vec<Result<Stored, Error>> {
         let wrong = || Err(said(format_args!("a block has 1 to {MAX_BLOCK} bytes")));
         let mut answers: Vec<Result<Stored, Error>> = blocks.iter().map(|_| wrong()).collect();
-        let good = blocks.iter().enumerate().filter(|(_, data)| (1..=MAX_BLOCK).contains(&data.len()));
-        let mut wanted: Vec<(usize, Hash, &[u8])> = good.map(|(n, data)| (n, Hash::of(data), *data)).collect();
+        let good = blocks.iter().enumerate().filter(|(_, (_, data))| (1..=MAX_BLOCK).contains(&data.len()));
+        let mut wanted: Vec<(usize, Hash, &[u8])> = good.map(|(n, (hash, data))| (n, *hash, *data)).collect();
         let mut writer = lock(&self.writer);
         // Once more for those that were there, and were deleted before their new seq was known.
         for round in 0..2 {

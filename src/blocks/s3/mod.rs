@@ -222,11 +222,10 @@ impl S3 {
         Ok(first)
     }
 
-    fn put_one(&self, data: &[u8], seq: u64) -> Result<Stored, Error> {
+    fn put_one(&self, hash: Hash, data: &[u8], seq: u64) -> Result<Stored, Error> {
         if !(1..=MAX_BLOCK).contains(&data.len()) {
             return Err(Error::Io(format!("a block has 1 to {MAX_BLOCK} bytes")));
         }
-        let hash = Hash::of(data);
         let size = data.len() as u64;
         let _alone = self.alone(&hash);
         let key = hash.to_string();
@@ -272,9 +271,9 @@ impl S3 {
 }
 
 impl BlockStore for S3 {
-    fn put(&self, blocks: &[&[u8]]) -> Vec<Result<Stored, Error>> {
+    fn put_named(&self, blocks: &[(Hash, &[u8])]) -> Vec<Result<Stored, Error>> {
         match self.take_seqs(blocks.len() as u64) {
-            Ok(first) => together(blocks, |n, data| self.put_one(data, first.saturating_add(n as u64))),
+            Ok(first) => together(blocks, |n, (hash, data)| self.put_one(*hash, data, first.saturating_add(n as u64))),
             Err(error) => blocks.iter().map(|_| Err(error.clone())).collect(),
         }
     }

@@ -187,7 +187,7 @@ impl Store {
                     None => return Ok(()),
                 }
             };
-            match piece.reply.answer().await {
+            match piece.reply.blob().await {
                 Ok(_) if failed.is_some() || piece.offset != done => {}
                 Ok(bytes) if bytes.len() == piece.length => {
                     take(&bytes)?;

@@ -24,6 +24,7 @@ use super::window::Window;
 use super::Client;
 use super::Reply;
 use crate::engine::rt;
+use crate::wire::Blob;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -40,8 +41,8 @@ pub use workspace::Workspace;
 
 /// Requests under way at once.
 const REQUESTS: usize = 128;
-/// Bytes of them.
-const BYTES: usize = 8 << 20;
+/// Bytes of them: as many as a server reads of one client before it has answered.
+const BYTES: usize = 16 << 20;
 /// Bytes of files that were read and are not posted yet.
 const BUFFERS: usize = 8 << 20;
 /// What one WRITEFILE, APPENDOFFLINEMESSAGE or POSTCHANGE carries at most, and what a block of the storage is at most.
@@ -154,6 +155,10 @@ impl Store {
 
     fn post(&self, command: &str, fields: &[&[u8]]) -> Reply {
         self.client.post(command, fields)
+    }
+
+    fn post_blob(&self, command: &str, fields: &[&[u8]], last: Blob) -> Reply {
+        self.client.post_blob(command, fields, last)
     }
 
     /// Waits until it is worth trying again. Err: it is not.

@@ -8,6 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::buffer::spare_capacity;
+
 use super::Permit;
 use super::Reply;
 use super::Store;
@@ -16,6 +18,8 @@ use super::Trouble;
 use super::Watch;
 use super::PIECE;
 use crate::engine::rt;
+use crate::wire::blob::buffer;
+use crate::wire::Blob;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -238,7 +242,6 @@ impl Store {
         let (mut done, mut next) = (from, from);
         let mut pieces: VecDeque<Piece> = VecDeque::new();
         let (mut failed, mut tries) = (None, Tries::new());
-        let mut buffer = vec![0; PIECE];
         loop {
             while next < size && failed.is_none() {
                 let length = usize::try_from(size - next).unwrap_or(usize::MAX).min(PIECE);
@@ -248,12 +251,8 @@ impl Store {
                     None if pieces.is_empty() => self.enter(length).await,
                     None => break,
                 };
-                let piece = buffer.get_mut(..length).unwrap_or_default();
-                match file.read_exact_at(piece, next) {
-                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Err(Trouble::Changed),
-                    result => result?,
-                }
-                let reply = self.post("WRITEFILE", &[path.as_bytes(), next.to_string().as_bytes(), piece]);
+                let piece = Blob::from(read_at(file, next, length)?);
+                let reply = self.post_blob("WRITEFILE", &[path.as_bytes(), next.to_string().as_bytes()], piece);
                 pieces.push_back(Piece { offset: next, length, reply, _permit: permit });
                 next += length as u64;
             }
@@ -283,6 +282,22 @@ impl Store {
 
 /// The largest file that is one piece.
 const LARGEST_SMALL: u64 = PIECE as u64;
+
+/// The bytes of a file from `offset` on.
+fn read_at(file: &fs::File, offset: u64, length: usize) -> Result<Vec<u8>, Trouble> {
+    let mut bytes = buffer(length);
+    while bytes.len() < length {
+        // Its capacity may be larger; what is too much is cut off.
+        let at = offset.saturating_add(bytes.len() as u64);
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => return Err(Trouble::Changed),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
 
 /// Where the file is written until it is whole.
 fn beside(path: &str, facts: &fs::Metadata) -> String {

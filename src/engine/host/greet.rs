@@ -14,7 +14,7 @@ impl<R: Role> Host<R> {
     /// Bytes on a link whose peer has not said the word.
     pub(super) fn greeted(&mut self, link: LinkId, bytes: &[u8]) {
         let Some(entry) = self.ctx.slot_mut(link) else { return };
-        let mut came = std::mem::take(&mut entry.tail);
+        let mut came = std::mem::take(&mut entry.incoming.tail);
         came.extend_from_slice(bytes);
         let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
         let start = came.iter().position(|byte| !is_end(byte)).unwrap_or(came.len());
@@ -27,7 +27,7 @@ impl<R: Role> Host<R> {
                 // Of a CRLF the LF is left: an empty line, which is ignored.
                 self.process(link, line.get(length + 1..).unwrap_or_default());
             }
-            None if start <= MOST && is_beginning(line) => entry.tail = came,
+            None if start <= MOST && is_beginning(line) => entry.incoming.tail = came,
             _ => self.refuse(link, Code::BadPacket, "the first line on this port is OpenGroove"),
         }
     }

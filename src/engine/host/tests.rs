@@ -58,7 +58,7 @@ fn push(host: &mut Host<Slow>, link: LinkId, bytes: usize) -> Result<(), Fail> {
     result
 }
 
-fn take(host: &mut Host<Slow>, now: u64, link: LinkId, done: Option<Vec<u8>>) -> Vec<u8> {
+fn take(host: &mut Host<Slow>, now: u64, link: LinkId, done: Option<Chunk>) -> Chunk {
     match host.exchange(now, link, done, None) {
         Next::Write(chunk) => chunk,
         next => panic!("{next:?}"),
@@ -74,8 +74,8 @@ fn a_chunk_written_while_the_link_is_aborted_is_not_lost() {
     let sent = chunk.clone();
     host.with(0, |_, ctx| ctx.abort(link, "a test"));
     assert!(matches!(host.exchange(0, link, Some(chunk), None), Next::Finish));
-    host.gone(0, link, Vec::new(), "closed");
-    assert_eq!(host.role.gone, [sent]);
+    host.gone(0, link, Chunk::default(), "closed");
+    assert_eq!(host.role.gone, [sent.bytes]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn what_waits_behind_stuck_writers_counts() {
     host.effects();
     assert!(host.ctx.queued() >= 10 << 20, "{} bytes", host.ctx.queued());
     for link in links {
-        host.gone(limits::TICK, link, Vec::new(), "closed");
+        host.gone(limits::TICK, link, Chunk::default(), "closed");
     }
     assert_eq!(host.ctx.queued(), 0);
 }
@@ -117,7 +117,7 @@ fn those_that_hold_most_go_when_all_together_hold_too_much() {
     assert!(!host.is_aborted(small));
     assert_eq!(gone.len(), 1, "as many as it takes");
     for link in gone {
-        host.gone(limits::TICK, link, Vec::new(), "closed");
+        host.gone(limits::TICK, link, Chunk::default(), "closed");
     }
     push(&mut host, small, 10).unwrap();
 }
@@ -135,11 +135,11 @@ fn half_packets_count() {
     let gone: Vec<_> = links.iter().filter(|link| host.is_aborted(**link)).copied().collect();
     assert!((1..4).contains(&gone.len()), "{}", gone.len());
     for link in gone {
-        host.gone(limits::TICK, link, Vec::new(), "closed");
+        host.gone(limits::TICK, link, Chunk::default(), "closed");
     }
     assert!(host.ctx.queued() <= 1 << 20);
     for link in links {
-        host.gone(limits::TICK, link, Vec::new(), "closed");
+        host.gone(limits::TICK, link, Chunk::default(), "closed");
     }
     assert_eq!(host.ctx.queued(), 0);
 }
@@ -192,7 +192,7 @@ fn of_those_that_wait_the_longest_silent_go_and_the_bound_holds() {
         // Their tasks are slow to notice.
         if n % 10 == 0 {
             for link in links.extract_if(.., |link| host.is_aborted(*link)).collect::<Vec<_>>() {
-                host.gone(n, link, Vec::new(), "closed");
+                host.gone(n, link, Chunk::default(), "closed");
             }
         }
     }
@@ -209,7 +209,7 @@ fn the_task_of_a_local_link_that_is_gone_is_told() {
     assert!(host.open(0, link, |_| {}));
     host.exchange(0, link, None, Some(Waker::noop()));
     host.effects();
-    host.gone(0, link, Vec::new(), "closed by the other role");
+    host.gone(0, link, Chunk::default(), "closed by the other role");
     assert_eq!(host.effects().wake.len(), 1);
 }
 

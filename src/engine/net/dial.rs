@@ -12,6 +12,7 @@ use super::io::Socket;
 use super::io::Task;
 use super::link::LinkTask;
 use super::Handle;
+use crate::engine::chunk::Chunk;
 use crate::engine::command::Role;
 use crate::engine::ctx::LinkId;
 use crate::engine::ctx::Verify;
@@ -51,7 +52,7 @@ pub fn shake<R: Role>(
 impl<R: Role> DialTask<R> {
     fn gone(&self, why: &str) -> Poll<Option<Box<dyn Task>>> {
         let (link, why) = (self.link, format!("{}: {why}", self.address));
-        self.handle.enter(|host, now| host.gone(now, link, Vec::new(), &why));
+        self.handle.enter(|host, now| host.gone(now, link, Chunk::default(), &why));
         Poll::Ready(None)
     }
 }

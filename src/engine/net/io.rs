@@ -14,6 +14,7 @@ use std::io::Read;
 use std::io::Write;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -42,6 +43,10 @@ use crate::engine::rt::AsyncWrite;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 512;
+/// How much is read from a socket at once: four full records.
+const AHEAD: usize = 66 << 10;
+/// Buffers for that, which a thread keeps.
+const SPARES: usize = 8;
 /// The epoll datum of the eventfd.
 const WAKE: u64 = u64::MAX;
 
@@ -56,6 +61,8 @@ thread_local! {
     static HERE: Cell<usize> = const { Cell::new(0) };
     /// Tasks of this thread that were woken on it.
     static LOCAL: RefCell<VecDeque<u64>> = const { RefCell::new(VecDeque::new()) };
+    /// Buffers of this thread for reading, all of the same size.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 static THREADS: AtomicUsize = AtomicUsize::new(1);
@@ -330,34 +337,39 @@ impl Source {
     }
 }
 
-/// A connection on an I/O thread.
-pub struct Socket(Arc<(TcpStream, Flags)>);
+/// A connection on an I/O thread. TLS asks for 4 KiB at a time; so what the kernel has is read at once, and given out in pieces.
+pub struct Socket {
+    shared: Arc<(TcpStream, Flags)>,
+    /// What was read and not given out: from one place to another. Without memory, when that is nothing.
+    ahead: Vec<u8>,
+    left: Range<usize>,
+}
 
 impl Socket {
     /// Takes a connection over; `source` of it goes to `spawn`.
     pub fn new(stream: TcpStream) -> io::Result<Socket> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        Ok(Socket(Arc::new((stream, Flags::default()))))
+        Ok(Socket { shared: Arc::new((stream, Flags::default())), ahead: Vec::new(), left: 0..0 })
     }
 
     /// For `spawn`.
     pub fn source(&self) -> Source {
-        Source::Stream(Arc::clone(&self.0))
+        Source::Stream(Arc::clone(&self.shared))
     }
 
     /// The connection itself, for its addresses.
     pub fn stream(&self) -> &TcpStream {
-        &self.0 .0
+        &self.shared.0
     }
 
     /// Whether there may be something to read; without asking the kernel.
     pub fn is_readable(&self) -> bool {
-        self.0 .1.readable.load(Ordering::Relaxed)
+        !self.left.is_empty() || self.shared.1.readable.load(Ordering::Relaxed)
     }
 
     fn write_with(&self, write: impl Fn(&TcpStream) -> io::Result<usize>) -> Poll<io::Result<usize>> {
-        let (stream, flags) = &*self.0;
+        let (stream, flags) = &*self.shared;
         while flags.writable.load(Ordering::Relaxed) {
             match write(stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -372,8 +384,45 @@ impl Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let (stream, flags) = &*self.0;
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.left.is_empty() {
+            if buffer.len() >= AHEAD {
+                return this.read(buffer);
+            }
+            let mut ahead = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; AHEAD]);
+            match this.read(&mut ahead) {
+                Poll::Ready(Ok(n)) if n > 0 => (this.ahead, this.left) = (ahead, 0..n),
+                other => {
+                    give_back(ahead);
+                    return other;
+                }
+            }
+        }
+        let length = buffer.len().min(this.left.len());
+        let from = this.left.start;
+        buffer[..length].copy_from_slice(&this.ahead[from..from + length]);
+        this.left.start += length;
+        if this.left.is_empty() {
+            give_back(std::mem::take(&mut this.ahead));
+        }
+        Poll::Ready(Ok(length))
+    }
+}
+
+/// Keeps a buffer for the next that reads on this thread.
+fn give_back(ahead: Vec<u8>) {
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < SPARES {
+            spare.push(ahead);
+        }
+    });
+}
+
+impl Socket {
+    /// Reads what the kernel has.
+    fn read(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let (stream, flags) = &*self.shared;
         let mut stream = stream;
         while flags.readable.load(Ordering::Relaxed) {
             match stream.read(buffer) {
@@ -413,7 +462,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0 .0.shutdown(std::net::Shutdown::Write))
+        Poll::Ready(self.shared.0.shutdown(std::net::Shutdown::Write))
     }
 }
 

@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use super::io::Task;
 use super::Handle;
+use crate::engine::chunk::Chunk;
 use crate::engine::command::Role;
 use crate::engine::ctx::LinkId;
 use crate::engine::host::Next;
@@ -17,6 +18,8 @@ use crate::engine::rt::AsyncWrite;
 
 /// How much is read at most before the host and other tasks get their turn.
 const SCRATCH: usize = 64 << 10;
+/// How much of a blob is escaped at a time: with that, a part fills records of TLS and is one system call.
+const PART: usize = 62 << 10;
 /// How much is thrown away at most while waiting for the peer to read our last words and close.
 const LINGER: usize = 8 << 20;
 
@@ -39,8 +42,12 @@ pub struct LinkTask<R: Role, S> {
     link: LinkId,
     stream: S,
     stage: Stage,
-    /// What is being written, and how far; empty when nothing is.
-    chunk: Vec<u8>,
+    /// What is being written; empty when nothing is.
+    chunk: Chunk,
+    /// Of a chunk with a blob: the part that is being written, escaped, and where in the blob the next one begins.
+    part: Vec<u8>,
+    next: Option<usize>,
+    /// How much of the part, or else of the chunk, is written.
     written: usize,
     read: bool,
     ended: bool,
@@ -54,7 +61,9 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
             link,
             stream,
             stage: Stage::Running,
-            chunk: Vec::new(),
+            chunk: Chunk::default(),
+            part: Vec::new(),
+            next: None,
             written: 0,
             read: true,
             ended: false,
@@ -111,7 +120,12 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
 
     fn apply(&mut self, next: Next) {
         match next {
-            Next::Write(chunk) => (self.chunk, self.written) = (chunk, 0),
+            Next::Write(chunk) => {
+                (self.chunk, self.written) = (chunk, 0);
+                if self.chunk.blob.is_some() {
+                    self.next = self.chunk.write_some(&mut self.part, 0, PART);
+                }
+            }
             Next::Idle { read } => self.read = read,
             Next::Finish => self.stage = Stage::Shutting,
         }
@@ -120,18 +134,27 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin> LinkTask<R, S> {
     /// Writes and flushes the chunk; then asks for the next. Ready: all is written.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.chunk.is_empty() && matches!(self.stage, Stage::Running) {
-            while self.written < self.chunk.len() {
-                match Pin::new(&mut self.stream).poll_write(cx, &self.chunk[self.written..]) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    Poll::Ready(Ok(n)) => self.written += n,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => return Poll::Pending,
+            loop {
+                let bytes = if self.chunk.blob.is_some() { &self.part } else { &self.chunk.bytes };
+                if self.written < bytes.len() {
+                    match Pin::new(&mut self.stream).poll_write(cx, &bytes[self.written..]) {
+                        Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                        Poll::Ready(Ok(n)) => self.written += n,
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                    continue;
                 }
+                let Some(at) = self.next else { break };
+                self.part.clear();
+                (self.next, self.written) = (self.chunk.write_some(&mut self.part, at, PART), 0);
             }
             match Pin::new(&mut self.stream).poll_flush(cx) {
                 Poll::Ready(Ok(())) => {}
                 other => return other,
             }
+            // A link at rest holds no buffer.
+            self.part = Vec::new();
             let (link, done) = (self.link, std::mem::take(&mut self.chunk));
             let next = self.handle.enter(|host, now| host.exchange(now, link, Some(done), Some(cx.waker())));
             self.apply(next);

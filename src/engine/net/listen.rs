@@ -26,6 +26,7 @@ use super::web;
 use super::web::Assets;
 use super::Handle;
 use crate::config::PortKey;
+use crate::engine::chunk::Chunk;
 use crate::engine::command::Role;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::ctx::LinkId;
@@ -194,7 +195,7 @@ impl<R: Role> Task for AcceptTask<R> {
 impl<R: Role> AcceptTask<R> {
     fn gone(&self, why: &str) -> Poll<Option<Box<dyn Task>>> {
         let link = self.link;
-        self.handle.enter(|host, now| host.gone(now, link, Vec::new(), why));
+        self.handle.enter(|host, now| host.gone(now, link, Chunk::default(), why));
         Poll::Ready(None)
     }
 }

@@ -10,6 +10,7 @@ use super::io::spawn;
 use super::io::Task;
 use super::Handle;
 use crate::config::PortKey;
+use crate::engine::chunk::Chunk;
 use crate::engine::command::Role;
 use crate::engine::ctx::LinkId;
 use crate::engine::host::Next;
@@ -20,12 +21,12 @@ pub trait LocalPort: Send + Sync {
     fn accept(&self, port: PortKey) -> Option<LinkId>;
     /// The link is ready.
     fn open(&self, link: LinkId) -> bool;
-    /// Bytes from the other end.
-    fn received(&self, link: LinkId, bytes: &[u8]);
+    /// A chunk from the other end.
+    fn received(&self, link: LinkId, chunk: &Chunk);
     /// Whether it reads nothing at the moment, after it has read what it may.
     fn is_blocked(&self, link: LinkId) -> bool;
     /// See `Host::exchange`.
-    fn exchange(&self, link: LinkId, done: Option<Vec<u8>>, waker: &Waker) -> Next;
+    fn exchange(&self, link: LinkId, done: Option<Chunk>, waker: &Waker) -> Next;
     /// The other end is gone.
     fn gone(&self, link: LinkId, why: &str);
 }
@@ -39,8 +40,11 @@ impl<R: Role> LocalPort for Handle<R> {
         self.enter(|host, now| host.open(now, link, |_| {}))
     }
 
-    fn received(&self, link: LinkId, bytes: &[u8]) {
-        self.enter(|host, now| host.received(now, link, bytes, false));
+    fn received(&self, link: LinkId, chunk: &Chunk) {
+        self.enter(|host, now| match &chunk.blob {
+            Some(blob) => host.received_blob(now, link, &chunk.bytes, blob.clone()),
+            None => host.received(now, link, &chunk.bytes, false),
+        });
     }
 
     fn is_blocked(&self, link: LinkId) -> bool {
@@ -50,12 +54,12 @@ impl<R: Role> LocalPort for Handle<R> {
         })
     }
 
-    fn exchange(&self, link: LinkId, done: Option<Vec<u8>>, waker: &Waker) -> Next {
+    fn exchange(&self, link: LinkId, done: Option<Chunk>, waker: &Waker) -> Next {
         self.enter(|host, now| host.exchange(now, link, done, Some(waker)))
     }
 
     fn gone(&self, link: LinkId, why: &str) {
-        self.enter(|host, now| host.gone(now, link, Vec::new(), why));
+        self.enter(|host, now| host.gone(now, link, Chunk::default(), why));
     }
 }
 
@@ -79,7 +83,7 @@ pub fn connect<R: Role>(handle: &Handle<R>, link: LinkId, port: PortKey) -> Resu
 struct Mover {
     ends: [(Arc<dyn LocalPort>, LinkId); 2],
     /// What each end gave last, to be given back with the next step.
-    done: [Option<Vec<u8>>; 2],
+    done: [Option<Chunk>; 2],
 }
 
 impl Task for Mover {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use futures_rustls::TlsConnector;
 use rusqlite::Connection;
 
+use super::chunk::Chunk;
 use super::clock;
 use super::command::Role;
 use super::ctx::Connect;
@@ -225,7 +226,7 @@ impl<R: Role> Handle<R> {
             }
         };
         if let Err(why) = result {
-            self.enter(|host, now| host.gone(now, connect.link, Vec::new(), &why));
+            self.enter(|host, now| host.gone(now, connect.link, Chunk::default(), &why));
         }
     }
 }

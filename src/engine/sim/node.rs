@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use crate::config::PortKey;
+use crate::engine::chunk::Chunk;
 use crate::engine::command::Role;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::ctx::JobResult;
@@ -12,13 +13,15 @@ use crate::engine::ctx::LinkId;
 use crate::engine::host::Effects;
 use crate::engine::host::Host;
 use crate::engine::host::Next;
+use crate::wire::Blob;
 
 /// A host of any role, as the simulation drives it.
 pub(super) trait Node {
     fn accepted(&mut self, now: u64, port: PortKey, remote: Option<IpAddr>) -> Option<LinkId>;
     fn open(&mut self, now: u64, link: LinkId, remote: Option<IpAddr>, print: Option<Fingerprint>) -> bool;
     fn received(&mut self, now: u64, link: LinkId, bytes: &[u8]);
-    fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>) -> Next;
+    fn received_blob(&mut self, now: u64, link: LinkId, head: &[u8], blob: Blob);
+    fn exchange(&mut self, now: u64, link: LinkId, done: Option<Chunk>) -> Next;
     fn resume(&mut self, link: LinkId);
     fn is_blocked(&self, link: LinkId) -> bool;
     fn all_read(&mut self, link: LinkId);
@@ -47,7 +50,11 @@ impl<R: Role> Node for Host<R> {
         Host::received(self, now, link, bytes, false);
     }
 
-    fn exchange(&mut self, now: u64, link: LinkId, done: Option<Vec<u8>>) -> Next {
+    fn received_blob(&mut self, now: u64, link: LinkId, head: &[u8], blob: Blob) {
+        Host::received_blob(self, now, link, head, blob);
+    }
+
+    fn exchange(&mut self, now: u64, link: LinkId, done: Option<Chunk>) -> Next {
         Host::exchange(self, now, link, done, None)
     }
 
@@ -68,7 +75,7 @@ impl<R: Role> Node for Host<R> {
     }
 
     fn gone(&mut self, now: u64, link: LinkId, why: &str) {
-        Host::gone(self, now, link, Vec::new(), why);
+        Host::gone(self, now, link, Chunk::default(), why);
     }
 
     fn finished(&mut self, now: u64, token: u64, result: JobResult) {

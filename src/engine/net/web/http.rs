@@ -14,6 +14,7 @@ use super::request::Response;
 use super::request::Then;
 use super::request::Way;
 use super::socket::WebSocket;
+use crate::engine::chunk::Chunk;
 use crate::engine::clock;
 use crate::engine::command::Role;
 use crate::engine::ctx::Fingerprint;
@@ -216,7 +217,7 @@ impl<R: Role, S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Task for HttpT
             Ok(Some(next)) => Poll::Ready(Some(next)),
             result => {
                 let why = result.err().map_or_else(|| "closed".to_owned(), |error| error.to_string());
-                self.handle.enter(|host, now| host.gone(now, link, Vec::new(), &why));
+                self.handle.enter(|host, now| host.gone(now, link, Chunk::default(), &why));
                 Poll::Ready(None)
             }
         }

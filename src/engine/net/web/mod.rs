@@ -25,6 +25,7 @@ use super::listen::listen_on;
 use super::listen::Listening;
 use super::Handle;
 use crate::config::PortKey;
+use crate::engine::chunk::Chunk;
 use crate::engine::command::Role;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::ctx::LinkId;
@@ -125,7 +126,7 @@ impl<R: Role> GreetTask<R> {
 
     fn gone(&self, why: &str) -> Poll<Option<Box<dyn Task>>> {
         let link = self.link;
-        self.handle.enter(|host, now| host.gone(now, link, Vec::new(), why));
+        self.handle.enter(|host, now| host.gone(now, link, Chunk::default(), why));
         Poll::Ready(None)
     }
 }
