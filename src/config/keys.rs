@@ -219,7 +219,12 @@ pub const KEYS: &[Key] = &[
         "Whether the realm uses the accounts of management. auto: when management runs in the same process.",
     ),
     fixed("realm.user_cap", "0", Kind::Count(0, 10_000_000), "How many accounts the realm takes. 0: any number."),
-    fixed("realm.quota", "\"1 GiB\"", Kind::Size(0, 1 << 50), "What one user may store on the realm."),
+    fixed(
+        "realm.quota",
+        "\"1 GiB\"",
+        Kind::Size(0, 1 << 50),
+        "What one user may store on the realm. On one that is attached: of those who register there, if this is set.",
+    ),
     // data_management
     fixed(
         "data_management.quota",
