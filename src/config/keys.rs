@@ -223,7 +223,7 @@ pub const KEYS: &[Key] = &[
         "realm.quota",
         "\"1 GiB\"",
         Kind::Size(0, 1 << 50),
-        "What one user may store on the realm. On one that is attached: of those who register there, if this is set.",
+        "What one user may store on the realm. On one that is attached: of those who register there, if it is another than this.",
     ),
     // data_management
     fixed(

@@ -71,8 +71,8 @@ pub struct Realm {
     pub user_cap: Option<u64>,
     /// Bytes a user.
     pub quota: u64,
-    /// Somebody has said so: it is not the default.
-    pub quota_is_set: bool,
+    /// It is not the default.
+    pub quota_is_own: bool,
 }
 
 /// Role data-management.
@@ -420,11 +420,6 @@ impl Settings {
         }
     }
 
-    /// Whether a file or the command line says it.
-    fn is_set(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|setting| !setting.place.is_empty())
-    }
-
     fn number(&self, name: &str) -> u64 {
         match self.value(name) {
             Value::Number(number) => *number,
@@ -507,7 +502,7 @@ fn typed(settings: &Settings) -> Config {
             attach: settings.yes("realm.attach"),
             user_cap: Some(settings.number("realm.user_cap")).filter(|cap| *cap != 0),
             quota: settings.number("realm.quota"),
-            quota_is_set: settings.is_set("realm.quota"),
+            quota_is_own: settings.number("realm.quota") != Settings::defaults().number("realm.quota"),
         },
         data_management: DataManagement {
             quota: settings.number("data_management.quota"),

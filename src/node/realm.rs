@@ -11,7 +11,7 @@ impl Node {
     pub(super) fn realm_settings(&self) -> Option<realm::Settings> {
         let config = &self.config;
         // One that stands alone has data management of its own, which gives that to all.
-        let own_quota = Some(config.realm.quota).filter(|_| config.realm.quota_is_set && !config.is_realm_alone());
+        let own_quota = Some(config.realm.quota).filter(|_| config.realm.quota_is_own && !config.is_realm_alone());
         config.roles.contains(&RoleName::Realm).then(|| realm::Settings {
             name: config.realm.name.clone(),
             address: String::new(),
