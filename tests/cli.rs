@@ -330,6 +330,56 @@ fn the_operator() {
 }
 
 #[test]
+fn the_operator_of_people() {
+    let server = Server::open();
+    let person = Person::new(&server);
+    person.register("alice");
+    person.register("bob");
+    let user = |name: &str| {
+        let users = person.run(&["admin", "users", "--json"]).expect(0).json();
+        users.into_iter().find(|user| user["name"] == name).expect("registered")
+    };
+    assert_eq!((&user("bob")["operator"], &user("bob")["quota"]), (&json!(false), &json!(10_737_418_240u64)));
+    person.run(&["admin", "user", "operator", "BOB"]).expect(0);
+    assert_eq!(user("bob")["operator"], true);
+    person.run(&["admin", "user", "operator", "bob", "--off"]).expect(0);
+    assert_eq!(user("bob")["operator"], false);
+    assert!(person.run(&["admin", "user", "operator", "nobody"]).expect(1).err.contains("NOTFOUND"));
+
+    let done = person.run(&["admin", "quota", "bob", "1 KiB"]).expect(0);
+    assert_eq!(done.out, "bob may store 1.00 KiB\n");
+    let file = person.home.path().join("file");
+    std::fs::write(&file, [b'x'; 1_025]).expect("a file");
+    let file = file.to_str().expect("UTF-8");
+    let put = ["put", file, "/users/bob/file", "--user", "bob"];
+    assert!(person.run(&put).expect(1).err.contains("QUOTA"));
+    person.run(&["admin", "quota", "bob", "default"]).expect(0);
+    person.run(&put).expect(0);
+    assert_eq!((&user("bob")["quota"], &user("bob")["used"]), (&json!(10_737_418_240u64), &json!(1_025)));
+    for wrong in [&["admin", "quota", "bob", "much"][..], &["admin", "quota", "bob"], &["admin", "notice"]] {
+        person.run(wrong).expect(2);
+    }
+
+    let chat = Chat::open(&person, &["--user", "alice"]);
+    let sessions = person.run(&["admin", "sessions", "--json"]).expect(0).json();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    let shown = ["name", "server", "door", "address"].map(|key| sessions[0][key].as_str().expect("text").to_owned());
+    assert_eq!(shown, ["alice", "main", "client_main", "127.0.0.1"]);
+    let table = person.run(&["admin", "sessions"]).expect(0).out;
+    assert!(table.starts_with("NAME") && table.lines().count() == 2, "{table}");
+    assert_eq!(person.run(&["admin", "notice", "back at ten"]).expect(0).out, "said in 1 session\n");
+    assert_eq!(chat.event("notice")["text"], "back at ten");
+    assert_eq!(chat.end(), 0);
+
+    assert!(person.run(&["admin", "invites", "--json"]).expect(0).json().is_empty());
+    person.run(&["admin", "invite", "--days", "2"]).expect(0);
+    let invites = person.run(&["admin", "invites", "--json"]).expect(0).json();
+    let time = |key: &str| invites[0][key].as_u64().expect("a time");
+    assert_eq!(time("expires") - time("created"), 2 * 86_400_000);
+    assert_eq!(person.run(&["admin", "invites"]).expect(0).out.lines().count(), 2);
+}
+
+#[test]
 fn who_signs_on_while_the_server_is_away_is_told_and_waits() {
     let mut server = Server::open();
     let person = Person::new(&server);

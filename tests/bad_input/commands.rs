@@ -79,6 +79,8 @@ const ROWS: &[Row] = &[
     row("client_main", "SENDMESSAGE", SignedOn, &[(User, "@"), (Bytes, "hi")]),
     row("client_main", "GETSERVERMAP", SignedOn, &[]),
     row("client_main", "SETSTATUS", SignedOn, &[(Text, "away")]),
+    row("client_main", "GETACCOUNT", SignedOn, &[]),
+    row("client_main", "OPERATOR", SignedOn, &[(Text, "STATUS")]),
     row("client_main", "SIGNOFF", SignedOn, &[]),
     row("client_main", "CREATEFOLDER", SignedOn, &[(Token, "/users/nobody/a")]),
     row("client_main", "DELETEFOLDER", SignedOn, &[(Token, NONE)]),

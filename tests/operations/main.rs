@@ -7,6 +7,7 @@ mod drain;
 mod files;
 mod kick;
 mod map;
+mod operator;
 mod reload;
 mod restart;
 mod start;

@@ -8,6 +8,7 @@ mod lying;
 mod many;
 mod network;
 mod one;
+mod operator;
 mod order;
 mod rogue;
 mod storage;

@@ -269,7 +269,7 @@ impl Role for Asker {
 }
 
 impl Network {
-    fn asker(&mut self, port: PortKey, target: Target) -> NodeId {
+    pub fn asker(&mut self, port: PortKey, target: Target) -> NodeId {
         let make = || Asker { link: LinkId::default(), gone: false };
         let id = self.sim.add(None, Limits::default(), [0; 32], &[], make).unwrap();
         self.sim.with(id, |asker: &mut Asker, ctx| asker.link = ctx.connect(port, target, ())).unwrap();
@@ -277,7 +277,7 @@ impl Network {
         id
     }
 
-    fn ask(&mut self, id: NodeId, command: &str, fields: &[&str]) -> Answers {
+    pub fn ask(&mut self, id: NodeId, command: &str, fields: &[&str]) -> Answers {
         let (send, receive) = channel::bounded(1);
         let fields: Vec<&[u8]> = fields.iter().map(|field| field.as_bytes()).collect();
         let then = move |_: &mut Asker, _: &mut Ctx<Asker>, answer: Result<Raw<'_>, Fail>| {

@@ -31,9 +31,9 @@ use rand::RngExt;
 type Answer = channel::Receiver<Result<Vec<u8>, Fail>>;
 
 /// A network that stores.
-struct World {
-    net: Network,
-    dm: NodeId,
+pub struct World {
+    pub net: Network,
+    pub dm: NodeId,
     data: Vec<NodeId>,
     stores: Vec<Arc<Memory>>,
 }
@@ -44,7 +44,7 @@ fn management() -> Where {
 
 impl World {
     /// `data`: of each data server whether it is volatile.
-    fn new(seed: u64, mains: &[&str], data: &[bool], names: &[&str]) -> World {
+    pub fn new(seed: u64, mains: &[&str], data: &[bool], names: &[&str]) -> World {
         let mut rows = servers(mains);
         for (n, volatile) in data.iter().enumerate() {
             let key = hex::encode(&ServerKey::from_bytes(&[100 + n as u8; 32]).public().0);
@@ -109,7 +109,7 @@ impl World {
     }
 
     /// Asks, and waits for the answer.
-    fn get(&mut self, client: NodeId, command: &str, fields: &[&[u8]]) -> Result<Vec<u8>, Fail> {
+    pub fn get(&mut self, client: NodeId, command: &str, fields: &[&[u8]]) -> Result<Vec<u8>, Fail> {
         let answer = self.ask(client, command, fields);
         let until = self.net.sim.now() + 60_000;
         let mut got = None;
@@ -121,7 +121,7 @@ impl World {
     }
 
     /// Asks until storage is up.
-    fn get_sometime(&mut self, client: NodeId, command: &str, fields: &[&[u8]]) -> Result<Vec<u8>, Fail> {
+    pub fn get_sometime(&mut self, client: NodeId, command: &str, fields: &[&[u8]]) -> Result<Vec<u8>, Fail> {
         for _ in 0..200 {
             match self.get(client, command, fields) {
                 Err(fail) if matches!(fail.code, Code::Unavailable | Code::Busy) => self.net.sim.run_for(1_000),

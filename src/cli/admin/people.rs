@@ -101,7 +101,10 @@ impl Notice {
         let sessions: u64 = answer.parse().unwrap_or(0);
         match operator.json {
             true => outcome::line(json!({ "ok": true, "sessions": sessions })),
-            false => outcome::line(format_args!("said in {sessions} sessions")),
+            false => {
+                let plural = if sessions == 1 { "session" } else { "sessions" };
+                outcome::line(format_args!("said in {sessions} {plural}"));
+            }
         }
         Ok(())
     }
