@@ -61,7 +61,9 @@ function show() {
   if (!session.user) {
     shell?.dispose();
     shell = null;
+    document.getElementById("toasts").replaceChildren();
     if (!sign) {
+      for (const box of document.querySelectorAll("dialog")) box.close();
       sign = signView(session, ended);
       root.replaceChildren(sign.node);
       sign.focus();

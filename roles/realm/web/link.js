@@ -10,6 +10,8 @@ const LONGEST_WAIT = 20_000;
 const SILENCE = 30_000;
 const DEAD = 55_000;
 const LOOK = 5_000;
+// For signing on; a server that says nothing for so long is tried anew.
+const GREETING = 30_000;
 
 /** Tells `state`: "connecting" | "greeting" | "ready" | "waiting" (for the next try) | "idle" (until it is needed) |
  *  "closed". */
@@ -30,6 +32,7 @@ export class Link extends Emitter {
   #timer = 0;
   #watch = 0;
   #heard = 0;
+  #began = 0;
   #read = Promise.resolve();
 
   /** `greet()` is awaited on each new connection. `receive(command, data, connection)` may return a promise: the
@@ -110,7 +113,7 @@ export class Link extends Emitter {
     const socket = new WebSocket(this.#url);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
-    this.#heard = Date.now();
+    this.#heard = this.#began = Date.now();
     clearInterval(this.#watch);
     this.#watch = setInterval(() => this.#look(), LOOK);
     socket.onopen = () => this.#opened(socket);
@@ -167,9 +170,11 @@ export class Link extends Emitter {
   }
 
   #look() {
+    if (this.state === "greeting" && Date.now() - this.#began > GREETING) return this.#lost();
     const silent = Date.now() - this.#heard;
     if (silent > DEAD) this.#lost();
     else if (silent > SILENCE) this.request("PING").catch(() => undefined);
+    return undefined;
   }
 
   #drop() {
