@@ -22,7 +22,7 @@ export function conversation({ account, talk, header, label, files, hint }) {
   const older = el("button", { type: "button", class: "link older", text: "Earlier messages", hidden: true, onclick: () => earlier() });
   const nothing = empty("talks", "Nothing here yet", hint);
   nothing.hidden = true;
-  const log = el("div", { class: "log", role: "log", "aria-label": label, "aria-live": "polite", tabindex: "0" }, older, nothing, list);
+  const log = el("div", { class: "log", role: "log", "aria-label": label, "aria-live": "off", tabindex: "0" }, older, nothing, list);
   const down = el("button", { type: "button", class: "button down", hidden: true, "aria-label": "To the newest message", onclick: () => toEnd() }, icon("download"));
   const write = composer({ label: `Message to ${talk.name}`, send: (text) => outbox.send(talk, text), files });
   const node = el("section", { class: "conversation", "aria-label": label }, header, el("div", { class: "log-box" }, log, down), write.node);

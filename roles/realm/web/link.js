@@ -17,6 +17,8 @@ const GREETING = 30_000;
  *  "closed". */
 export class Link extends Emitter {
   state = "closed";
+  /** Why signing on did not work, when the server said so; null: it did, or there was no connection. */
+  trouble = null;
   /** When the next try begins, in ms of Date.now(), while "waiting". */
   nextTry = 0;
   /** Whether the connection is wanted also while nobody asks anything. */
@@ -127,11 +129,14 @@ export class Link extends Emitter {
       await this.#greet();
     } catch (error) {
       // What the person must decide about closes the link in `greet`; anything else passes.
-      if (this.#socket === socket) this.#lost(error.code === "LIMIT" ? LONGEST_WAIT : 0);
+      if (this.#socket !== socket) return;
+      this.trouble = error.code === "LOST" ? null : error;
+      this.#lost(error.code === "LIMIT" ? LONGEST_WAIT : 0);
       return;
     }
     if (this.#socket !== socket || this.state !== "greeting") return;
     this.#wait = FIRST_WAIT;
+    this.trouble = null;
     this.#become("ready");
     const waiters = [...this.#waiters];
     this.#waiters.clear();

@@ -4,7 +4,7 @@
 export const WIDE = { width: 1000, height: 700 };
 export const NARROW = { width: 560, height: 840 };
 /** More people than this are drawn as one number for each server. */
-export const MOST_PEOPLE = 150;
+const MOST_PEOPLE = 150;
 
 const KINDS = { managementserver: "management", mainserver: "main", realmserver: "main", datamanagementserver: "storage", dataserver: "data", client: "person" };
 

@@ -2,6 +2,7 @@
 // connection. A message whose answer was lost is never sent again by itself: it may have arrived.
 
 import { words } from "./fail.js";
+import { fold } from "./names.js";
 import { textOf } from "./wire.js";
 
 const BUSY_WAIT = 1500;
@@ -85,7 +86,10 @@ export class Outbox {
     try {
       if (entry.talk.kind === "workspace") return await this.#change(entry);
       await this.#link.request("SENDMESSAGE", entry.talk.name, entry.message.text);
-      return await set("delivered");
+      if (fold(entry.talk.name) !== fold(this.#talks.user)) return await set("delivered");
+      // To oneself: it comes back as a message, and that is the one that is kept.
+      await this.#talks.remove(entry.message);
+      return true;
     } catch (error) {
       switch (error.code) {
         case "OFFLINE": return this.#mail(entry, set);
