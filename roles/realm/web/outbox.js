@@ -6,7 +6,7 @@ import { fold } from "./names.js";
 import { textOf } from "./wire.js";
 
 const BUSY_WAIT = 1500;
-const UNSURE = "The connection broke before the answer: it may have arrived.";
+const UNSURE = "The connection broke before the answer.";
 
 export class Outbox {
   #link;
@@ -95,7 +95,7 @@ export class Outbox {
         case "OFFLINE": return this.#mail(entry, set);
         case "BUSY": return set("waiting");
         case "LOST": return set("unsure", UNSURE);
-        case "UNAVAILABLE": return set("unsure", "The server of the other side could not be reached: it may have arrived.");
+        case "UNAVAILABLE": return set("unsure", "The server of the other side could not be reached.");
         case "NOTFOUND": return set("failed", "There is nobody with this name here.");
         default: return set("failed", words(error, { TOOLONG: "It is too long.", DENIED: "You may not write here." }));
       }
