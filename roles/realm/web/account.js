@@ -12,6 +12,8 @@ import { split, textOf } from "./wire.js";
 import { Workspaces } from "./workspaces.js";
 import { fold } from "./names.js";
 
+const MAP_AGAIN = 5_000;
+
 /** Tells `notice`: text and time, from the operator. */
 export class Account extends Emitter {
   /** Opens the history of a user. */
@@ -35,13 +37,21 @@ export class Account extends Emitter {
   async signedOn(user) {
     this.user = this.talks.user = user;
     const failed = (error) => console.info("not now:", error.code ?? error);
-    this.link.ask("GETSERVERMAP").then((data) => this.people.replace(data)).catch(failed);
+    this.#map();
     this.mail.fetch().catch(failed);
     this.workspaces.refresh().catch((error) => {
       this.workspaces.failed(error);
       failed(error);
     });
     await this.outbox.resume();
+  }
+
+  /** The map, and its changes from now on. It is not there while the server has none yet. */
+  #map() {
+    clearTimeout(this.mapTimer);
+    this.link.ask("GETSERVERMAP").then((data) => this.people.replace(data)).catch((error) => {
+      if (error.code === "UNAVAILABLE" || error.code === "BUSY") this.mapTimer = setTimeout(() => this.#map(), MAP_AGAIN);
+    });
   }
 
   /** What the server sends by itself. Is done when it is stored. */
@@ -62,6 +72,7 @@ export class Account extends Emitter {
   }
 
   close() {
+    clearTimeout(this.mapTimer);
     for (const transfer of this.transfers.list) this.transfers.cancel(transfer);
     this.talks.close();
     this.history.close();

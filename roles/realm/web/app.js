@@ -31,7 +31,7 @@ function open(user) {
     account.talks.on("list", title);
     account.talks.on("message", (message, { fresh, loud }) => {
       const talk = account.talks.list.get(message.talk);
-      if (fresh && loud && (document.hidden || account.talks.open !== talk.id)) tell(message, talk, (to) => go(...placeOf(to)));
+      if (fresh && loud) tell(message, talk, (to) => go(...placeOf(to)));
     });
     account.on("notice", (text) => toast(`From the operator: ${text}`, "notice"));
     return show();
@@ -61,7 +61,9 @@ function show() {
   if (!session.user) {
     shell?.dispose();
     shell = null;
+    document.getElementById("toasts").replaceChildren();
     if (!sign) {
+      for (const box of document.querySelectorAll("dialog")) box.close();
       sign = signView(session, ended);
       root.replaceChildren(sign.node);
       sign.focus();

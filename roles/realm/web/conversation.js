@@ -10,6 +10,8 @@ import { canShow, preview, Thumbnails } from "./preview.js";
 import { save } from "./transfers.js";
 
 const PAGE = 60;
+// So many are shown at most while new ones come in; earlier ones are a click away.
+const SHOWN = 400;
 // Messages of one person within this time stand together.
 const TOGETHER = 5 * 60_000;
 
@@ -22,7 +24,7 @@ export function conversation({ account, talk, header, label, files, hint }) {
   const older = el("button", { type: "button", class: "link older", text: "Earlier messages", hidden: true, onclick: () => earlier() });
   const nothing = empty("talks", "Nothing here yet", hint);
   nothing.hidden = true;
-  const log = el("div", { class: "log", role: "log", "aria-label": label, "aria-live": "polite", tabindex: "0" }, older, nothing, list);
+  const log = el("div", { class: "log", role: "log", "aria-label": label, "aria-live": "off", tabindex: "0" }, older, nothing, list);
   const down = el("button", { type: "button", class: "button down", hidden: true, "aria-label": "To the newest message", onclick: () => toEnd() }, icon("download"));
   const write = composer({ label: `Message to ${talk.name}`, send: (text) => outbox.send(talk, text), files });
   const node = el("section", { class: "conversation", "aria-label": label }, header, el("div", { class: "log-box" }, log, down), write.node);
@@ -70,6 +72,7 @@ export function conversation({ account, talk, header, label, files, hint }) {
   function draw(stay = false) {
     if (!alive) return;
     const end = atEnd();
+    arrange(end && !stay);
     const height = log.scrollHeight;
     keyed(list, items(), (item) => item.key, (item) => item.day ? el("div", { class: "day" }, el("span", { text: day(item.day, Date.now()) })) : bubble(item.message, { talk, names: talk.kind === "workspace", act }),
       (element, item) => element.classList.toggle("together", Boolean(item.together)));
@@ -84,22 +87,25 @@ export function conversation({ account, talk, header, label, files, hint }) {
   function take(message) {
     if (message.talk !== talk.id) return;
     shown.set(message.key, message);
-    arrange();
     drawSoon();
     if (message.out && message.state === "waiting") requestAnimationFrame(toEnd);
     seen();
   }
 
-  function arrange() {
+  function arrange(trim) {
     messages = [...shown.values()].sort((a, b) => a.at - b.at || a.n - b.n);
+    if (!trim || messages.length <= SHOWN) return;
+    for (const message of messages.slice(0, -SHOWN / 2)) shown.delete(message.key);
+    messages = messages.slice(-SHOWN / 2);
+    more = true;
   }
 
   async function earlier() {
     const page = await talks.page(talk.id, messages[0] ?? null, PAGE);
     more = page.length === PAGE;
+    const first = shown.size === 0;
     for (const message of page) shown.set(message.key, message);
-    arrange();
-    draw(messages.length > page.length);
+    draw(!first);
   }
 
   async function reload() {
@@ -108,7 +114,6 @@ export function conversation({ account, talk, header, label, files, hint }) {
     shown.clear();
     for (const message of page) shown.set(message.key, message);
     more = page.length === size;
-    arrange();
     drawSoon();
     seen();
   }
@@ -123,7 +128,7 @@ export function conversation({ account, talk, header, label, files, hint }) {
   log.addEventListener("scroll", () => (down.hidden = atEnd()), { passive: true });
   ends.push(() => document.removeEventListener("visibilitychange", visible),
     talks.on("message", take),
-    talks.on("gone", (message) => shown.delete(message.key) && (arrange(), drawSoon())),
+    talks.on("gone", (message) => shown.delete(message.key) && drawSoon()),
     talks.on("reload", (id) => id === talk.id && reload()));
   // The keyboard of a phone makes the log smaller: its end stays in view.
   const sizes = new ResizeObserver(() => wasAtEnd && toEnd());

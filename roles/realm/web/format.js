@@ -1,5 +1,14 @@
 // Sizes, times, and rates in words. Pure; the language is the browser's.
 
+const formatters = new Map();
+
+/** A formatter of the browser: one is slow to make, and good for ever. */
+function formatter(Kind, language, options) {
+  const key = `${Kind.name} ${language} ${JSON.stringify(options)}`;
+  if (!formatters.has(key)) formatters.set(key, new Kind(language, options));
+  return formatters.get(key);
+}
+
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
 /** Bytes, for people: `1.2 MB`. */
@@ -11,7 +20,7 @@ export function bytes(count, language) {
     unit++;
   }
   const digits = unit === 0 || value >= 99.5 ? 0 : 1;
-  return `${new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value)}\u00a0${UNITS[unit]}`;
+  return `${formatter(Intl.NumberFormat, language, { maximumFractionDigits: digits }).format(value)}\u00a0${UNITS[unit]}`;
 }
 
 /** Bytes in one second. */
@@ -21,22 +30,26 @@ export function rate(perSecond, language) {
 
 /** A number with the separators of the language. */
 export function number(value, language) {
-  return new Intl.NumberFormat(language).format(value);
+  return formatter(Intl.NumberFormat, language, {}).format(value);
 }
 
 /** The time of a day: `14:05`. */
 export function clock(at, language, zone) {
-  return new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", timeZone: zone }).format(at);
+  return formatter(Intl.DateTimeFormat, language, { hour: "2-digit", minute: "2-digit", timeZone: zone }).format(at);
 }
 
 /** Day and time, whole. */
 export function moment(at, language, zone) {
-  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", timeZone: zone }).format(at);
+  return formatter(Intl.DateTimeFormat, language, { dateStyle: "medium", timeStyle: "short", timeZone: zone }).format(at);
 }
 
 /** The calendar day as a number, so that days can be compared. */
 export function dayOf(at, zone) {
-  const parts = new Intl.DateTimeFormat("en-CA", { year: "numeric", month: "2-digit", day: "2-digit", timeZone: zone });
+  if (zone === undefined) {
+    const local = new Date(at);
+    return Date.UTC(local.getFullYear(), local.getMonth(), local.getDate()) / 86_400_000;
+  }
+  const parts = formatter(Intl.DateTimeFormat, "en-CA", { year: "numeric", month: "2-digit", day: "2-digit", timeZone: zone });
   return Date.parse(`${parts.format(at)}T00:00:00Z`) / 86_400_000;
 }
 
@@ -46,7 +59,7 @@ export function day(at, now, language, zone) {
   if (ago === 0) return "Today";
   if (ago === 1) return "Yesterday";
   const near = ago > 1 && ago < 7;
-  return new Intl.DateTimeFormat(language, near ? { weekday: "long", timeZone: zone } : { dateStyle: "long", timeZone: zone }).format(at);
+  return formatter(Intl.DateTimeFormat, language, near ? { weekday: "long", timeZone: zone } : { dateStyle: "long", timeZone: zone }).format(at);
 }
 
 /** A time in a list: the clock today, else the day. */
@@ -54,7 +67,7 @@ export function short(at, now, language, zone) {
   const ago = dayOf(now, zone) - dayOf(at, zone);
   if (ago === 0) return clock(at, language, zone);
   if (ago === 1) return "Yesterday";
-  return new Intl.DateTimeFormat(language, { dateStyle: "short", timeZone: zone }).format(at);
+  return formatter(Intl.DateTimeFormat, language, { dateStyle: "short", timeZone: zone }).format(at);
 }
 
 /** Milliseconds as `3 s`, `2 min`, `1 h 5 min`, `4 d`. */

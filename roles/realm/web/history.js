@@ -16,6 +16,8 @@ function done(request) {
 export class History {
   #db;
   #last = 0;
+  #incoming = [];
+  #writing = false;
 
   /** Opens the history of an account, and makes it when there is none. */
   static async open(user) {
@@ -42,18 +44,40 @@ export class History {
     await done(indexedDB.deleteDatabase(`convergia-${user}`));
   }
 
-  /** Takes a message of somebody else, and counts it in its conversation when `unread`. Null when it is here already. */
-  async receive(message, talk, unread) {
-    const transaction = this.#write("messages", "talks");
-    const messages = transaction.objectStore("messages");
+  /** Takes a message of somebody else, and counts it in its conversation when `unread`. Null when it is here already.
+   *  What comes while one transaction is written goes into the next one together. */
+  receive(message, talk, unread) {
+    return new Promise((resolve, reject) => {
+      this.#incoming.push({ message, talk, unread, resolve, reject });
+      if (this.#incoming.length === 1 && !this.#writing) this.#receiveAll();
+    });
+  }
+
+  async #receiveAll() {
+    this.#writing = true;
+    while (this.#incoming.length > 0) {
+      const batch = this.#incoming.splice(0);
+      try {
+        const transaction = this.#write("messages", "talks");
+        const taken = [];
+        for (const one of batch) taken.push(await this.#receiveOne(transaction, one));
+        await finished(transaction);
+        batch.forEach((one, n) => one.resolve(taken[n]));
+      } catch (error) {
+        for (const one of batch) one.reject(error);
+      }
+    }
+    this.#writing = false;
+  }
+
+  async #receiveOne(transaction, { message, talk, unread }) {
+    const [messages, talks] = [transaction.objectStore("messages"), transaction.objectStore("talks")];
     if ((await done(messages.getKey(message.key))) !== undefined) return null;
     const record = { ...message, talk: talk.id, n: this.#number() };
     messages.put(record);
-    const talks = transaction.objectStore("talks");
     const known = (await done(talks.get(talk.id))) ?? { ...talk, unread: 0, at: 0 };
-    const next = newer({ ...known, ...talk, unread: known.unread + (unread ? 1 : 0), hidden: false }, record);
+    const next = newer({ ...known, ...talk, unread: known.unread + (unread ? 1 : 0) }, record);
     talks.put(next);
-    await finished(transaction);
     return { message: record, talk: next };
   }
 
@@ -66,7 +90,7 @@ export class History {
     transaction.objectStore("messages").put(record);
     const talks = transaction.objectStore("talks");
     const known = (await done(talks.get(talk.id))) ?? { ...talk, unread: 0, at: 0 };
-    const next = newer({ ...known, ...talk, hidden: false }, record);
+    const next = newer({ ...known, ...talk }, record);
     talks.put(next);
     await finished(transaction);
     return { message: record, talk: next };

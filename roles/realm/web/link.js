@@ -10,11 +10,15 @@ const LONGEST_WAIT = 20_000;
 const SILENCE = 30_000;
 const DEAD = 55_000;
 const LOOK = 5_000;
+// For signing on; a server that says nothing for so long is tried anew.
+const GREETING = 30_000;
 
 /** Tells `state`: "connecting" | "greeting" | "ready" | "waiting" (for the next try) | "idle" (until it is needed) |
  *  "closed". */
 export class Link extends Emitter {
   state = "closed";
+  /** Why signing on did not work, when the server said so; null: it did, or there was no connection. */
+  trouble = null;
   /** When the next try begins, in ms of Date.now(), while "waiting". */
   nextTry = 0;
   /** Whether the connection is wanted also while nobody asks anything. */
@@ -30,6 +34,7 @@ export class Link extends Emitter {
   #timer = 0;
   #watch = 0;
   #heard = 0;
+  #began = 0;
   #read = Promise.resolve();
 
   /** `greet()` is awaited on each new connection. `receive(command, data, connection)` may return a promise: the
@@ -110,7 +115,7 @@ export class Link extends Emitter {
     const socket = new WebSocket(this.#url);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
-    this.#heard = Date.now();
+    this.#heard = this.#began = Date.now();
     clearInterval(this.#watch);
     this.#watch = setInterval(() => this.#look(), LOOK);
     socket.onopen = () => this.#opened(socket);
@@ -124,11 +129,14 @@ export class Link extends Emitter {
       await this.#greet();
     } catch (error) {
       // What the person must decide about closes the link in `greet`; anything else passes.
-      if (this.#socket === socket) this.#lost(error.code === "LIMIT" ? LONGEST_WAIT : 0);
+      if (this.#socket !== socket) return;
+      this.trouble = error.code === "LOST" ? null : error;
+      this.#lost(error.code === "LIMIT" ? LONGEST_WAIT : 0);
       return;
     }
     if (this.#socket !== socket || this.state !== "greeting") return;
     this.#wait = FIRST_WAIT;
+    this.trouble = null;
     this.#become("ready");
     const waiters = [...this.#waiters];
     this.#waiters.clear();
@@ -167,9 +175,11 @@ export class Link extends Emitter {
   }
 
   #look() {
+    if (this.state === "greeting" && Date.now() - this.#began > GREETING) return this.#lost();
     const silent = Date.now() - this.#heard;
     if (silent > DEAD) this.#lost();
     else if (silent > SILENCE) this.request("PING").catch(() => undefined);
+    return undefined;
   }
 
   #drop() {

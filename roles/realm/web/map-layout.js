@@ -2,9 +2,9 @@
 
 /** The picture on a wide screen and on a narrow one. */
 export const WIDE = { width: 1000, height: 700 };
-export const NARROW = { width: 560, height: 840 };
+export const NARROW = { width: 440, height: 640 };
 /** More people than this are drawn as one number for each server. */
-export const MOST_PEOPLE = 150;
+const MOST_PEOPLE = 150;
 
 const KINDS = { managementserver: "management", mainserver: "main", realmserver: "main", datamanagementserver: "storage", dataserver: "data", client: "person" };
 
@@ -46,7 +46,7 @@ function people(list, mains, places, width, height) {
   mains.forEach((server) => {
     const group = perServer.get(server.id);
     const room = Math.min(width - 80, (width - 40) / columns);
-    grid(group, places.get(server.id).x, 450, room, height - 550, places);
+    grid(group, places.get(server.id).x, 450, room, Math.max(100, height - 550), places);
   });
   return grid(away.slice(0, MOST_PEOPLE), width / 2, height - 65, width - 80, 50, places);
 }

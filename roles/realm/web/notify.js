@@ -31,10 +31,10 @@ export function showTitle(name, unread) {
   if (icon.getAttribute("href") !== file) icon.setAttribute("href", file);
 }
 
-/** Tells of a message that has just come. */
+/** Tells of a message that has just come: by voice in any case, as the list of messages itself is not read out (an own
+ *  message is drawn anew each time that it has come further). */
 export function tell(message, talk, go) {
-  const words = `${message.from}: ${summary(message.text).slice(0, 200)}`;
-  announce(words);
+  announce(`${message.from}: ${summary(message.text).slice(0, 200)}`);
   if (!document.hidden || !notifying()) return;
   const note = new Notification(talk.kind === "workspace" ? `${message.from} in ${talk.name}` : message.from, { body: summary(message.text).slice(0, 200), tag: talk.id, icon: "icon.svg" });
   note.onclick = () => {
@@ -45,6 +45,6 @@ export function tell(message, talk, go) {
 }
 
 /** Says something to screen readers. */
-export function announce(words) {
+function announce(words) {
   setText(document.getElementById("announcer"), words);
 }

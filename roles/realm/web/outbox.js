@@ -2,10 +2,11 @@
 // connection. A message whose answer was lost is never sent again by itself: it may have arrived.
 
 import { words } from "./fail.js";
+import { fold } from "./names.js";
 import { textOf } from "./wire.js";
 
 const BUSY_WAIT = 1500;
-const UNSURE = "The connection broke before the answer: it may have arrived.";
+const UNSURE = "The connection broke before the answer.";
 
 export class Outbox {
   #link;
@@ -85,13 +86,16 @@ export class Outbox {
     try {
       if (entry.talk.kind === "workspace") return await this.#change(entry);
       await this.#link.request("SENDMESSAGE", entry.talk.name, entry.message.text);
-      return await set("delivered");
+      if (fold(entry.talk.name) !== fold(this.#talks.user)) return await set("delivered");
+      // To oneself: it comes back as a message, and that is the one that is kept.
+      await this.#talks.remove(entry.message);
+      return true;
     } catch (error) {
       switch (error.code) {
         case "OFFLINE": return this.#mail(entry, set);
         case "BUSY": return set("waiting");
         case "LOST": return set("unsure", UNSURE);
-        case "UNAVAILABLE": return set("unsure", "The server of the other side could not be reached: it may have arrived.");
+        case "UNAVAILABLE": return set("unsure", "The server of the other side could not be reached.");
         case "NOTFOUND": return set("failed", "There is nobody with this name here.");
         default: return set("failed", words(error, { TOOLONG: "It is too long.", DENIED: "You may not write here." }));
       }

@@ -1,6 +1,7 @@
 // What is around every page: the navigation, the state of the connection, files on their way.
 
 import { el, icon, setText, showUnread, soon, unreadBadge } from "./dom.js";
+import { words } from "./fail.js";
 import { address } from "./router.js";
 import { transfersView } from "./view-transfers.js";
 import { chatsView } from "./view-chats.js";
@@ -105,12 +106,13 @@ export class Shell {
   #lost() {
     const { link } = this.session;
     const wait = Math.ceil((link.nextTry - Date.now()) / 1000);
-    const words = link.state === "waiting" && wait > 1 ? `No connection. Trying again in ${wait} s; what you write waits.` : "Connecting… What you write waits.";
+    const why = link.trouble ? words(link.trouble) : "No connection.";
+    const said = link.state === "waiting" && wait > 1 ? `${why} Trying again in ${wait} s; what you write waits.` : "Connecting… What you write waits.";
     if (this.banner.hidden) {
-      this.words = el("span", {});
-      this.banner.replaceChildren(el("span", { class: "spinner", "aria-hidden": "true" }), this.words, el("button", { type: "button", class: "link", text: "Try now", onclick: () => link.retryNow() }));
+      this.said = el("span", {});
+      this.banner.replaceChildren(el("span", { class: "spinner", "aria-hidden": "true" }), this.said, el("button", { type: "button", class: "link", text: "Try now", onclick: () => link.retryNow() }));
       this.banner.hidden = false;
     }
-    setText(this.words, words);
+    setText(this.said, said);
   }
 }

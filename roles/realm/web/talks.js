@@ -7,6 +7,8 @@ import { fold } from "./names.js";
 import { Counter } from "./repeats.js";
 import { split, textOf } from "./wire.js";
 
+const TOGETHER = 60;
+
 /** The conversation with a user. */
 export function userTalk(name) {
   return { id: `u:${fold(name)}`, kind: "user", name };
@@ -19,13 +21,14 @@ export class Talks extends Emitter {
   #history;
   #counter = new Counter();
   #channel;
+  #others = new Set();
 
   constructor(history, user) {
     super();
     this.#history = history;
     this.user = user;
     this.#channel = new BroadcastChannel(`convergia-${user}`);
-    this.#channel.onmessage = (event) => this.#otherTab(event.data);
+    this.#channel.onmessage = (event) => this.#heard(event.data.talk);
   }
 
   async load() {
@@ -125,10 +128,18 @@ export class Talks extends Emitter {
     this.#channel.postMessage({ talk: id });
   }
 
-  async #otherTab({ talk }) {
+  /** Another tab has changed a conversation. What comes at once is looked at once. */
+  #heard(talk) {
+    if (this.#others.size === 0) setTimeout(() => this.#otherTab().catch(() => undefined), TOGETHER);
+    this.#others.add(talk);
+  }
+
+  async #otherTab() {
+    const changed = [...this.#others];
+    this.#others.clear();
     const talks = await this.#history.talks();
     this.list = new Map(talks.map((one) => [one.id, one]));
     this.emit("list");
-    this.emit("reload", talk);
+    for (const talk of changed) this.emit("reload", talk);
   }
 }

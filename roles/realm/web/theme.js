@@ -18,9 +18,3 @@ export function applyTheme() {
   if (chosen === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = chosen;
 }
-
-/** Whether it is dark now. */
-export function isDark() {
-  const chosen = theme();
-  return chosen === "dark" || (chosen === "system" && matchMedia("(prefers-color-scheme: dark)").matches);
-}

@@ -55,7 +55,10 @@ export class Transfers extends Emitter {
         if (!replace) name = freeName(name, taken);
       }
       if (home === folder) taken.add(name);
-      works.push(this.upload(file, inside(home, name), replace || home !== folder));
+      const work = this.upload(file, inside(home, name), replace || home !== folder);
+      // Looked at below; until then a failure is nobody's.
+      work.catch(() => undefined);
+      works.push(work);
     }
     return Promise.allSettled(works);
   }

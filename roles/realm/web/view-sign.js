@@ -154,6 +154,10 @@ export function signView(session, ended) {
     choose(current === "in" ? "up" : "in");
     tabs[current].focus();
   });
+  const away = session.on("link", (state) => {
+    if (state === "waiting") complain("The server cannot be reached. Trying again…");
+    else if (state === "ready" && notice.textContent.startsWith("The server cannot")) complain("");
+  });
   let shown = policy();
   const end = session.on("realm", () => {
     describe();
@@ -162,7 +166,7 @@ export function signView(session, ended) {
   });
   describe();
   choose(here()[0] === "invite" ? "up" : "in");
-  return { node, dispose: end, focus: () => place.querySelector("input")?.focus() };
+  return { node, dispose: () => { end(); away(); }, focus: () => place.querySelector("input")?.focus() };
 }
 
 function passwordProblem(password) {

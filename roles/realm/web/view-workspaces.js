@@ -47,10 +47,15 @@ export function workspacesView({ account }) {
     none.hidden = sorted.length > 0;
     if (sorted.length === 0) {
       if (workspaces.loaded) none.replaceChildren(el("p", { text: "A workspace is a conversation of several people, with files that all of them share." }), button("Create one", { icon: "plus", kind: "primary", onclick: () => create(account) }));
-      else none.replaceChildren(workspaces.error ? el("p", { class: "error", text: words(workspaces.error) }) : loading());
+      else none.replaceChildren(...(workspaces.error ? [el("p", { class: "error", text: words(workspaces.error) }), button("Try again", { icon: "refresh", onclick: () => again() })] : [loading()]));
     }
     if (name !== null && open?.id !== workspaces.list.get(name)?.talk.id) openNow();
   });
+
+  function again() {
+    workspaces.failed(null);
+    workspaces.refresh().catch((error) => workspaces.failed(error));
+  }
 
   function openNow() {
     open?.dispose();

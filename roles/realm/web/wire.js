@@ -75,7 +75,7 @@ export function escape(data) {
 }
 
 /** What stands on the wire as DATA. Null when there is a bare end of line in it, or a `~` with nothing behind it. */
-export function unescape(wire) {
+function unescape(wire) {
   if (wire.indexOf(TILDE) < 0 && wire.indexOf(LF) < 0 && wire.indexOf(CR) < 0) return wire;
   const out = new Uint8Array(wire.length);
   let length = 0;
