@@ -2,6 +2,7 @@
 //! from the data folder itself.
 
 mod backup;
+mod block;
 mod drain;
 mod servers;
 mod users;
@@ -57,6 +58,8 @@ enum Task {
     Servers(servers::Servers),
     Drain(drain::Drain),
     Move(drain::Move),
+    Block(block::Block),
+    Blocks(block::Blocks),
     Backup(backup::Backup),
 }
 
@@ -152,6 +155,8 @@ impl Admin {
                 Task::Servers(servers) => servers.run(&operator).await,
                 Task::Drain(drain) => drain.run(&operator).await,
                 Task::Move(some) => some.run(&operator).await,
+                Task::Block(block) => block.run(&operator).await,
+                Task::Blocks(blocks) => blocks.run(&operator).await,
                 Task::Backup(backup) => backup.run(&operator),
             }
         })
