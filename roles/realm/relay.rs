@@ -225,11 +225,12 @@ fn acknowledged(main: &mut Main, ctx: &mut Ctx<Main>, realm: RealmNo, request: &
 
 /// There is a link: what may be lost on an earlier one is sent again, and what waited goes. `anew`: the realm was started anew since.
 pub fn linked(main: &mut Main, ctx: &mut Ctx<Main>, realm: RealmNo, anew: bool) {
+    let number = main.mesh.stream_number(ctx.now());
     let Some(other) = links::other(main, realm) else { return };
-    if anew && other.streams.sent {
-        give_up(main, ctx, realm, "the recipient's realm was started anew");
-    } else {
-        other.streams.out.rewind();
+    match (anew, other.streams.sent) {
+        (false, _) => other.streams.out.rewind(),
+        (true, false) => other.streams.out.begin_anew(number),
+        (true, true) => give_up(main, ctx, realm, "the recipient's realm was started anew"),
     }
     queue::fill(main, ctx, realm);
     touch(main, realm);

@@ -76,6 +76,7 @@ fn realms_find_each_other_without_the_directory_after_a_restart() {
 #[test]
 fn everybody_in_a_network_reaches_a_realm_through_the_one_that_it_has() {
     let all = Plan::new("one", &["management", "main", "realm"]).set("management.registration=open");
+    let all = all.set("realm.registration=open");
     let mut cluster = Cluster::builder().node(all).mains(&["two"]).start();
     let south = realm(cluster.management(), "south", &[]);
     wait_listed(cluster.management(), &[&south]);
