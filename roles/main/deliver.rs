@@ -4,6 +4,8 @@ use super::marks;
 use super::mesh::complain;
 use super::mesh::joint::Asker;
 use super::mesh::joint::NOBODY;
+use super::realm::abroad;
+use super::realm::abroad::Abroad;
 use super::standby;
 use super::Main;
 use crate::engine::ctx::put_number;
@@ -19,6 +21,7 @@ use crate::wire::name;
 use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
+use crate::wire::Raw;
 
 /// How a delivery to the sessions here went.
 #[derive(Debug, Default)]
@@ -181,12 +184,22 @@ pub fn from_server<'a>(
     let [sender, recipient, sent_at, only] = *columns else {
         return Err(Fail::bad_args("messages are m|sender|recipient|sent-at|only"));
     };
-    name::check_user(sender)?;
+    let foreign = name::of_realm(sender)?.is_some();
+    if !foreign {
+        name::check_user(sender)?;
+    }
+    if let Some((realm, user)) = name::of_realm(recipient)? {
+        let to = Abroad {
+            realm,
+            user: user.to_owned(),
+            sender: sender.to_owned(),
+            sent_at: Raw(sent_at.as_bytes()).number()?,
+        };
+        return abroad::from_server(main, ctx, origin, &to, foreign, items, inc);
+    }
     name::check_user(recipient)?;
     let time = sent_at.parse::<u64>().map_err(|_| Fail::bad_args("sent-at is a number"))?;
-    let there = main.table.find(sender).and_then(|user| main.table.get(user));
-    let there = there.is_some_and(|user| user.at.contains(&origin));
-    if !there && !main.moved.had(sender, origin) {
+    if !may_send(main, origin, sender, foreign) {
         complain(main, origin, format_args!("sends messages of {}, who is not signed on there", sender.escape_debug()));
         for _ in items {
             inc.take(Some(Outcome::Fail(Code::Denied, "the sender is not signed on there".to_owned())));
@@ -241,8 +254,17 @@ pub fn from_server<'a>(
     Ok(())
 }
 
+/// Whether a server may send in somebody's name: of its own users, and, if it is a realm's, of those of other realms.
+pub fn may_send(main: &Main, origin: ServerNo, sender: &str, foreign: bool) -> bool {
+    if foreign {
+        return main.mesh.get(origin).is_some_and(|server| !server.facts.realm.is_empty());
+    }
+    let there = main.table.find(sender).and_then(|user| main.table.get(user));
+    there.is_some_and(|user| user.at.contains(&origin)) || main.moved.had(sender, origin)
+}
+
 /// The common case: sessions that take their messages into their outboxes.
-fn plain<'a>(
+pub fn plain<'a>(
     main: &mut Main,
     ctx: &mut Ctx<Main>,
     user: Option<UserRef>,

@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 
 use super::marks;
-use super::mesh::relayed;
-use super::mesh::relayed::Sent;
+use super::mesh::joint::Asker;
+use super::mesh::settled;
+use super::mesh::settled::Sent;
 use super::mesh::Who;
 use super::post;
 use super::Main;
 use crate::engine::Ctx;
-use crate::engine::LinkId;
 use crate::relay::Outcome;
 use crate::route::ServerNo;
 use crate::wire::name;
@@ -27,12 +27,10 @@ const MOST: usize = 32 << 20;
 /// A message that waits.
 #[derive(Clone, Debug)]
 pub struct Letter {
-    /// Index of the sender's session.
-    pub index: usize,
-    /// Its link.
-    pub link: LinkId,
-    /// The sender's packet ID; empty: no answer is wanted.
-    pub id: Vec<u8>,
+    /// Who is told what becomes of it.
+    pub asker: Asker,
+    /// Who sent it; None: whoever has the session that asks.
+    pub sender: Option<Box<str>>,
     /// As written by the sender.
     pub recipient: Box<str>,
     /// When it was accepted.
@@ -44,7 +42,7 @@ pub struct Letter {
 impl Letter {
     /// What it costs to hold it, about.
     fn size(&self) -> usize {
-        self.body.len() + self.recipient.len() + self.id.len() + 200
+        self.body.len() + self.recipient.len() + 250
     }
 }
 
@@ -154,9 +152,7 @@ pub fn keep(main: &mut Main, letter: impl FnOnce() -> Letter, folded: &str) -> R
         return Err(Fail::new(Code::Busy, "too much waits for a way to the recipient; retry later"));
     }
     *bytes += letter.size();
-    if let Some(Some(session)) = main.sessions.get_mut(letter.index) {
-        session.relaying += 1;
-    }
+    post::under_way(&mut main.sessions, &letter.asker);
     queue.push_back(letter);
     Ok(Some(()))
 }
@@ -197,8 +193,9 @@ pub fn release(main: &mut Main, ctx: &mut Ctx<Main>) {
 
 fn take_back(main: &mut Main, letter: &Letter) -> bool {
     main.holds.bytes = main.holds.bytes.saturating_sub(letter.size());
-    match main.sessions.get_mut(letter.index) {
-        Some(Some(session)) if session.link == letter.link => {
+    let Asker::Session { index, link, .. } = letter.asker else { return true };
+    match main.sessions.get_mut(index) {
+        Some(Some(session)) if session.link == link => {
             session.relaying = session.relaying.saturating_sub(1);
             true
         }
@@ -211,27 +208,43 @@ fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: Letter) {
     if !take_back(main, &letter) {
         return;
     }
-    let result = post::send(main, ctx, &letter);
-    match result {
-        Ok(post::Sent::Done) if letter.id.is_empty() => {}
-        Ok(post::Sent::Done) => ctx.answer_to(letter.link, &letter.id, b"SENDMESSAGE", Ok(b"")),
-        Ok(post::Sent::Waits) => {}
-        Err(fail) => refuse(main, ctx, &letter, &fail),
+    match post::send(main, ctx, &letter) {
+        Ok(post::Sent::Done) => reply(main, ctx, &letter, None),
+        Ok(post::Sent::Waits) => {
+            if let Asker::Session { index, link, .. } = letter.asker {
+                settled::answered(main, ctx, index, link, 0);
+            }
+        }
+        Err(fail) => reply(main, ctx, &letter, Some(&fail)),
     }
-    relayed::answered(main, ctx, letter.index, letter.link, 0);
 }
 
 fn refuse(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter, fail: &Fail) {
-    let id = if letter.id.is_empty() { b"0" } else { &*letter.id };
-    ctx.answer_to(letter.link, id, b"SENDMESSAGE", Err(fail));
-    relayed::answered(main, ctx, letter.index, letter.link, 0);
+    reply(main, ctx, letter, Some(fail));
+}
+
+/// Tells whoever asked what has become of a message that was taken back.
+fn reply(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter, refused: Option<&Fail>) {
+    let Asker::Session { index, link, id } = &letter.asker else {
+        let outcome = refused.map(|fail| Outcome::Fail(fail.code, fail.text.to_string()));
+        return settled::tell_asker(main, ctx, letter.asker.clone(), outcome);
+    };
+    match refused {
+        None if id.is_empty() => {}
+        None => ctx.answer_to(*link, id, b"SENDMESSAGE", Ok(b"")),
+        Some(fail) => {
+            let id: &[u8] = if id.is_empty() { b"0" } else { id };
+            ctx.answer_to(*link, id, b"SENDMESSAGE", Err(fail));
+        }
+    }
+    settled::answered(main, ctx, *index, *link, 0);
 }
 
 /// An item that came too late for a session that has moved goes after it, to that session alone. It keeps its version: by that the
 /// server there tells whether the session was sent it otherwise too.
 pub fn send_on(main: &mut Main, ctx: &mut Ctx<Main>, sent: &Sent, only: &str, server: &str, joint: u64) {
     let fail = |main: &mut Main, ctx: &mut Ctx<Main>, code, text: &str| {
-        relayed::joined(main, ctx, joint, Some(Outcome::Fail(code, text.to_owned())));
+        settled::joined(main, ctx, joint, Some(Outcome::Fail(code, text.to_owned())));
     };
     let text = Raw(&sent.what).text().unwrap_or_default();
     let columns: Vec<&str> = text.split('|').collect();
@@ -247,9 +260,9 @@ pub fn send_on(main: &mut Main, ctx: &mut Ctx<Main>, sent: &Sent, only: &str, se
         return match super::deliver::to_move(main, ctx, only, &sender, &sent_at, &sent.item, sent.version) {
             // And on from here.
             Some(Outcome::Moved { delivered, to }) => {
-                relayed::sent_on(main, ctx, joint, &Sent { what: fresh, ..sent.clone() }, delivered, &to);
+                settled::sent_on(main, ctx, joint, &Sent { what: fresh, ..sent.clone() }, delivered, &to);
             }
-            outcome => relayed::joined(main, ctx, joint, outcome),
+            outcome => settled::joined(main, ctx, joint, outcome),
         };
     }
     let Some(entry) = main.mesh.get_mut(server) else { return fail(main, ctx, Code::Offline, "not signed on") };

@@ -6,6 +6,7 @@ use super::fetch;
 use super::get_server_map;
 use super::kept;
 use super::mesh::links;
+use super::realm;
 use super::receipts;
 use super::redirect;
 use super::routes;
@@ -167,8 +168,10 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
     let print = settings.fingerprint_hex();
     let boot = main.mesh.boot.to_string();
     let key = settings.key.public().to_string();
-    let fields = [&settings.server_id, &settings.name, &settings.address, &print, &settings.mesh, &key, &boot];
-    let fields = fields.map(|field| field.as_bytes());
+    let realm = realm::links::own(main);
+    let fields: [&str; 8] =
+        [&settings.server_id, &settings.name, &settings.address, &print, &settings.mesh, &key, &boot, realm];
+    let fields = fields.map(str::as_bytes);
     ctx.request(link, "MAINSERVER", &fields, move |main, ctx, answer| match answer {
         Ok(_) => {
             // Introduced anew on the same link: it knows the rest.

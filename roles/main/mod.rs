@@ -65,7 +65,10 @@ pub const MIGRATIONS: &[&str] = &[
     kept::SCHEMA_NAMES,
     kept::SCHEMA_RECEIPTS,
     crate::members::RENAMED,
-    realm::SCHEMA,
+    realm::SCHEMAS[0],
+    realm::SCHEMAS[1],
+    realm::SCHEMAS[2],
+    realm::SCHEMAS[3],
 ];
 
 /// How often one user may be signed on at once (contract 5).
@@ -164,6 +167,8 @@ struct Session {
     last: (Vec<u8>, UserRef),
     /// What its last message to another server was as an item, the time in it, and the recipient.
     what: (Vec<u8>, u64, UserRef),
+    /// The same of its last message to another realm.
+    abroad: Option<Box<realm::abroad::Last>>,
     /// Messages of this session that are held, or on their way to other servers.
     relaying: usize,
     /// Set while it gets no messages yet: they wait here.
@@ -200,6 +205,7 @@ impl Session {
             since,
             last: (Vec::new(), UserRef::default()),
             what: (Vec::new(), 0, UserRef::default()),
+            abroad: None,
             relaying: 0,
             quiet: Some(handover::Quiet::default()),
             door: false,
@@ -461,7 +467,7 @@ fn session_of(ctx: &Ctx<Main>, link: LinkId) -> Result<usize, Fail> {
 const CLIENTS: &[PortKey] = &[PortKey::ClientMain, PortKey::Realm, PortKey::Web];
 
 /// Every command of its own, on the ports of clients and servers.
-const OWN: [Command<Main>; 27] = [
+const OWN: [Command<Main>; 28] = [
     send_message::SEND_MESSAGE,
     sign_on::SIGN_ON,
     sign_off::SIGN_OFF,
@@ -489,6 +495,7 @@ const OWN: [Command<Main>; 27] = [
     operator::GET_ACCOUNT,
     report::SESSIONS,
     report::NOTICE,
+    realm::blocks::BLOCKED,
 ];
 
 /// These, and those of a realm's doors.
@@ -522,6 +529,7 @@ impl Role for Main {
     fn settled(&mut self, ctx: &mut Ctx<Main>) {
         standby::settled(self, ctx);
         mesh::relay::flush(self, ctx);
+        realm::relay::flush(self, ctx);
     }
 
     fn tick(&mut self, ctx: &mut Ctx<Main>) {

@@ -5,9 +5,10 @@ use super::hold;
 use super::hold::Letter;
 use super::marks;
 use super::mesh::joint::Asker;
-use super::mesh::relayed;
+use super::mesh::settled;
 use super::mesh::Who;
 use super::Main;
+use super::Session;
 use crate::engine::Answer;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
@@ -93,7 +94,6 @@ pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter) -> Result<Sen
     let Some(user) = found.filter(|user| is_somewhere(main, *user)) else {
         return look_up(main, ctx, letter);
     };
-    let asker = || Asker::Session { index: letter.index, link: letter.link, id: letter.id.clone() };
     let Some((sender, at)) = places(main, letter, user) else {
         return Err(Fail::new(Code::SignIn, "sign on first"));
     };
@@ -109,50 +109,82 @@ pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, letter: &Letter) -> Result<Sen
             false => Err(Fail::new(Code::Offline, "not signed on")),
         };
     }
-    let joint = main.mesh.joints.open(asker(), count, here.queued);
+    let joint = main.mesh.joints.open(letter.asker.clone(), count, here.queued);
     let mut kind = Vec::new();
     what(&mut kind, &sender, &letter.recipient, letter.sent_at, "");
-    if let Some(Some(session)) = main.sessions.get_mut(letter.index) {
-        session.relaying += 1;
-    }
+    under_way(&mut main.sessions, &letter.asker);
     for server in &at {
         // Some sessions may have it already: a failure is one of several results.
         if let Err(fail) = push(main, *server, &kind, Who::Joint(joint), b"", &letter.body) {
-            relayed::joined(main, ctx, joint, Some(Outcome::Fail(fail.code, fail.text.into_owned())));
+            settled::joined(main, ctx, joint, Some(Outcome::Fail(fail.code, fail.text.into_owned())));
         }
     }
     here.copy(main, &sender, letter.sent_at, &letter.body, joint);
     Ok(Sent::Waits)
 }
 
-fn is_somewhere(main: &Main, user: UserRef) -> bool {
+/// Whether a user is signed on, here or elsewhere.
+pub fn is_somewhere(main: &Main, user: UserRef) -> bool {
     let own = main.own;
     main.table.get(user).is_some_and(|user| !user.here.is_empty() || user.at.iter().any(|server| *server != own))
 }
 
 /// The sender's name, and the other servers where the recipient is. None: the sender is gone.
 fn places(main: &Main, letter: &Letter, user: UserRef) -> Option<(String, Vec<ServerNo>)> {
-    let session = main.session(letter.index).filter(|session| session.link == letter.link)?;
-    let sender = match (main.table.get(session.user), &session.moving) {
-        (Some(sender), _) => sender.name.to_string(),
-        // It has left, and what it sent before had to wait.
-        (None, Some(moving)) => moving.user().to_owned(),
-        (None, None) => return None,
+    let sender = match (&letter.sender, &letter.asker) {
+        (Some(sender), _) => sender.to_string(),
+        (None, Asker::Session { index, link, .. }) => sender_of(main, *index, *link)?,
+        (None, _) => return None,
     };
     let at = main.table.get(user)?.at.iter().copied().filter(|server| *server != main.own).collect();
     Some((sender, at))
 }
 
-fn one(main: &mut Main, letter: &Letter, sender: &str, server: ServerNo) -> Result<Sent, Fail> {
-    let who = Who::Session { index: letter.index, link: letter.link };
-    let mut kind = std::mem::take(&mut main.scratch);
-    what(&mut kind, sender, &letter.recipient, letter.sent_at, "");
-    let result = push(main, server, &kind, who, &letter.id, &letter.body);
-    main.scratch = kind;
-    result?;
-    if let Some(Some(session)) = main.sessions.get_mut(letter.index) {
+/// The name of whoever has that session. None: it is gone.
+pub fn sender_of(main: &Main, index: usize, link: LinkId) -> Option<String> {
+    let session = main.session(index).filter(|session| session.link == link)?;
+    match (main.table.get(session.user), &session.moving) {
+        (Some(sender), _) => Some(sender.name.to_string()),
+        // It has left, and what it sent before had to wait.
+        (None, Some(moving)) => Some(moving.user().to_owned()),
+        (None, None) => None,
+    }
+}
+
+/// One message more of a session, if it is one that asks, is under way.
+pub fn under_way(sessions: &mut [Option<Session>], asker: &Asker) {
+    let Asker::Session { index, .. } = asker else { return };
+    if let Some(Some(session)) = sessions.get_mut(*index) {
         session.relaying += 1;
     }
+}
+
+/// Who waits for the one item that a message is.
+pub fn who(main: &mut Main, asker: &Asker) -> (Who, Vec<u8>) {
+    match asker {
+        Asker::Session { index, link, id } => (Who::Session { index: *index, link: *link }, id.clone()),
+        other => (Who::Joint(main.mesh.joints.open(other.clone(), 1, false)), Vec::new()),
+    }
+}
+
+/// The item is not sent, as its asker is told otherwise.
+pub fn not_sent(main: &mut Main, who: Who) {
+    if let Who::Joint(joint) = who {
+        main.mesh.joints.close(joint, None);
+    }
+}
+
+fn one(main: &mut Main, letter: &Letter, sender: &str, server: ServerNo) -> Result<Sent, Fail> {
+    let (who, id) = who(main, &letter.asker);
+    let mut kind = std::mem::take(&mut main.scratch);
+    what(&mut kind, sender, &letter.recipient, letter.sent_at, "");
+    let result = push(main, server, &kind, who, &id, &letter.body);
+    main.scratch = kind;
+    if result.is_err() {
+        not_sent(main, who);
+    }
+    result?;
+    under_way(&mut main.sessions, &letter.asker);
     Ok(Sent::Waits)
 }
 

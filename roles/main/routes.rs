@@ -25,6 +25,7 @@ use crate::engine::Request;
 use crate::route::entry;
 use crate::route::Change;
 use crate::route::ServerNo;
+use crate::wire::name;
 use crate::wire::Fail;
 use crate::wire::Raw;
 
@@ -74,10 +75,11 @@ fn servers(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Resul
 }
 
 fn server(main: &mut Main, ctx: &mut Ctx<Main>, line: &str) -> Result<(), Fail> {
-    let [id, state, mesh, key, client, fingerprint, clients, draining, boot] = line.split('|').collect::<Vec<_>>()[..]
-    else {
-        return Err(Fail::bad_args("a server's line has nine columns"));
+    let columns: Vec<&str> = line.split('|').collect();
+    let [id, state, mesh, key, client, fingerprint, clients, draining, boot, ref realm @ ..] = columns[..] else {
+        return Err(Fail::bad_args("a server's line has nine columns, or ten"));
     };
+    let realm = realm.first().copied().filter(|realm| name::check_realm(realm).is_ok()).unwrap_or_default();
     let number = main.table.server(id)?;
     if number == main.own {
         return Err(Fail::bad_args("this server itself"));
@@ -116,6 +118,7 @@ fn server(main: &mut Main, ctx: &mut Ctx<Main>, line: &str) -> Result<(), Fail> 
         fingerprint: fingerprint.to_owned(),
         clients: Raw(clients.as_bytes()).number()?,
         draining: !draining.is_empty(),
+        realm: realm.to_owned(),
     };
     members::set_key(main, ctx, id, Some(key));
     let mac = main.settings.key.mac_key(&key, "relay").map(|mac| *mac);

@@ -1,7 +1,9 @@
 //! SENDMESSAGE: an online message, from a session to all sessions of a user.
 
 use super::hold::Letter;
+use super::mesh::joint::Asker;
 use super::post;
+use super::realm::abroad;
 use super::session_of;
 use super::signed_on;
 use super::Main;
@@ -29,6 +31,10 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     };
     let user = match raw::same(&session.last.0, to.0) {
         true => session.last.1,
+        false if session.abroad.as_ref().is_some_and(|abroad| raw::same(&abroad.to, to.0)) => {
+            return abroad::again(main, ctx, request, index, body);
+        }
+        false if is_abroad(to.0) => return abroad::first(main, ctx, request, index, to, body),
         false => {
             let user = table.find(&checked(to)?).unwrap_or_default();
             session.last = (to.0.to_vec(), user);
@@ -84,11 +90,13 @@ fn unless_busy(fail: Fail) -> Result<(), Fail> {
 
 fn checked(to: Raw<'_>) -> Result<String, Fail> {
     let to = to.text()?;
-    if to.contains("::") {
-        return Err(Fail::new(Code::NotFound, "this server knows no other realms"));
-    }
     name::check_user(&to)?;
     Ok(to.into_owned())
+}
+
+/// Whether it is `realm::user`. No user name has a colon in it, and nobody has to escape one.
+fn is_abroad(to: &[u8]) -> bool {
+    to.contains(&b':')
 }
 
 /// A message that does not just go into outboxes of this server.
@@ -105,9 +113,8 @@ fn far(
         return Ok(answer);
     }
     let letter = Letter {
-        index,
-        link: request.link,
-        id: id.to_vec(),
+        asker: Asker::Session { index, link: request.link, id: id.to_vec() },
+        sender: None,
         recipient: checked(to)?.into_boxed_str(),
         sent_at: ctx.now(),
         body: body.0.to_vec(),

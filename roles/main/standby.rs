@@ -10,7 +10,7 @@ use super::handover;
 use super::management;
 use super::marks;
 use super::mesh::control;
-use super::mesh::relayed;
+use super::mesh::settled;
 use super::redirect;
 use super::session_of;
 use super::sign_on;
@@ -263,7 +263,7 @@ pub fn sent(main: &mut Main, ctx: &mut Ctx<Main>, server: ServerNo, id: &str, nu
 /// At the end of an event: who waited for copies is answered, and copies that came are confirmed.
 pub fn settled(main: &mut Main, ctx: &mut Ctx<Main>) {
     while let Some(joint) = main.standbys.over.pop() {
-        relayed::joined(main, ctx, joint, None);
+        settled::joined(main, ctx, joint, None);
     }
     for (id, number) in std::mem::take(&mut main.standbys.came) {
         if let Some(from) = main.standbys.held.get(&id).map(|held| held.from) {

@@ -113,17 +113,17 @@ fn send<'a>(management: &Management, ctx: &mut Ctx<Management>, link: LinkId, id
     }
 }
 
-/// `server-id|up, down or removed|mesh host:port|public key|client host:port|fingerprint|clients|draining or nothing|boot`,
+/// `server-id|up, down or removed|mesh host:port|public key|client host:port|fingerprint|clients|draining or nothing|boot|realm or nothing`,
 /// with the addresses as the recipient reaches them.
 fn line(management: &Management, ctx: &Ctx<Management>, to: LinkId, id: &str) -> String {
-    let Some(key) = management.directory.known.get(id) else { return format!("{id}|removed|||||0||0") };
-    let Some(main) = management.mains.get(id) else { return format!("{id}|down||{key}|||0||0") };
+    let Some(key) = management.directory.known.get(id) else { return format!("{id}|removed|||||0||0|") };
+    let Some(main) = management.mains.get(id) else { return format!("{id}|down||{key}|||0||0|") };
     let mesh = servers::address_for(ctx, to, &main.mesh);
     let address = servers::address_for(ctx, to, &main.address);
     let print = hex::encode(&main.fingerprint);
     let clients = management.online.clients(id);
     let draining = if main.draining { "draining" } else { "" };
-    format!("{id}|up|{mesh}|{key}|{address}|{print}|{clients}|{draining}|{}", main.boot)
+    format!("{id}|up|{mesh}|{key}|{address}|{print}|{clients}|{draining}|{}|{}", main.boot, main.realm)
 }
 
 /// Once a second: numbers of clients that have changed.

@@ -1,6 +1,7 @@
 //! MAINSERVER (64478): a main server says that it is there, and where. And what happens when its link is gone.
 
 use super::balance;
+use super::blocks;
 use super::directory;
 use super::main_server;
 use super::map;
@@ -46,12 +47,14 @@ pub struct MainServer {
     pub boot: u64,
     /// It moves its clients away, and gets no more.
     pub draining: bool,
+    /// The realm that it plays: `host:port`, or nothing.
+    pub realm: String,
 }
 
 pub const MAIN_SERVER: Command<Management> = Command {
     name: "MAINSERVER",
     ports: &[PortKey::MainManagement],
-    args: "server-id LF name LF client host:port LF fingerprint LF mesh host:port LF public key LF boot",
+    args: "server-id LF name LF client host:port LF fingerprint LF mesh host:port LF public key LF boot LF realm host:port or nothing",
     gate: main_server,
     run: main,
 };
@@ -66,9 +69,16 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
         hex::decode_32(&print.text()?).ok_or_else(|| Fail::bad_args("a fingerprint is 64 hexadecimal digits"))?;
     let address = complete(ctx, request.link, &address.text()?)?;
     let mesh = complete(ctx, request.link, &mesh.text()?)?;
+    // A main server of an earlier version says nothing of realms.
+    let (boot, realm) = boot.split_field();
     let boot = boot.number()?;
+    let realm = realm.unwrap_or_default().text()?.into_owned();
+    let realm = if name::check_realm(&realm).is_ok() { realm } else { String::new() };
     let key = PublicKey::parse(&key.text()?).ok_or_else(|| Fail::bad_args("a public key is 32 bytes in Base64"))?;
     network::check_key(management, ctx, request.link, key)?;
+    if !realm.is_empty() {
+        network::check_role(management, ctx, request.link, RoleName::Realm, key)?;
+    }
     if ctx.peer_ref(request.link).and_then(|peer| peer.server.as_ref()).is_some_and(|known| *known != id) {
         return Err(Fail::new(Code::Denied, "this link is another server's"));
     }
@@ -91,7 +101,8 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     let draining = before.is_some_and(|old| old.draining) || management.drained.get(&id) == Some(&boot);
     log::info!("main server {id} is up at {address}");
     let link = request.link;
-    let server = MainServer { link, name, address, fingerprint, mesh, public_key: key.to_string(), boot, draining };
+    let server =
+        MainServer { link, name, address, fingerprint, mesh, public_key: key.to_string(), boot, draining, realm };
     management.mains.insert(id.clone(), server);
     if came {
         // It says anew what it keeps.
@@ -110,6 +121,7 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     ctx.after(0, move |management, ctx| {
         directory::send_all(management, ctx, link);
         storage::tell_place(management, ctx, link, true);
+        blocks::tell(management, ctx, link);
     });
     storage::member_changed(management, ctx, RoleName::Main, &id);
     Ok(Answer::Ok)

@@ -4,6 +4,7 @@ mod account;
 mod admin;
 mod balance;
 mod behalf;
+mod blocks;
 mod choose;
 mod directory;
 mod drain;
@@ -63,7 +64,8 @@ use crate::wire::Code;
 use crate::wire::Fail;
 
 /// The schema of management's database.
-pub const MIGRATIONS: &[&str] = &[users::SCHEMA, network::SCHEMA, users::SCHEMA_QUOTA, realms::SCHEMA];
+pub const MIGRATIONS: &[&str] =
+    &[users::SCHEMA, network::SCHEMA, users::SCHEMA_QUOTA, realms::SCHEMA, blocks::SCHEMA];
 
 /// How often tokens that are over are deleted, a thousand at a time; milliseconds.
 const EXPIRY: u64 = 600_000;
@@ -311,6 +313,8 @@ impl Role for Management {
             behalf::ON_BEHALF,
             behalf::AS_ACCOUNT,
             behalf::COUNT_ACCOUNTS,
+            blocks::BLOCK,
+            blocks::BLOCKS,
             realms::REALM,
             realms::FIND_REALM,
             realms::LIST_REALMS,

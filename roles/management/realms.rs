@@ -2,6 +2,7 @@
 //! realm's id belongs to the server that named it first, as long as the operator does not remove that server.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use rusqlite::params;
 use rusqlite::Connection;
@@ -72,6 +73,8 @@ struct Realm {
 #[derive(Debug, Default)]
 pub struct Realms {
     by_id: BTreeMap<String, Realm>,
+    /// What the operator has blocked; all of the database.
+    pub blocks: BTreeSet<String>,
 }
 
 impl Realms {
@@ -98,15 +101,18 @@ pub const LIST_REALMS: Command<Management> =
 /// Reads the table, then goes on with `then`.
 pub fn load(ctx: &mut Ctx<Management>, then: fn(&mut Ctx<Management>)) {
     ctx.query(all, move |management, ctx, loaded| match loaded {
-        Ok(realms) => {
-            management.realms.by_id = realms;
+        Ok((by_id, blocks)) => {
+            management.realms = Realms { by_id, blocks };
             then(ctx);
         }
         Err(_) => ctx.after(AGAIN, move |_, ctx| load(ctx, then)),
     });
 }
 
-fn all(db: &Connection) -> Result<BTreeMap<String, Realm>, Fail> {
+fn all(db: &Connection) -> Result<(BTreeMap<String, Realm>, BTreeSet<String>), Fail> {
+    let mut statement = db.prepare("SELECT what FROM blocks").map_err(Fail::internal)?;
+    let rows = statement.query_map([], |row| row.get(0));
+    let blocks = rows.and_then(Iterator::collect).map_err(Fail::internal)?;
     let text =
         "SELECT realm, server, key, fingerprint, name, description, registration, users, cap, quota, seen FROM realms";
     let mut statement = db.prepare(text).map_err(Fail::internal)?;
@@ -127,7 +133,7 @@ fn all(db: &Connection) -> Result<BTreeMap<String, Realm>, Fail> {
         };
         Ok((row.get(0)?, realm))
     });
-    rows.and_then(Iterator::collect).map_err(Fail::internal)
+    Ok((rows.and_then(Iterator::collect).map_err(Fail::internal)?, blocks))
 }
 
 fn realm(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {

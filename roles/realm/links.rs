@@ -6,8 +6,13 @@ use std::collections::HashMap;
 
 use rand::RngExt;
 use rusqlite::params;
+use rusqlite::Connection;
 
+use super::arrived;
+use super::blocks;
 use super::directory;
+use super::queue;
+use super::relay;
 use crate::config::PortKey;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::handshake;
@@ -86,11 +91,17 @@ pub struct Other {
     /// No dial before that.
     next_dial: u64,
     /// When something went there, or came from there, last.
-    used: u64,
+    pub used: u64,
     /// When it was started, by its own clock; of its last MEET.
     pub boot: u64,
     asks: Vec<Ask>,
     asks_bytes: usize,
+    /// Messages, both ways.
+    pub streams: relay::Streams,
+    /// Messages that wait for it to come back.
+    pub queue: queue::Queue,
+    /// The number of the last such message that came from there.
+    pub taken: u64,
 }
 
 /// All that are known.
@@ -98,6 +109,8 @@ pub struct Other {
 pub struct Others {
     by_id: HashMap<Box<str>, RealmNo>,
     all: Vec<Other>,
+    /// Those whose streams have something to send or to report.
+    pub dirty: Vec<RealmNo>,
 }
 
 impl Others {
@@ -167,35 +180,70 @@ pub fn find(main: &Main, realm: &str) -> Option<RealmNo> {
 
 /// The key of a realm that may open links here.
 pub fn key_of(main: &Main, realm: &str) -> Option<PublicKey> {
-    let others = &main.realm.as_ref()?.others;
+    let others = &main.realm.as_ref().filter(|own| !own.blocks.contains(realm))?.others;
     others.by_id.get(realm).and_then(|number| others.get(*number)).map(|other| other.key)
 }
 
-fn other(main: &mut Main, realm: RealmNo) -> Option<&mut Other> {
+fn find_id(main: &Main, realm: RealmNo) -> Option<String> {
+    Some(main.realm.as_ref()?.others.get(realm)?.id.clone())
+}
+
+/// Another realm, to change.
+pub fn other(main: &mut Main, realm: RealmNo) -> Option<&mut Other> {
     main.realm.as_mut()?.others.get_mut(realm)
 }
 
 /// Reads what is known; `then` runs after that.
 pub fn load(ctx: &mut Ctx<Main>, then: fn(&mut Main, &mut Ctx<Main>)) {
-    ctx.query(
-        |db| {
-            let text = "SELECT realm, key, fingerprint FROM realms ORDER BY learned DESC LIMIT ?1";
-            let mut statement = db.prepare(text).map_err(Fail::internal)?;
-            let rows = statement.query_map([MOST as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-            rows.and_then(Iterator::collect::<Result<Vec<(String, [u8; 32], [u8; 32])>, _>>).map_err(Fail::internal)
-        },
-        move |main, ctx, loaded| {
-            if let Some(realm) = &mut main.realm {
-                for (id, key, fingerprint) in loaded.unwrap_or_default() {
-                    add(&mut realm.others, &id, PublicKey(key), fingerprint);
-                }
-            }
-            then(main, ctx);
-        },
-    );
+    arrived::expire(ctx);
+    ctx.query(read, move |main, ctx, loaded| {
+        match loaded {
+            Ok(loaded) => take(main, ctx, loaded),
+            Err(fail) => log::error!("what is known of other realms cannot be read: {fail}"),
+        }
+        then(main, ctx);
+    });
 }
 
-fn add(others: &mut Others, id: &str, key: PublicKey, fingerprint: Fingerprint) -> Option<RealmNo> {
+type Loaded = (Vec<(String, [u8; 32], [u8; 32])>, Vec<String>, Vec<(String, queue::Loaded)>, arrived::Loaded);
+
+fn read(db: &Connection) -> Result<Loaded, Fail> {
+    let text = "SELECT realm, key, fingerprint FROM realms ORDER BY learned DESC LIMIT ?1";
+    let mut statement = db.prepare(text).map_err(Fail::internal)?;
+    let realms = statement.query_map([MOST as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let realms = realms.and_then(Iterator::collect).map_err(Fail::internal)?;
+    let mut statement = db.prepare("SELECT what FROM realm_blocks").map_err(Fail::internal)?;
+    let blocks = statement.query_map([], |row| row.get(0));
+    let blocks = blocks.and_then(Iterator::collect).map_err(Fail::internal)?;
+    Ok((realms, blocks, queue::read(db)?, arrived::read(db)?))
+}
+
+fn take(main: &mut Main, ctx: &mut Ctx<Main>, (realms, blocks, queued, (rows, taken)): Loaded) {
+    let now = ctx.now();
+    for (id, key, fingerprint) in realms {
+        let stream = main.mesh.stream_number(now);
+        if let Some(own) = &mut main.realm {
+            add(&mut own.others, stream, &id, PublicKey(key), fingerprint);
+        }
+    }
+    let Some(own) = &mut main.realm else { return };
+    own.blocks.extend(blocks);
+    for (id, row) in queued {
+        let number = own.others.by_id.get(&*id).copied();
+        if let Some(other) = number.and_then(|number| own.others.get_mut(number)) {
+            queue::load(&mut own.queues, other, row);
+        }
+    }
+    for (id, number) in taken {
+        let realm = own.others.by_id.get(&*id).copied();
+        if let Some(other) = realm.and_then(|realm| own.others.get_mut(realm)) {
+            other.taken = u64::try_from(number).unwrap_or(0);
+        }
+    }
+    arrived::load(&mut own.arrived, rows);
+}
+
+fn add(others: &mut Others, stream: u64, id: &str, key: PublicKey, fingerprint: Fingerprint) -> Option<RealmNo> {
     let number = RealmNo(u32::try_from(others.all.len()).ok().filter(|count| (*count as usize) < MOST)?);
     others.by_id.insert(Box::from(id), number);
     others.all.push(Other {
@@ -210,6 +258,9 @@ fn add(others: &mut Others, id: &str, key: PublicKey, fingerprint: Fingerprint) 
         boot: 0,
         asks: Vec::new(),
         asks_bytes: 0,
+        streams: relay::Streams::new(stream),
+        queue: queue::Queue::default(),
+        taken: 0,
     });
     Some(number)
 }
@@ -225,6 +276,7 @@ pub fn learn(
     key: PublicKey,
     fingerprint: Fingerprint,
 ) -> Result<(), Fail> {
+    let stream = main.mesh.stream_number(ctx.now());
     let Some(realm) = &mut main.realm else { return Ok(()) };
     let others = &mut realm.others;
     match others.by_id.get(id).copied() {
@@ -240,7 +292,7 @@ pub fn learn(
         }
         None => {
             let full = || Fail::new(Code::Limit, "too many realms are known here");
-            add(others, id, key, fingerprint).ok_or_else(full)?;
+            add(others, stream, id, key, fingerprint).ok_or_else(full)?;
         }
     }
     let (id, now) = (id.to_owned(), i64::try_from(ctx.now()).unwrap_or(i64::MAX));
@@ -321,8 +373,12 @@ fn away() -> Fail {
 pub fn wanted(main: &mut Main, ctx: &mut Ctx<Main>, realm: RealmNo) {
     let now = ctx.now();
     let named = !own(main).is_empty() && !own(main).starts_with(':');
+    let blocked = find_id(main, realm).is_none_or(|id| blocks::is_blocked(main, &id, ""));
     let Some(other) = other(main, realm) else { return };
     other.used = now;
+    if blocked {
+        return failed(main, ctx, realm);
+    }
     if other.joined.is_some() || other.dialing.is_some() || now < other.next_dial || ctx.is_stopping() {
         return;
     }
@@ -392,11 +448,12 @@ fn met(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, realm: RealmNo, boot:
     let Some(other) = other(main, realm) else { return };
     let Some(joined) = other.joined.as_mut().filter(|joined| joined.link == link) else { return };
     joined.ready = true;
-    other.boot = boot;
+    let anew = std::mem::replace(&mut other.boot, boot) != boot;
     other.asks_bytes = 0;
     for Ask { command, data, then } in std::mem::take(&mut other.asks) {
         ctx.request_parts(link, command, &[&data], then);
     }
+    relay::linked(main, ctx, realm, anew);
 }
 
 /// A link is gone, or could not be made.
@@ -415,6 +472,7 @@ pub fn closed(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, realm: RealmNo
         if !other.asks.is_empty() {
             wanted(main, ctx, realm);
         }
+        relay::unlinked(main, realm);
     }
 }
 
@@ -430,13 +488,26 @@ fn failed(main: &mut Main, ctx: &mut Ctx<Main>, realm: RealmNo) {
     for Ask { then, .. } in std::mem::take(&mut other.asks) {
         ctx.after(0, move |main, ctx| then(main, ctx, Err(away())));
     }
+    relay::away(main, ctx, realm);
+}
+
+/// What the operator has blocked is other than before: links to such realms end.
+pub fn blocked(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let Some(own) = &main.realm else { return };
+    let blocked = own.others.all.iter().filter(|other| own.blocks.contains(&other.id));
+    for link in blocked.flat_map(|other| other.joined.map(|joined| joined.link).into_iter().chain(other.dialing)) {
+        ctx.close(link, "the operator has blocked that realm");
+    }
 }
 
 /// Once a second.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
     let Some(numbers) = main.realm.as_ref().map(|realm| realm.others.numbers()) else { return };
+    arrived::tick(main, ctx);
     for realm in numbers {
+        relay::tick(main, ctx, realm);
+        queue::tick(main, ctx, realm);
         let Some(other) = other(main, realm) else { continue };
         let Some(joined) = &mut other.joined else { continue };
         let link = joined.link;

@@ -2,15 +2,21 @@
 //! and over the web socket of the page, and are sessions like all others from then on. So it is a part of that role's state machine.
 //!
 //! [`door`] has the states before the sign-on, [`desk`] the links to management on which the realm speaks for a client, [`log_in`] and
-//! [`account`] what is asked there. [`directory`] tells the directory of this realm and asks it for others, [`links`] are to those.
+//! [`account`] what is asked there. [`directory`] tells the directory of this realm and asks it for others, [`links`] are to those;
+//! [`abroad`] sends and takes messages over the streams in [`relay`], [`queue`] and [`arrived`] keep those that have to wait.
 
+pub mod abroad;
 mod account;
+pub mod arrived;
 pub mod assets;
+pub mod blocks;
 mod desk;
 pub mod directory;
 mod door;
 pub mod links;
 mod log_in;
+pub mod queue;
+pub mod relay;
 
 use std::collections::HashMap;
 
@@ -63,13 +69,29 @@ pub struct Realm {
     directory: directory::Directory,
     /// The other realms.
     others: links::Others,
+    /// What waits for others that are away.
+    queues: queue::Queues,
+    /// What has come from others, and waits for users.
+    arrived: arrived::Arrived,
+    /// Whom the operator has blocked.
+    blocks: blocks::Blocks,
 }
 
 impl Realm {
     /// A realm that nobody has come to.
     pub fn new(settings: Settings) -> Realm {
         let directory = directory::Directory::new(settings.directory.clone());
-        Realm { settings, desks: HashMap::new(), users: 0, next_count: 0, directory, others: links::Others::default() }
+        Realm {
+            settings,
+            desks: HashMap::new(),
+            users: 0,
+            next_count: 0,
+            directory,
+            others: links::Others::default(),
+            queues: queue::Queues::default(),
+            arrived: arrived::Arrived::default(),
+            blocks: blocks::Blocks::default(),
+        }
     }
 
     /// Where others find it: known once its port is bound.
@@ -79,7 +101,7 @@ impl Realm {
 }
 
 /// What a realm keeps of others.
-pub const SCHEMA: &str = links::SCHEMA;
+pub const SCHEMAS: [&str; 4] = [links::SCHEMA, queue::SCHEMA, arrived::SCHEMA, blocks::SCHEMA];
 
 /// The listeners are bound.
 pub fn start(main: &Main, ctx: &mut Ctx<Main>) {
@@ -89,7 +111,7 @@ pub fn start(main: &Main, ctx: &mut Ctx<Main>) {
 }
 
 /// Every command of the doors.
-pub const COMMANDS: [Command<Main>; 14] = [
+pub const COMMANDS: [Command<Main>; 16] = [
     door::START_REGISTRATION,
     door::CANCEL_REGISTRATION,
     door::REGISTER_ACCOUNT,
@@ -104,6 +126,8 @@ pub const COMMANDS: [Command<Main>; 14] = [
     account::CHANGE_PASSWORD,
     account::REVOKE_TOKENS,
     links::MEET,
+    relay::RELAY,
+    relay::RELAYED,
 ];
 
 pub use desk::closed as desk_closed;

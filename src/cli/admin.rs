@@ -2,6 +2,7 @@
 //! from the data folder itself.
 
 mod backup;
+mod block;
 mod drain;
 mod people;
 mod servers;
@@ -62,6 +63,8 @@ enum Task {
     Servers(servers::Servers),
     Drain(drain::Drain),
     Move(drain::Move),
+    Block(block::Block),
+    Blocks(block::Blocks),
     Backup(backup::Backup),
 }
 
@@ -161,6 +164,8 @@ impl Admin {
                 Task::Servers(servers) => servers.run(&operator).await,
                 Task::Drain(drain) => drain.run(&operator).await,
                 Task::Move(some) => some.run(&operator).await,
+                Task::Block(block) => block.run(&operator).await,
+                Task::Blocks(blocks) => blocks.run(&operator).await,
                 Task::Backup(backup) => backup.run(&operator),
             }
         })

@@ -54,7 +54,7 @@ impl Incoming {
             self.results.pop_front();
         }
         let skip = (self.taken + 1).saturating_sub(first);
-        if first > self.taken + 1 || self.results.len() >= RESULTS {
+        if first > self.taken + 1 || self.results.len() + self.open.len() >= RESULTS {
             self.gap = true;
             return Taken::Nothing;
         }
@@ -74,15 +74,25 @@ impl Incoming {
         self.taken
     }
 
+    /// The number of the item that is taken next.
+    pub fn next_number(&self) -> u64 {
+        self.taken + 1
+    }
+
     /// The item of that number was taken, and is not done before `close`.
     pub fn open(&mut self, number: u64) {
         self.open.insert(number);
     }
 
-    /// See `open`. True: it was open.
-    pub fn close(&mut self, number: u64) -> bool {
+    /// See `open`; None: it succeeded. True: it was open.
+    pub fn close(&mut self, number: u64, outcome: Option<Outcome>) -> bool {
         let was = self.open.remove(&number);
         self.due |= was;
+        if let Some(outcome) = outcome.filter(|_| was) {
+            // Nothing behind it was reported while it was open.
+            let at = self.results.partition_point(|(other, _)| *other < number);
+            self.results.insert(at, (number, outcome));
+        }
         was
     }
 

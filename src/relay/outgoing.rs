@@ -282,6 +282,15 @@ impl<W: PartialEq> Outgoing<W> {
         }
     }
 
+    /// The other end knows nothing of the stream: what waits, none of which was sent so far, goes as `number` from item 1 on.
+    pub fn begin_anew(&mut self, number: u64) {
+        let before = self.batches.front().map_or(self.next, |first| first.first) - 1;
+        for batch in &mut self.batches {
+            batch.first -= before;
+        }
+        (self.number, self.base, self.next, self.sent) = (number, 1, self.next - before, 0);
+    }
+
     /// Nothing waits, and nothing has for a while: what was kept to be used again is given back.
     pub fn rest(&mut self) {
         (self.spare, self.spare_bytes) = (Vec::new(), 0);

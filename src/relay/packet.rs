@@ -14,6 +14,17 @@ use crate::wire::Raw;
 /// Sessions that one item can have missed: as many as a user can have.
 const MOVES: usize = 8;
 
+/// The longest name of a stream's end, in bytes on the wire.
+const LONGEST: usize = 272;
+
+/// A stream is between two main servers, which have names, or between two realms.
+fn check_end(end: &str) -> Result<(), Fail> {
+    match end.contains(':') {
+        true => name::check_realm(end),
+        false => name::check(end),
+    }
+}
+
 /// What became of an item that was not simply queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -94,9 +105,9 @@ impl<'a> Routed<'a> {
         let at = memchr::memchr(b'|', data.0).filter(|at| *at <= 3).ok_or_else(bad)?;
         let (ttl, rest) = (Raw(&data.0[..at]).number()?, &data.0[at + 1..]);
         let ttl = u8::try_from(ttl).ok().filter(|ttl| *ttl <= HOPS).ok_or_else(bad)?;
-        let end = memchr::memchr(b'|', rest).filter(|end| *end <= 2 * name::MAX_NAME).ok_or_else(bad)?;
+        let end = memchr::memchr(b'|', rest).filter(|end| *end <= LONGEST).ok_or_else(bad)?;
         let dest = Raw(&rest[..end]).text()?;
-        name::check(&dest)?;
+        check_end(&dest)?;
         Ok(Routed { ttl, dest, rest })
     }
 }
@@ -132,6 +143,12 @@ impl<'a> Columns<'a> {
     fn name(&mut self) -> Result<String, Fail> {
         let text = self.text()?;
         name::check(text)?;
+        Ok(text.to_owned())
+    }
+
+    fn end(&mut self) -> Result<String, Fail> {
+        let text = self.text()?;
+        check_end(text)?;
         Ok(text.to_owned())
     }
 
@@ -201,9 +218,9 @@ impl Relay {
         let mut columns = Columns(text.split('|'));
         let relay = Relay {
             ttl: routed.ttl,
-            dest: columns.name()?,
+            dest: columns.end()?,
             boot: columns.number()?,
-            origin: columns.name()?,
+            origin: columns.end()?,
             stream: columns.number()?,
             first: columns.number()?,
             acked: columns.number()?,
@@ -243,7 +260,7 @@ impl Relayed {
         let (covered, signed) = Signed::split(routed.rest)?;
         let text = covered.text()?;
         let mut columns = Columns(text.split('|'));
-        let (dest, from) = (columns.name()?, columns.name()?);
+        let (dest, from) = (columns.end()?, columns.end()?);
         let (boot, stream, upto) = (columns.number()?, columns.number()?, columns.number()?);
         let flag = columns.text()?;
         let relayed =

@@ -158,3 +158,26 @@ proptest! {
         prop_assert!(out.is_idle());
     }
 }
+
+#[test]
+fn what_was_never_sent_begins_anew_with_another_start() {
+    let mut out: Outgoing<u32> = Outgoing::new(1);
+    for n in 0..5u8 {
+        out.push(0, b"m", 7, b"", &[b'a' + n]);
+    }
+    out.send(0, |_| true);
+    out.done(0, 5, &[], |_| {});
+    out.push(0, b"m", 7, b"x", b"f");
+    out.push(0, b"n", 7, b"y", b"g");
+    out.begin_anew(2);
+    let mut seen = Vec::new();
+    out.send(0, |batch| {
+        seen.push((batch.first, batch.count));
+        true
+    });
+    assert_eq!((out.number(), out.last(), seen), (2, 2, vec![(1, 1), (2, 1)]));
+    let mut done = Vec::new();
+    out.done(0, 2, &[], |item| done.push(item.item.to_vec()));
+    assert_eq!(done, [b"f".to_vec(), b"g".to_vec()]);
+    assert!(out.is_idle());
+}

@@ -3,18 +3,21 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod away;
 mod directory;
+mod messages;
+mod refused;
 
 use std::time::Duration;
 use std::time::Instant;
 
+use convergia::wire::Code;
 use serde_json::Value;
 use support::admin;
 use support::run;
 use support::sign_on::try_register_on;
 use support::sign_on::PASSWORD;
 use support::Answer;
-use support::Line;
 use support::Raw;
 use support::Server;
 use support::TempDir;
@@ -97,4 +100,22 @@ pub fn wait_listed(management: &Server, realms: &[&Server]) {
         let lines = listed(management);
         realms.iter().all(|realm| lines.iter().any(|line| line["realm"] == id(realm).as_str()))
     });
+}
+
+/// Sends a message, again as long as a server that is needed is on its way back.
+#[track_caller]
+pub fn send(server: &Server, link: &mut Raw, to: &str, body: &str) {
+    until(server, &format!("a message to {to} is taken"), || match link.ask("SENDMESSAGE", &[to, body]) {
+        Answer::Ok(_) => true,
+        Answer::Fail(Code::Unavailable | Code::NotFound, _) => false,
+        fail => panic!("{to}: {fail:?}"),
+    });
+}
+
+/// The next message: who sent it, and what.
+#[track_caller]
+pub fn next(link: &mut Raw) -> (String, String) {
+    let [sender, _, body] = link.receive_command("RECEIVEMESSAGE").fields();
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (text(sender), text(body))
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::engine::LinkId;
 use crate::relay::Outcome;
+use crate::roles::main::realm::RealmNo;
 use crate::route::ServerNo;
 use crate::wire::Code;
 
@@ -28,6 +29,17 @@ pub enum Asker {
         /// The item.
         number: u64,
     },
+    /// An item of another realm's stream.
+    RealmItem {
+        /// The realm.
+        realm: RealmNo,
+        /// The stream.
+        stream: u64,
+        /// The item.
+        number: u64,
+    },
+    /// A message of another realm that waits here for its recipient, by its number.
+    Waiting(i64),
 }
 
 /// How often one message is sent on after sessions that move, at most: a server that lies could make it go round for ever.

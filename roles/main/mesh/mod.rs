@@ -5,12 +5,15 @@ pub mod joint;
 pub mod links;
 pub mod relay;
 pub mod relayed;
+pub mod settled;
+pub mod stream;
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::realm::RealmNo;
 use super::Main;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
@@ -45,6 +48,17 @@ pub enum Who {
     Joint(u64),
     /// What the item itself says: a redirect's step.
     Control,
+    /// A message for another realm that waited, by its number.
+    Queued(u64),
+}
+
+/// The other end of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A main server.
+    Server(ServerNo),
+    /// A realm.
+    Realm(RealmNo),
 }
 
 /// What management says of a main server.
@@ -64,6 +78,8 @@ pub struct Facts {
     pub clients: u64,
     /// It moves its clients away, and takes no others.
     pub draining: bool,
+    /// The realm that it plays: `host:port`, or nothing.
+    pub realm: String,
 }
 
 /// A link to a main server, proven.

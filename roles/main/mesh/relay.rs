@@ -1,11 +1,10 @@
 //! RELAY: items of a stream, from another main server. What is for a third goes on to it as it stands.
 
-use rand::Rng;
-
 use super::complain;
 use super::control;
+use super::stream;
+use super::stream::Ends;
 use super::way;
-use super::Who;
 use crate::config::PortKey;
 use crate::engine::ctx::put_number;
 use crate::engine::handshake;
@@ -18,11 +17,8 @@ use crate::engine::Request;
 use crate::relay::packet::Items;
 use crate::relay::packet::Routed;
 use crate::relay::packet::Signed;
-use crate::relay::Batch;
 use crate::relay::Relay;
 use crate::relay::Taken;
-use crate::relay::HOPS;
-use crate::relay::ITEMS;
 use crate::roles::main::deliver;
 use crate::roles::main::Main;
 use crate::roles::main::Peer;
@@ -152,15 +148,7 @@ fn take(
     what: Raw<'_>,
     items: Raw<'_>,
 ) -> Result<(), Fail> {
-    let mut count = 0;
-    // All of it is looked at before any of it is taken.
-    for item in Items(items.0) {
-        item?;
-        count += 1;
-        if count > ITEMS as u64 {
-            return Err(Fail::bad_args("too many items in one packet"));
-        }
-    }
+    let count = stream::count(items.0)?;
     let Some(entry) = main.mesh.get_mut(origin) else { return Ok(()) };
     let mut inc = std::mem::take(&mut entry.inc);
     let taken = inc.offer(relay.stream, relay.first, count, relay.acked);
@@ -234,89 +222,25 @@ pub fn flush(main: &mut Main, ctx: &mut Ctx<Main>) {
         };
         entry.lost_since = None;
         let key = entry.mac.filter(|_| !straight);
-        let report = match entry.inc.waits(ctx.now(), ctx.is_cut(link)) {
-            true => {
-                waiting.push(server);
-                None
-            }
-            false => entry.inc.report(HOPS, dest, origin, boot),
+        let ends = Ends {
+            out: &mut entry.out,
+            inc: &mut entry.inc,
+            unknown: entry.unknown.take(),
+            ask: std::mem::take(&mut entry.ask),
+            dest,
+            dest_boot: entry.facts.boot,
+            own: origin,
+            own_boot: boot,
+            key,
         };
-        let unknown = entry.unknown.take().map(|stream| crate::relay::Relayed {
-            ttl: HOPS,
-            dest: dest.to_owned(),
-            from: origin.clone(),
-            boot,
-            stream,
-            upto: 0,
-            unknown: true,
-            gap: false,
-        });
-        let mut told = true;
-        for (head, results) in report.into_iter().chain(unknown.map(|head| (head, Vec::new()))) {
-            let (mut bytes, mut lines, mut body) = (Vec::new(), String::new(), Vec::new());
-            head.put(&mut bytes);
-            for (number, outcome) in results {
-                crate::relay::packet::put_result(&mut lines, *number, outcome);
-            }
-            raw::escape_into(&mut body, lines.as_bytes());
-            told &= write(ctx, link, "RELAYED", &bytes, &body, &[], key.as_ref());
+        if !stream::flush(ctx, link, ends) {
+            waiting.push(server);
         }
-        if !told {
-            entry.inc.report_again();
-        }
-        let (number, acked, boot) = (entry.out.number(), entry.out.acked(), entry.facts.boot);
-        let now = ctx.now();
-        let ask = std::mem::take(&mut entry.ask);
-        let mut send = |batch: &Batch<Who>| {
-            let head = Relay {
-                ttl: HOPS,
-                dest: dest.to_owned(),
-                boot,
-                origin: origin.clone(),
-                stream: number,
-                first: batch.first,
-                acked,
-                version: batch.version,
-            };
-            let mut bytes = Vec::with_capacity(160);
-            head.put(&mut bytes);
-            write(ctx, link, "RELAY", &bytes, &batch.what, &batch.items, key.as_ref())
-        };
-        if let Some(first) = entry.out.first_sent().filter(|_| ask) {
-            send(first);
-        }
-        entry.out.send(now, send);
     }
     // Looked at again when the next event is over.
     for server in waiting {
         main.mesh.touch(server);
     }
-}
-
-/// Queues a packet; the tag covers all behind the hops. False: there is no room.
-fn write(
-    ctx: &mut Ctx<Main>,
-    link: LinkId,
-    kind: &str,
-    head: &[u8],
-    what: &[u8],
-    items: &[u8],
-    key: Option<&[u8; 32]>,
-) -> bool {
-    let relay = kind == "RELAY";
-    let tag = key.map(|key| {
-        let mut salt = [0; tag::SALT];
-        ctx.rng().fill_bytes(&mut salt);
-        let covered = head.iter().position(|byte| *byte == b'|').map_or(head, |bar| &head[bar + 1..]);
-        match relay {
-            true => tag::make(key, &salt, &[kind.as_bytes(), covered, raw::SEPARATOR, what, raw::SEPARATOR], items),
-            false => tag::make(key, &salt, &[kind.as_bytes(), covered, raw::SEPARATOR], what),
-        }
-    });
-    let tag = tag.unwrap_or_default();
-    let end: [&[u8]; 2] = if relay { [raw::SEPARATOR, items] } else { [b"", b""] };
-    ctx.put_parts(link, &[kind.as_bytes(), b" ", head, b"|", tag.as_bytes(), raw::SEPARATOR, what, end[0], end[1]])
-        .is_ok()
 }
 
 /// Management does not reach a server any more: whoever waits for it shall not wait for long.
