@@ -386,6 +386,7 @@ mod tests {
             management: Target::Local(PortKey::MainManagement),
             validation: Target::Local(PortKey::Validation),
             storage: false,
+            realm: None,
         };
         Host::new(Main::new(settings), Limits::default(), [0; 32], 0)
     }

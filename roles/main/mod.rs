@@ -4,6 +4,7 @@ mod deliver;
 mod disconnect;
 mod drain;
 mod fetch;
+mod get_keys;
 mod get_server_map;
 mod handover;
 mod hold;
@@ -289,6 +290,8 @@ pub struct Main {
     storage_ready: Option<std::sync::mpsc::Sender<()>>,
     leaving: leave::Leaving,
     realm: Option<realm::Realm>,
+    /// GETKEYS that management has not answered.
+    keys_asked: usize,
     /// For building what is needed only for a moment.
     scratch: Vec<u8>,
 }
@@ -332,6 +335,7 @@ impl Main {
             storage_ready: None,
             leaving: leave::Leaving::default(),
             realm,
+            keys_asked: 0,
             scratch: Vec::new(),
         }
     }
@@ -442,11 +446,12 @@ fn session_of(ctx: &Ctx<Main>, link: LinkId) -> Result<usize, Fail> {
 const CLIENTS: &[PortKey] = &[PortKey::ClientMain, PortKey::Realm, PortKey::Web];
 
 /// Every command of its own, on the ports of clients and servers.
-const OWN: [Command<Main>; 23] = [
+const OWN: [Command<Main>; 24] = [
     send_message::SEND_MESSAGE,
     sign_on::SIGN_ON,
     sign_off::SIGN_OFF,
     get_server_map::GET_SERVER_MAP,
+    get_keys::GET_KEYS,
     set_status::SET_STATUS,
     disconnect::DISCONNECT,
     get_server_map::MAP_CHANGED,

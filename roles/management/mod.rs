@@ -276,6 +276,7 @@ impl Role for Management {
             keys::ADD_KEY,
             keys::LIST_KEYS,
             keys::REMOVE_KEY,
+            keys::GET_KEYS,
             account::CHANGE_PASSWORD,
             account::REVOKE_TOKENS,
             servers::LIST_SERVERS,
