@@ -2,8 +2,12 @@
 
 mod admin;
 mod chat;
+mod courier;
+mod discover;
 mod get;
+mod kept;
 mod key;
+mod lan;
 mod login;
 mod ls;
 mod mail;
@@ -11,6 +15,7 @@ mod map;
 mod map_view;
 mod mkdir;
 mod mv;
+mod open;
 mod outcome;
 mod password;
 pub mod picture;
@@ -67,6 +72,10 @@ pub enum Command {
     Mail(mail::Mail),
     /// What a team works on together.
     Workspace(workspace::Workspace),
+    /// Show who is on the local network.
+    Discover(discover::Discover),
+    /// Write to somebody whom a link names.
+    Open(open::Open),
     /// Run the server of this machine.
     Admin(admin::Admin),
     /// Show this server's public key.
@@ -94,6 +103,8 @@ pub fn run(command: Command) -> ExitCode {
         Command::Share(share) => share.run(),
         Command::Mail(mail) => mail.run(),
         Command::Workspace(workspace) => workspace.run(),
+        Command::Discover(discover) => discover.run(),
+        Command::Open(open) => open.run(),
         Command::Admin(admin) => admin.run(),
         Command::Key(key) => key.run(),
     };
