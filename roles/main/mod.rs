@@ -4,6 +4,7 @@ mod deliver;
 mod disconnect;
 mod drain;
 mod fetch;
+mod get_keys;
 mod get_server_map;
 mod handover;
 mod hold;
@@ -313,6 +314,8 @@ pub struct Main {
     leaving: leave::Leaving,
     traffic: report::Traffic,
     realm: Option<realm::Realm>,
+    /// GETKEYS that management has not answered.
+    keys_asked: usize,
     /// For building what is needed only for a moment.
     scratch: Vec<u8>,
 }
@@ -357,6 +360,7 @@ impl Main {
             leaving: leave::Leaving::default(),
             traffic: report::Traffic::default(),
             realm,
+            keys_asked: 0,
             scratch: Vec::new(),
         }
     }
@@ -467,11 +471,12 @@ fn session_of(ctx: &Ctx<Main>, link: LinkId) -> Result<usize, Fail> {
 const CLIENTS: &[PortKey] = &[PortKey::ClientMain, PortKey::Realm, PortKey::Web];
 
 /// Every command of its own, on the ports of clients and servers.
-const OWN: [Command<Main>; 28] = [
+const OWN: [Command<Main>; 29] = [
     send_message::SEND_MESSAGE,
     sign_on::SIGN_ON,
     sign_off::SIGN_OFF,
     get_server_map::GET_SERVER_MAP,
+    get_keys::GET_KEYS,
     set_status::SET_STATUS,
     disconnect::DISCONNECT,
     get_server_map::MAP_CHANGED,

@@ -64,8 +64,7 @@ use crate::wire::Code;
 use crate::wire::Fail;
 
 /// The schema of management's database.
-pub const MIGRATIONS: &[&str] =
-    &[users::SCHEMA, network::SCHEMA, users::SCHEMA_QUOTA, realms::SCHEMA, blocks::SCHEMA];
+pub const MIGRATIONS: &[&str] = &[users::SCHEMA, network::SCHEMA, users::SCHEMA_QUOTA, realms::SCHEMA, blocks::SCHEMA];
 
 /// How often tokens that are over are deleted, a thousand at a time; milliseconds.
 const EXPIRY: u64 = 600_000;
@@ -295,6 +294,7 @@ impl Role for Management {
             keys::ADD_KEY,
             keys::LIST_KEYS,
             keys::REMOVE_KEY,
+            keys::GET_KEYS,
             account::CHANGE_PASSWORD,
             account::REVOKE_TOKENS,
             servers::LIST_SERVERS,

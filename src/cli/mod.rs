@@ -2,8 +2,12 @@
 
 mod admin;
 mod chat;
+mod courier;
+mod discover;
 mod get;
+mod kept;
 mod key;
+mod lan;
 mod login;
 mod ls;
 mod mail;
@@ -12,6 +16,7 @@ mod map_view;
 mod metadata;
 mod mkdir;
 mod mv;
+mod open;
 mod outcome;
 mod password;
 pub mod picture;
@@ -73,6 +78,10 @@ pub enum Command {
     Workspace(workspace::Workspace),
     /// Short values under keys.
     Metadata(metadata::Metadata),
+    /// Show who is on the local network.
+    Discover(discover::Discover),
+    /// Write to somebody whom a link names.
+    Open(open::Open),
     /// Run the server of this machine.
     Admin(admin::Admin),
     /// Show this server's public key.
@@ -102,6 +111,8 @@ pub fn run(command: Command) -> ExitCode {
         Command::Mail(mail) => mail.run(),
         Command::Workspace(workspace) => workspace.run(),
         Command::Metadata(metadata) => metadata.run(),
+        Command::Discover(discover) => discover.run(),
+        Command::Open(open) => open.run(),
         Command::Admin(admin) => admin.run(),
         Command::Key(key) => key.run(),
     };

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use zeroize::Zeroizing;
@@ -18,6 +19,7 @@ use crate::client::Event;
 use crate::client::Options;
 use crate::client::Secret;
 use crate::config;
+use crate::engine::rt;
 use crate::node::ADDRESS_FILE;
 use crate::wire::name;
 use crate::wire::Code;
@@ -45,6 +47,8 @@ pub enum Stay {
     Work,
     /// Until the user leaves: however long a server is away, with a second link to another one.
     Long,
+    /// The same, but without waiting long for the first sign-on: there may be people on the local network.
+    Near,
 }
 
 impl Stay {
@@ -53,16 +57,19 @@ impl Stay {
         match self {
             Stay::Once => 0,
             Stay::Short | Stay::Work => 10_000,
-            Stay::Long => u64::MAX,
+            Stay::Long | Stay::Near => u64::MAX,
         }
     }
 }
+
+/// How long `Stay::Near` waits for the first sign-on.
+const NEAR: Duration = Duration::from_secs(3);
 
 /// A signed-on user.
 pub struct Session {
     /// The connection.
     pub client: Arc<Client>,
-    /// The id of the main server that it was made to.
+    /// The id of the main server that it was made to; empty: no server was reached so far.
     pub server: String,
     /// Who.
     pub user: String,
@@ -167,15 +174,20 @@ pub async fn with_password(
 
 async fn with(address: &Address, user: &str, secret: Secret, stay: Stay) -> Result<Session, Fail> {
     let options = Options {
-        reconnect: matches!(stay, Stay::Long | Stay::Work),
-        redundant: stay == Stay::Long,
+        reconnect: matches!(stay, Stay::Long | Stay::Near | Stay::Work),
+        redundant: matches!(stay, Stay::Long | Stay::Near),
         patience: stay.patience(),
         ..Options::new(address.clone(), user.to_owned(), secret)
     };
     let client = Client::start(options)?;
     let (mut told, began) = (false, Instant::now());
     let server = loop {
-        match client.next().await {
+        let most = if stay == Stay::Near { NEAR.saturating_sub(began.elapsed()) } else { Duration::MAX };
+        let Ok(event) = rt::timeout(most, client.next()).await else {
+            eprintln!("convergia: not signed on yet; trying again");
+            break String::new();
+        };
+        match event {
             Some(Event::SignedOn(server)) => break server,
             // Another server answers there: waiting does not help.
             Some(Event::Lost(why, _)) if why.contains("fingerprint") => return Err(Fail::new(Code::Unavailable, why)),
@@ -188,7 +200,7 @@ async fn with(address: &Address, user: &str, secret: Secret, stay: Stay) -> Resu
             Some(Event::Lost(why, _)) => {
                 if !std::mem::replace(&mut told, true) {
                     let until = match stay {
-                        Stay::Long => "until it works; Ctrl-C gives up".to_owned(),
+                        Stay::Long | Stay::Near => "until it works; Ctrl-C gives up".to_owned(),
                         Stay::Short | Stay::Work | Stay::Once => format!("for {} seconds", stay.patience() / 1_000),
                     };
                     eprintln!("convergia: cannot sign on yet ({}); trying again {until}", text::clean(&why));

@@ -2,16 +2,15 @@
 
 use crate::wire::hex;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::kept;
 use super::outcome::Stop;
 use super::places;
 use crate::client::Address;
-use crate::engine::files;
 use crate::wire::name;
 
 /// The file's content.
@@ -35,7 +34,7 @@ struct Known {
 }
 
 /// A server is its certificate, wherever it is now; without a pinned one, its name.
-fn key(address: &Address) -> String {
+pub fn key(address: &Address) -> String {
     address.fingerprint.map_or_else(|| address.to_string(), |print| hex::encode(&print))
 }
 
@@ -52,14 +51,7 @@ impl State {
     }
 
     fn load_from(path: &Path) -> Result<State, String> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(State::default()),
-            Err(error) => return Err(format!("{}: {error}", path.display())),
-        };
-        let broken =
-            |error| format!("{}: {error}\nRemove the file, and sign on with `convergia login`.", path.display());
-        serde_json::from_slice(&bytes).map_err(broken)
+        kept::load(path, "Remove the file, and sign on with `convergia login`.")
     }
 
     /// Changes the file. Another process that changes it at the same time waits.
@@ -72,22 +64,7 @@ impl State {
     }
 
     fn update_at(path: &Path, change: impl FnOnce(&mut State)) -> Result<(), String> {
-        let say = |error: std::io::Error| format!("{}: {error}", path.display());
-        files::create_folder(places::parent(path)).map_err(say)?;
-        let mut lock = path.as_os_str().to_owned();
-        lock.push(".lock");
-        let lock = Path::new(&lock);
-        files::create_private(lock).map_err(say)?;
-        let held = fs::File::open(lock).map_err(say)?;
-        held.lock().map_err(say)?;
-        let before = State::load_from(path)?;
-        let mut state = before.clone();
-        change(&mut state);
-        if state == before && path.exists() {
-            return Ok(());
-        }
-        let text = serde_json::to_vec_pretty(&state).map_err(|error| error.to_string())?;
-        files::replace(path, &text, 0o600).map_err(say)
+        kept::update(path, "Remove the file, and sign on with `convergia login`.", change)
     }
 
     /// As `update`; that it could not be done is a warning.
@@ -125,6 +102,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::Address;
 use crate::config::PortKey;
 use crate::engine::limits::Limits;
@@ -74,6 +76,22 @@ impl Connection {
         let port = port.and_then(|port| port.parse().ok());
         let port = port.ok_or_else(|| Fail::new(Code::NotFound, "this server has no directory of realms"))?;
         Connection::open(PortKey::ClientRealms, Target::Net(address.at(port), address.verify())).await
+    }
+
+    /// Connects to where a network keeps accounts (not a realm's, which has one port for all), and signs on to one with a token.
+    ///
+    /// # Errors
+    /// UNAVAILABLE with the reason; WRONG.
+    pub async fn account(address: &Address, user: &str, token: &str) -> Result<Connection, Fail> {
+        let ports = Connection::public(address).await?.request("GETPORTS", &[]).await?;
+        let key = format!("{}|", PortKey::ClientManagement.name());
+        let port = String::from_utf8_lossy(&ports).lines().find_map(|line| line.strip_prefix(&key)?.parse().ok());
+        let port = port.ok_or_else(|| Fail::new(Code::Unavailable, "the server does not tell its ports"))?;
+        let target = Target::Net(address.at(port), address.verify());
+        let connection = Connection::open(PortKey::ClientManagement, target).await?;
+        let secret = Zeroizing::new(format!("token:{token}"));
+        connection.request("LOGIN", &[user.as_bytes(), secret.as_bytes()]).await?;
+        Ok(connection)
     }
 
     /// Connects to the operator's socket in a server's data folder.

@@ -55,7 +55,7 @@ pub enum Secret {
 /// The words of the FAIL UNAVAILABLE of a request that was not sent, as there was no connection.
 pub(super) const NOT_CONNECTED: &str = "not connected at the moment; retry when the connection is back";
 /// The same of one that may have been carried out, as the connection broke before its answer.
-pub(super) const BROKE: &str = "the connection broke before the answer; it may have arrived";
+pub(crate) const BROKE: &str = "the connection broke before the answer; it may have arrived";
 
 /// How to sign on. `Options { reconnect: false, ..Options::new(address, user, secret) }`
 #[derive(Clone)]

@@ -4,6 +4,7 @@
 pub mod address;
 mod connection;
 pub mod core;
+pub mod lan;
 mod received;
 pub mod store;
 pub mod window;
@@ -134,6 +135,11 @@ impl Client {
                 Err(_) => return Err(last),
             }
         }
+    }
+
+    /// Whether the client is signed on now.
+    pub fn is_on(&self) -> bool {
+        self.handle.with(|core, _| core.is_on())
     }
 
     /// The lines of the server map; changes follow as `Event::Map`.

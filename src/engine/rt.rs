@@ -8,6 +8,7 @@ pub use async_std::io::Write as AsyncWrite;
 pub use async_std::io::WriteExt;
 pub use async_std::net::TcpListener;
 pub use async_std::net::TcpStream;
+pub use async_std::net::UdpSocket;
 pub use async_std::os::unix::net::UnixListener;
 pub use async_std::os::unix::net::UnixStream;
 pub use async_std::stream::StreamExt;

@@ -56,6 +56,19 @@ impl Identity {
         Ok(Arc::new(Identity { current: RwLock::new(Arc::new(current)) }))
     }
 
+    /// A new self-signed certificate, that nothing remembers.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn fresh() -> Result<Arc<Identity>, String> {
+        let fail = |error: &dyn std::fmt::Display| format!("cannot make a certificate: {error}");
+        let (made, pair) = make()?;
+        let private = PrivateKeyDer::try_from(pair.serialize_der()).map_err(|error| fail(&error))?;
+        let current = CertifiedKey::from_der(vec![made.der().clone()], private, &aws_lc_rs::default_provider());
+        let current = current.map_err(|error| fail(&error))?;
+        Ok(Arc::new(Identity { current: RwLock::new(Arc::new(current)) }))
+    }
+
     /// Shows another certificate from now on, as [`read`] gave it.
     pub fn replace(&self, fresh: CertifiedKey) {
         if let Ok(mut current) = self.current.write() {
@@ -78,7 +91,7 @@ impl ResolvesServerCert for Identity {
     }
 }
 
-fn self_signed(certificate: &Path, key: &Path) -> Result<(), String> {
+fn make() -> Result<(rcgen::Certificate, rcgen::KeyPair), String> {
     let fail = |error: &dyn std::fmt::Display| format!("cannot make a certificate: {error}");
     let pair = rcgen::KeyPair::generate().map_err(|error| fail(&error))?;
     let mut params = rcgen::CertificateParams::new(vec!["convergia".to_owned()]).map_err(|error| fail(&error))?;
@@ -88,6 +101,11 @@ fn self_signed(certificate: &Path, key: &Path) -> Result<(), String> {
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(2120, 1, 1);
     let made = params.self_signed(&pair).map_err(|error| fail(&error))?;
+    Ok((made, pair))
+}
+
+fn self_signed(certificate: &Path, key: &Path) -> Result<(), String> {
+    let (made, pair) = make()?;
     files::replace(key, pair.serialize_pem().as_bytes(), 0o600)
         .map_err(|error| format!("{}: {error}", key.display()))?;
     files::replace(certificate, made.pem().as_bytes(), 0o600)
@@ -155,7 +173,9 @@ fn provider() -> Arc<CryptoProvider> {
 /// The name sent to the server: its host, without the port.
 pub fn server_name(address: &str) -> Result<ServerName<'static>, String> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    // The interface of an address of the link is not part of its name.
+    let host = host.split_once('%').map_or(host, |(host, _)| host).to_owned();
     ServerName::try_from(host).map_err(|_| format!("{address}: no host name"))
 }
 

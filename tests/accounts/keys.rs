@@ -138,6 +138,35 @@ fn keys_are_added_listed_and_removed() {
 }
 
 #[test]
+fn whoever_has_signed_on_reads_the_keys_of_any_user() {
+    let (server, seed) = with_key();
+    let public = keys::to_base64(&keys::public_of(&seed).expect("a key"));
+    let mut main = support::sign_on::sign_on_again(&server, "bob");
+    let mut management_link = login_link(&server, "bob", PASSWORD).0;
+    for link in [&mut main, &mut management_link] {
+        let list = link.ask("GETKEYS", &["ALICE"]).text();
+        let row: Vec<&str> = list.split('|').collect();
+        assert_eq!((row.len(), row[0], row[1]), (3, "laptop", public.as_str()), "{list}");
+        assert!(row[2].parse::<u64>().expect("Unix milliseconds") > 1_700_000_000_000);
+        assert_eq!(link.ask("GETKEYS", &["bob"]).text(), "");
+        assert_fails(&link.ask("GETKEYS", &["nobody"]), Code::NotFound);
+        for bad in ["", "a b", "h:1::alice", "alice\nbob"] {
+            assert_fails(&link.ask("GETKEYS", &[bad]), Code::BadArgs);
+        }
+    }
+    // Not for strangers.
+    assert_fails(&management(&server).ask("GETKEYS", &["alice"]), Code::SignIn);
+    let stranger = Raw::connect(&server.addr("client_main")).ask("GETKEYS", &["alice"]);
+    assert_fails(&stranger, Code::SignIn);
+    // What is removed, or belongs to who is shut out, vouches for nobody.
+    support::admin(&server, &["user", "disable", "alice"]);
+    assert_fails(&main.ask("GETKEYS", &["alice"]), Code::NotFound);
+    support::admin(&server, &["user", "enable", "alice"]);
+    login_link(&server, "alice", PASSWORD).0.ask("REMOVEKEY", &["laptop"]).ok();
+    assert_eq!(main.ask("GETKEYS", &["alice"]).text(), "");
+}
+
+#[test]
 fn the_client_library_signs_on_with_a_key() {
     let (server, seed) = with_key();
     let options = || Options::new(server.url().parse().expect("an address"), "alice".into(), Secret::Key(seed.into()));

@@ -18,6 +18,8 @@ pub enum Line {
     Who,
     /// `/map`
     Map,
+    /// `/lan`
+    Lan,
     /// `/status [TEXT]`
     Status(String),
     /// `/help`
@@ -29,7 +31,7 @@ pub enum Line {
 }
 
 /// The commands, for completion.
-pub const COMMANDS: [&str; 6] = ["/help", "/map", "/quit", "/status", "/to", "/who"];
+pub const COMMANDS: [&str; 7] = ["/help", "/lan", "/map", "/quit", "/status", "/to", "/who"];
 
 /// What `/help` shows.
 pub const HELP: &str = "\
@@ -38,6 +40,7 @@ NAME: text        a message to NAME; @NAME text does the same
 /to NAME          lines go to NAME from now on; /to alone: to nobody
 /who              who is signed on
 /map              the network
+/lan              who is on the local network (with --lan)
 /status TEXT      shown beside your name in the map; alone: clears it
 /help             this
 /quit             leaves; so does Ctrl-D
@@ -91,6 +94,7 @@ fn command(line: &str) -> Line {
         ("/quit" | "/exit" | "/q", "") => Line::Quit,
         ("/help" | "/?", "") => Line::Help,
         ("/who", "") => Line::Who,
+        ("/lan", "") => Line::Lan,
         ("/map", "") => Line::Map,
         ("/status", status) => Line::Status(status.to_owned()),
         ("/to", "") => Line::To(None),

@@ -4,6 +4,7 @@
 mod editor;
 mod history;
 mod input;
+mod near;
 mod screen;
 
 use std::io::BufRead;
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
+use super::courier::Courier;
+use super::courier::Way;
 use super::map_view::ServerMap;
 use super::outcome::Stop;
 use super::session;
@@ -33,6 +36,7 @@ use crate::engine::rt::channel;
 use crate::wire::name;
 use crate::wire::Fail;
 use input::Line;
+use near::Near;
 use screen::Note;
 use screen::Screen;
 
@@ -43,8 +47,11 @@ use screen::Screen;
     name = "chat",
     example = "{command_name} bob",
     example = "echo 'bob: the build is done' | {command_name}",
+    example = "{command_name} --lan bob",
     note = "/help in the conversation tells what can be typed. When standard input is no terminal, each line is `NAME: text` \
-            (with NAME given: text for NAME, or `@OTHER text`), and what comes is printed as `NAME: text`."
+            (with NAME given: text for NAME, or `@OTHER text`), and what comes is printed as `NAME: text`.\n--lan announces your name to everybody \
+            on the local network, so that others find you; messages to people there whose keys your server vouches for go directly, also \
+            without a server. Your other devices do not see those."
 )]
 pub struct Chat {
     /// to whom lines go that name nobody else
@@ -59,6 +66,9 @@ pub struct Chat {
     /// a file with the password
     #[argh(option, arg_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// let yourself be found on the local network, and talk directly to people there
+    #[argh(switch)]
+    lan: bool,
     /// what happens as JSON, an event a line
     #[argh(switch)]
     json: bool,
@@ -117,7 +127,8 @@ impl Chat {
         let at_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let interactive = at_terminal && !self.json && !text::dumb();
         rt::block_on(async {
-            let session = Arc::new(session::sign_on(&target, Stay::Long).await?);
+            let stay = if self.lan { Stay::Near } else { Stay::Long };
+            let session = Arc::new(session::sign_on(&target, stay).await?);
             let shared = SharedState::default();
             lock(&shared).to = to;
             let (send, inputs) = channel::bounded(16);
@@ -128,7 +139,10 @@ impl Chat {
                 }
                 false => (if self.json { Screen::Json } else { Screen::Plain }, None),
             };
-            let talk = Talk { session, shared, screen, interactive, failed: Arc::default() };
+            let near = if self.lan { Near::start(&session, &screen).await } else { None };
+            let lan = near.as_ref().map(|near| Arc::clone(&near.lan));
+            let courier = Courier::new(&session.client, &session.address, lan);
+            let talk = Talk { session, shared, screen, interactive, courier, near, failed: Arc::default() };
             talk.greet().await;
             rt::spawn(talk.clone().listen(send.clone()));
             match &keyboard {
@@ -139,7 +153,12 @@ impl Chat {
             if let Some(keyboard) = keyboard {
                 keyboard.end();
             }
-            talk.session.client.sign_off().await;
+            if let Some(near) = &talk.near {
+                near.lan.leave();
+            }
+            if talk.session.client.is_on() {
+                talk.session.client.sign_off().await;
+            }
             done
         })
     }
@@ -164,6 +183,9 @@ struct Talk {
     shared: SharedState,
     screen: Screen,
     interactive: bool,
+    courier: Courier,
+    /// The local network, where the user is to be found there.
+    near: Option<Near>,
     /// Whether a message was refused, for the exit status of a script; which and why was told at once.
     failed: Arc<AtomicBool>,
 }
@@ -189,8 +211,11 @@ impl Talk {
 
     /// Shows what comes, until the client gives up.
     async fn listen(self, inputs: channel::Sender<Input>) {
-        let mut lost = false;
-        self.screen.show(Note::SignedOn { server: self.session.server.clone(), again: false });
+        // Not signed on yet: people on the local network may be there.
+        let mut lost = self.session.server.is_empty();
+        if !lost {
+            self.screen.show(Note::SignedOn { server: self.session.server.clone(), again: false });
+        }
         let mut mail = Vec::new();
         loop {
             // At the sign-on there may be many: they are told in one line.
@@ -213,7 +238,9 @@ impl Talk {
                 Event::WorkspaceChange { workspace, seq, author, body } => {
                     self.screen.show(Note::Change { workspace, seq, author, body });
                 }
-                Event::Message { sender, sent_at, body } => self.screen.show(Note::Message { sender, sent_at, body }),
+                Event::Message { sender, sent_at, body } => {
+                    self.screen.show(Note::Message { sender, sent_at, body, way: Way::Server });
+                }
                 Event::Map(lines) => {
                     let changed = lock(&self.shared).map.apply(&lines);
                     self.screen.show(Note::Map(changed));
@@ -305,6 +332,10 @@ impl Talk {
                 Ok(to) => lock(&self.shared).to = to,
                 Err(stop) => self.screen.show(Note::Warning(stop.words().to_owned())),
             },
+            Line::Lan => match &self.near {
+                Some(near) => near.show(&self.screen),
+                None => self.screen.show(Note::Info("Not on the local network: `convergia chat --lan` is.".to_owned())),
+            },
             Line::Who => self.ask_map(Talk::who).await,
             Line::Map => self.ask_map(Talk::tree).await,
             Line::Status(status) => {
@@ -322,7 +353,7 @@ impl Talk {
                 Ok(to) => {
                     // Bounds what a script may have under way.
                     let _ = permit.send(()).await;
-                    self.send(to, body, permits.clone());
+                    self.send(to, body, permits.clone()).await;
                 }
                 Err(stop) => self.screen.show(Note::Warning(stop.words().to_owned())),
             },
@@ -330,22 +361,23 @@ impl Talk {
         true
     }
 
-    fn send(&self, to: String, body: String, permits: channel::Receiver<()>) {
-        let reply = self.session.client.post("SENDMESSAGE", &[to.as_bytes(), body.as_bytes()]);
+    async fn send(&self, to: String, body: String, permits: channel::Receiver<()>) {
+        let posted = self.courier.post(&to, body.as_bytes()).await;
         let talk = self.clone();
         rt::spawn(async move {
-            let result = match rt::timeout(PATIENCE, reply.answer()).await {
+            let way = posted.way();
+            let mut answer = Box::pin(posted.answer());
+            let result = match rt::timeout(PATIENCE, &mut answer).await {
                 Ok(result) => result,
                 Err(_) => {
                     talk.screen.show(Note::Waiting { to: &to, body: &body });
-                    reply.answer().await
+                    answer.await
                 }
             };
-            let result = result.map(|_| ());
             if result.is_err() {
                 talk.failed.store(true, Ordering::SeqCst);
             }
-            talk.screen.show(Note::Sent { to: &to, body: &body, result: &result });
+            talk.screen.show(Note::Sent { to: &to, body: &body, way, result: &result });
             let _ = permits.recv().await;
         });
     }

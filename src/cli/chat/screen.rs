@@ -7,12 +7,16 @@ use std::time::UNIX_EPOCH;
 use serde_json::json;
 use serde_json::Value;
 
+use crate::cli::courier::Way;
+use crate::cli::discover;
 use crate::cli::map_view::Node;
 use crate::cli::map_view::ServerMap;
 use crate::cli::outcome;
 use crate::cli::text;
 use crate::cli::text::Clock;
 use crate::cli::text::Paint;
+use crate::client::lan::Person;
+use crate::client::lan::Trust;
 use crate::engine::rt::channel;
 use crate::wire::Fail;
 
@@ -26,6 +30,8 @@ pub enum Note<'a> {
         sent_at: u64,
         /// What.
         body: Vec<u8>,
+        /// Which way it came.
+        way: Way,
     },
     /// Offline messages wait: id, sender, bytes, Unix milliseconds.
     Mail(Vec<(String, String, u64, u64)>),
@@ -46,6 +52,8 @@ pub enum Note<'a> {
         to: &'a str,
         /// What.
         body: &'a str,
+        /// Which way.
+        way: Way,
         /// How.
         result: &'a Result<(), Fail>,
     },
@@ -91,6 +99,8 @@ pub enum Note<'a> {
     },
     /// The client has given up.
     Failed(Fail),
+    /// Who is on the local network has changed, or was asked for: whom to name, and what is known of them.
+    Lan(Vec<Person>),
     /// For a person.
     Info(String),
     /// What went wrong, for a person.
@@ -149,6 +159,8 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
+/// The mark of a message that went directly.
+const DIRECT: &str = " ⇄";
 /// Senders that are named.
 const SENDERS: usize = 5;
 /// Lines after the first stand under the text of the first.
@@ -161,9 +173,10 @@ fn for_person(note: &Note<'_>, paint: Paint, clock: Clock) -> Option<String> {
         format!("{} {} {}: {body}", time(now()), paint.dim("→"), paint.name(&text::clean(to)))
     };
     let text = match note {
-        Note::Message { sender, sent_at, body } => {
+        Note::Message { sender, sent_at, body, way } => {
             let body = text::clean_body(body, INDENT);
-            format!("{} {}: {body}", time(*sent_at), paint.name(&text::clean(sender)))
+            let mark = paint.dim(if *way == Way::Lan { DIRECT } else { "" });
+            format!("{} {}{mark}: {body}", time(*sent_at), paint.name(&text::clean(sender)))
         }
         Note::Mail(messages) => dash(paint, &mail(messages)),
         Note::Change { workspace, author, body, .. } => {
@@ -171,8 +184,11 @@ fn for_person(note: &Note<'_>, paint: Paint, clock: Clock) -> Option<String> {
             let place = paint.dim(&text::clean(workspace)).into_owned();
             format!("{} {place} {}: {body}", time(now()), paint.name(&text::clean(author)))
         }
-        Note::Sent { to, body, result: Ok(()) } => format!("{} {}", mine(to, body), paint.good("✓")),
-        Note::Sent { to, body, result: Err(fail) } => {
+        Note::Sent { to, body, way, result: Ok(()) } => {
+            let mark = paint.dim(if *way == Way::Lan { DIRECT } else { "" });
+            format!("{} {}{mark}", mine(to, body), paint.good("✓"))
+        }
+        Note::Sent { to, body, result: Err(fail), .. } => {
             format!("{} {}", mine(to, body), paint.bad(&format!("✗ {}", outcome::words(fail))))
         }
         Note::Waiting { to, body } => format!("{} {}", mine(to, body), paint.dim("… no answer yet")),
@@ -203,6 +219,16 @@ fn for_person(note: &Note<'_>, paint: Paint, clock: Clock) -> Option<String> {
             paint.bad(&format!("— The connection is lost ({}); trying to get it back …", text::clean(why))).into_owned()
         }
         Note::Failed(fail) => paint.bad(&format!("— The session is over: {}", outcome::words(fail))).into_owned(),
+        Note::Lan(people) => {
+            let lines = people.iter().map(|person| {
+                let line = format!("{} on the local network: {}", person.id.name(), discover::words(person.trust));
+                match person.trust {
+                    Trust::Unverified => paint.bad(&format!("— {}", text::clean(&line))).into_owned(),
+                    Trust::Verified | Trust::Foreign | Trust::Unknown => dash(paint, &line),
+                }
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        }
         Note::Info(words) => dash(paint, words),
         Note::Warning(words) => paint.bad(&format!("✗ {}", text::clean(words))).into_owned(),
         Note::Block(words) => words.clone(),
@@ -241,9 +267,13 @@ fn plain(note: &Note<'_>) {
             let (workspace, author) = (text::clean(workspace), text::clean(author));
             outcome::line(format_args!("{workspace}/{author}: {}", text::clean(&body)));
         }
-        Note::Sent { to, body, result: Err(fail) } => {
+        Note::Sent { to, body, result: Err(fail), .. } => {
             eprintln!("convergia: not sent to {}: {}: {}", text::clean(to), text::clean(body), outcome::words(fail));
         }
+        Note::Lan(people) => people.iter().for_each(|person| {
+            let name = text::clean(person.id.name());
+            eprintln!("convergia: {name} on the local network: {}", discover::words(person.trust));
+        }),
         Note::Who(users) => users.iter().for_each(|user| outcome::line(text::clean(&user.name))),
         Note::Tree(map) => outcome::line(map.tree(Paint(false)).trim_end_matches('\n')),
         Note::Block(words) => outcome::line(words),
@@ -266,8 +296,12 @@ fn plain(note: &Note<'_>) {
 fn for_program(note: &Note<'_>) -> Option<Value> {
     let nodes = |nodes: &[Node]| nodes.iter().map(Node::json).collect::<Vec<_>>();
     Some(match note {
-        Note::Message { sender, sent_at, body } => {
-            outcome::with_body(json!({ "event": "message", "sender": sender, "sent_at": sent_at }), body)
+        Note::Message { sender, sent_at, body, way } => {
+            let event = json!({ "event": "message", "sender": sender, "sent_at": sent_at, "way": way.word() });
+            outcome::with_body(event, body)
+        }
+        Note::Lan(people) => {
+            json!({ "event": "lan", "people": people.iter().map(discover::json).collect::<Vec<_>>() })
         }
         Note::Mail(messages) => {
             let message = |(id, sender, size, sent_at): &(String, String, u64, u64)| json!({ "id": id, "sender": sender, "size": size, "sent_at": sent_at });
@@ -276,8 +310,8 @@ fn for_program(note: &Note<'_>) -> Option<Value> {
         Note::Change { workspace, seq, author, body } => {
             outcome::with_body(json!({ "event": "change", "workspace": workspace, "seq": seq, "author": author }), body)
         }
-        Note::Sent { to, body, result } => {
-            let event = json!({ "event": "sent", "recipient": to, "body": body, "ok": true });
+        Note::Sent { to, body, way, result } => {
+            let event = json!({ "event": "sent", "recipient": to, "body": body, "way": way.word(), "ok": true });
             match result {
                 Ok(()) => event,
                 Err(fail) => outcome::json_fail(event, fail),
@@ -311,8 +345,8 @@ mod tests {
         let body = format!("{evil}\nbob: forged").into_bytes();
         let result = Err(fail.clone());
         let notes = [
-            Note::Message { sender: evil.to_owned(), sent_at: 0, body },
-            Note::Sent { to: evil, body: evil, result: &result },
+            Note::Message { sender: evil.to_owned(), sent_at: 0, body, way: Way::Lan },
+            Note::Sent { to: evil, body: evil, way: Way::Lan, result: &result },
             Note::Who(vec![node]),
             Note::Tree(&map),
             Note::Disconnected(evil.to_owned()),
@@ -341,15 +375,18 @@ mod tests {
     fn marks() {
         let ok = Ok(());
         let failed = Err(Fail::new(Code::Offline, "not signed on"));
-        let show =
-            |result| for_person(&Note::Sent { to: "bob", body: "hi", result }, Paint(false), Clock::default()).unwrap();
+        let show_way = |result, way| {
+            for_person(&Note::Sent { to: "bob", body: "hi", way, result }, Paint(false), Clock::default()).unwrap()
+        };
+        let show = |result| show_way(result, Way::Server);
+        assert!(show_way(&ok, Way::Lan).ends_with(" → bob: hi ✓ ⇄\n"), "{}", show_way(&ok, Way::Lan));
         assert!(show(&ok).ends_with(" → bob: hi ✓\n"), "{}", show(&ok));
         assert!(show(&failed).ends_with(" → bob: hi ✗ not signed on (OFFLINE)\n"), "{}", show(&failed));
     }
 
     #[test]
     fn bytes_that_are_no_text() {
-        let note = Note::Message { sender: "bob".to_owned(), sent_at: 1, body: vec![0xff] };
+        let note = Note::Message { sender: "bob".to_owned(), sent_at: 1, body: vec![0xff], way: Way::Server };
         assert_eq!(for_program(&note).unwrap()["body_base64"], json!("/w=="));
     }
 }
