@@ -80,7 +80,7 @@ fn what_is_open_is_not_acknowledged() {
     let (head, results) = inc.report(1, "a", "b", 0).unwrap();
     assert_eq!((head.upto, results.len()), (1, 0));
     assert!(inc.report(1, "a", "b", 0).is_none(), "nothing new");
-    assert!(inc.close(second) && !inc.close(second));
+    assert!(inc.close(second, None) && !inc.close(second, None));
     let (head, results) = inc.report(1, "a", "b", 0).unwrap();
     assert_eq!((head.upto, results.len()), (3, 1));
 }
