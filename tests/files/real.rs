@@ -322,7 +322,8 @@ fn a_put_goes_on_at_another_main_server_when_its_own_is_drained() {
     let mut link = cluster.sign_on("alice", "a");
     let url = cluster.server("management").url();
     let alice = Person { url, name: "alice".to_owned(), folder: support::TempDir::new() };
-    let bytes = noise(13, 64 << 20);
+    // It takes longer than draining does.
+    let bytes = noise(13, 128 << 20);
     alice.write("large", &bytes);
     cluster.until("storage is all there", || alice.run(&["ls"]).status == 0);
     let mut put = alice.start(&["put", "large"]);
