@@ -14,7 +14,7 @@ export function usersPart({ operate, look, session }) {
   const search = el("input", { type: "search", placeholder: "Find a user", "aria-label": "Find a user" });
   const body = el("tbody", {});
   const note = el("p", { class: "quiet-words", role: "status" });
-  const table = el("div", { class: "table-box", tabindex: "0", role: "region", "aria-label": "Users" }, el("table", {}, el("caption", { class: "unseen", text: "Users" }), el("thead", {}, el("tr", {}, ...["Name", "State", "Sessions", "Since", "Quota"].map((text) => el("th", { scope: "col", text })), el("th", { scope: "col" }, el("span", { class: "unseen", text: "Actions" })))), body));
+  const table = el("div", { class: "table-box", tabindex: "0", role: "region", "aria-label": "Users" }, el("table", {}, el("caption", { class: "unseen", text: "Users" }), el("thead", {}, el("tr", {}, ...["Name", "State", "Sessions", "Since", "Storage"].map((text) => el("th", { scope: "col", text })), el("th", { scope: "col" }, el("span", { class: "unseen", text: "Actions" })))), body));
   const wait = loading();
   const node = el("div", {}, el("div", { class: "bar" }, search, button("Add user", { icon: "plus", kind: "primary", onclick: add })), note, wait, table);
   let users = [];
@@ -25,7 +25,7 @@ export function usersPart({ operate, look, session }) {
     try {
       for (let after = ""; found.length < MOST;) {
         const page = rows(await look("USERS", after, PAGE));
-        for (const [name, state, created, sessions, operator, quota] of page) found.push({ name, state, created: Number(created), sessions: Number(sessions), operator: operator === "yes", quota });
+        for (const [name, state, created, sessions, operator, quota = "", used = ""] of page) found.push({ name, state, created: Number(created), sessions: Number(sessions), operator: operator === "yes", quota, used });
         if (page.length < PAGE || !alive) break;
         after = page[page.length - 1][0];
       }
@@ -46,7 +46,7 @@ export function usersPart({ operate, look, session }) {
 
   function row(user) {
     return el("tr", { "data-user": user.name }, el("th", { scope: "row" }, el("span", { class: "named" }, face(user.name, "small"), el("span", { text: user.name }), user.operator ? el("span", { class: "tag", text: "operator" }) : null)),
-      el("td", {}, el("span", { class: `tag ${user.state}`, text: user.state })), el("td", { text: number(user.sessions) }), el("td", { text: moment(user.created) }), el("td", { text: Number(user.quota) > 0 ? bytes(user.quota) : user.quota || "–" }),
+      el("td", {}, el("span", { class: `tag ${user.state}`, text: user.state })), el("td", { text: number(user.sessions) }), el("td", { text: moment(user.created) }), el("td", { text: storageOf(user) }),
       el("td", { class: "acts" }, button(`Change ${user.name}`, { icon: "more", quiet: true, onclick: () => change(user) })));
   }
 
@@ -125,6 +125,13 @@ export function usersPart({ operate, look, session }) {
   search.addEventListener("input", draw);
   load();
   return { node, dispose: () => (alive = false) };
+}
+
+/** How much of how much; what the server does not know is left out. */
+function storageOf({ quota, used }) {
+  const all = quota === "" ? "" : bytes(quota);
+  if (used === "") return all || "–";
+  return all ? `${bytes(used)} of ${all}` : bytes(used);
 }
 
 function strong(secret) {
