@@ -66,14 +66,14 @@ export function usersPart({ operate, look, session }) {
       const item = (text, picture, value, kind) => button(text, { icon: picture, kind, onclick: () => close(value) });
       return el("div", { class: "body" }, el("div", { class: "acts-list" },
         item("Set password", "edit", "password"), item("Set quota", "server", "quota"),
-        own ? null : item(user.operator ? "Is no operator any more" : "Make operator", "operator", "operator"),
+        own ? null : item(user.operator ? "Take back operator" : "Make operator", "operator", "operator"),
         user.sessions > 0 && !own ? item("End the sessions", "out", "kick") : null,
         own ? null : item(user.state === "disabled" ? "Enable" : "Disable", "warn", "state", user.state === "disabled" ? "" : "danger"),
         own ? null : item("Delete", "trash", "delete", "danger")));
     });
     if (chosen === "password") return password(user);
     if (chosen === "quota") return quota(user);
-    if (chosen === "operator") return act(user.operator ? `${user.name} is no operator any more.` : `${user.name} is an operator now.`, "USEROPERATOR", user.name, user.operator ? "no" : "yes");
+    if (chosen === "operator") return operator(user);
     if (chosen === "kick") return act(`The sessions of ${user.name} have ended.`, "KICK", user.name, "ended by the operator");
     if (chosen === "state") return state(user);
     if (chosen === "delete") return remove(user);
@@ -84,6 +84,14 @@ export function usersPart({ operate, look, session }) {
     if (user.state === "disabled") return act(`${user.name} can sign in again.`, "USERSTATE", user.name, "active");
     const sure = await confirm(`Disable ${user.name}?`, "The sessions end, and signing in is refused until you enable the account again. Nothing is deleted.", "Disable");
     return sure && act(`${user.name} is disabled.`, "USERSTATE", user.name, "disabled");
+  }
+
+  /** Only who can reach the machine makes operators: one who was taken over over the network makes no others. */
+  function operator(user) {
+    return dialog(user.operator ? `${user.name} is an operator` : `Make ${user.name} an operator`, () => el("div", { class: "body" },
+      el("p", { text: "This is done on the machine of the server, so that nobody who has taken over an operator’s account can make others:" }),
+      el("p", { class: "code" }, el("code", { text: `convergia admin user operator ${user.name}${user.operator ? " --off" : ""}` })),
+      el("p", { class: "quiet-words", text: "It counts at once." })));
   }
 
   async function remove(user) {
@@ -114,10 +122,10 @@ export function usersPart({ operate, look, session }) {
 
   async function quota(user) {
     const size = el("input", { inputmode: "decimal", value: Number(user.quota) > 0 ? String(Number(user.quota) / 1e9) : "" });
-    const done = await form(`Quota of ${user.name}`, [field("Gigabytes", size, "How much the files and messages of this user may take.")], "Set", async () => {
+    const done = await form(`Quota of ${user.name}`, [field("Gigabytes", size, "How much the files and messages of this user may take. Nothing: as everybody’s.")], "Set", async () => {
       const value = Number(size.value.replace(",", "."));
-      if (!(value >= 0) || size.value.trim() === "") throw new Complaint("Type a number, like 10 or 0.5.");
-      await operate("QUOTA", user.name, Math.round(value * 1e9));
+      if (!(value >= 0 && value <= 1e6)) throw new Complaint("Type a number, like 10 or 0.5.");
+      await operate("QUOTA", user.name, size.value.trim() === "" ? "default" : Math.round(value * 1e9));
     }, said);
     if (done) load();
   }
