@@ -1,9 +1,9 @@
 // Codes that let one person register each.
 
 import { Complaint, dialog, form } from "./dialog.js";
-import { button, el, empty, field, loading } from "./dom.js";
+import { button, el, empty, field, icon, loading } from "./dom.js";
 import { words } from "./fail.js";
-import { moment } from "./format.js";
+import { count, moment } from "./format.js";
 import { address } from "./router.js";
 import { rows, textOf } from "./wire.js";
 
@@ -15,10 +15,9 @@ export function invitesPart({ operate, look }) {
     try {
       const list = rows(await look("INVITES"));
       if (list.length === 0) return place.replaceChildren(empty("mail", "No open invites", "Make one, and give it to the person whom you want here."));
-      return place.replaceChildren(el("ul", { class: "invites" }, ...list.map(([code, ...times]) => {
-        const until = Math.max(...times.map(Number).filter((time) => time > 1e12), 0);
-        return el("li", {}, el("code", { text: code }), el("span", { class: "quiet-words", text: until ? `good until ${moment(until)}` : "" }), copy("Copy the link", linkOf(code)));
-      })));
+      // The server keeps no codes, only what it needs to know one again.
+      return place.replaceChildren(el("p", { class: "quiet-words", text: `${count(list.length, "invite")} not used yet. A code is shown once, when it is made.` }),
+        el("ul", { class: "invites" }, ...list.map(([created, expires]) => el("li", {}, icon("mail"), el("strong", { text: `Made ${moment(Number(created))}` }), el("span", { class: "quiet-words", text: `good until ${moment(Number(expires))}` })))));
     } catch (error) {
       return place.replaceChildren(el("p", { class: "error", text: words(error) }));
     }

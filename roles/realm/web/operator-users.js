@@ -14,7 +14,7 @@ export function usersPart({ operate, look, session }) {
   const search = el("input", { type: "search", placeholder: "Find a user", "aria-label": "Find a user" });
   const body = el("tbody", {});
   const note = el("p", { class: "quiet-words", role: "status" });
-  const table = el("div", { class: "table-box", tabindex: "0", role: "region", "aria-label": "Users" }, el("table", {}, el("caption", { class: "unseen", text: "Users" }), el("thead", {}, el("tr", {}, ...["Name", "State", "Sessions", "Since", "Quota"].map((text) => el("th", { scope: "col", text })), el("th", { scope: "col" }, el("span", { class: "unseen", text: "Actions" })))), body));
+  const table = el("div", { class: "table-box", tabindex: "0", role: "region", "aria-label": "Users" }, el("table", {}, el("caption", { class: "unseen", text: "Users" }), el("thead", {}, el("tr", {}, ...["Name", "State", "Sessions", "Since", "Storage"].map((text) => el("th", { scope: "col", text })), el("th", { scope: "col" }, el("span", { class: "unseen", text: "Actions" })))), body));
   const wait = loading();
   const node = el("div", {}, el("div", { class: "bar" }, search, button("Add user", { icon: "plus", kind: "primary", onclick: add })), note, wait, table);
   let users = [];
@@ -25,7 +25,7 @@ export function usersPart({ operate, look, session }) {
     try {
       for (let after = ""; found.length < MOST;) {
         const page = rows(await look("USERS", after, PAGE));
-        for (const [name, state, created, sessions, operator, quota] of page) found.push({ name, state, created: Number(created), sessions: Number(sessions), operator: operator === "yes", quota });
+        for (const [name, state, created, sessions, operator, quota = "", used = ""] of page) found.push({ name, state, created: Number(created), sessions: Number(sessions), operator: operator === "yes", quota, used });
         if (page.length < PAGE || !alive) break;
         after = page[page.length - 1][0];
       }
@@ -46,7 +46,7 @@ export function usersPart({ operate, look, session }) {
 
   function row(user) {
     return el("tr", { "data-user": user.name }, el("th", { scope: "row" }, el("span", { class: "named" }, face(user.name, "small"), el("span", { text: user.name }), user.operator ? el("span", { class: "tag", text: "operator" }) : null)),
-      el("td", {}, el("span", { class: `tag ${user.state}`, text: user.state })), el("td", { text: number(user.sessions) }), el("td", { text: moment(user.created) }), el("td", { text: Number(user.quota) > 0 ? bytes(user.quota) : user.quota || "–" }),
+      el("td", {}, el("span", { class: `tag ${user.state}`, text: user.state })), el("td", { text: number(user.sessions) }), el("td", { text: moment(user.created) }), el("td", { text: storageOf(user) }),
       el("td", { class: "acts" }, button(`Change ${user.name}`, { icon: "more", quiet: true, onclick: () => change(user) })));
   }
 
@@ -66,14 +66,14 @@ export function usersPart({ operate, look, session }) {
       const item = (text, picture, value, kind) => button(text, { icon: picture, kind, onclick: () => close(value) });
       return el("div", { class: "body" }, el("div", { class: "acts-list" },
         item("Set password", "edit", "password"), item("Set quota", "server", "quota"),
-        own ? null : item(user.operator ? "Is no operator any more" : "Make operator", "operator", "operator"),
+        own ? null : item(user.operator ? "Take back operator" : "Make operator", "operator", "operator"),
         user.sessions > 0 && !own ? item("End the sessions", "out", "kick") : null,
         own ? null : item(user.state === "disabled" ? "Enable" : "Disable", "warn", "state", user.state === "disabled" ? "" : "danger"),
         own ? null : item("Delete", "trash", "delete", "danger")));
     });
     if (chosen === "password") return password(user);
     if (chosen === "quota") return quota(user);
-    if (chosen === "operator") return act(user.operator ? `${user.name} is no operator any more.` : `${user.name} is an operator now.`, "USEROPERATOR", user.name, user.operator ? "no" : "yes");
+    if (chosen === "operator") return operator(user);
     if (chosen === "kick") return act(`The sessions of ${user.name} have ended.`, "KICK", user.name, "ended by the operator");
     if (chosen === "state") return state(user);
     if (chosen === "delete") return remove(user);
@@ -84,6 +84,14 @@ export function usersPart({ operate, look, session }) {
     if (user.state === "disabled") return act(`${user.name} can sign in again.`, "USERSTATE", user.name, "active");
     const sure = await confirm(`Disable ${user.name}?`, "The sessions end, and signing in is refused until you enable the account again. Nothing is deleted.", "Disable");
     return sure && act(`${user.name} is disabled.`, "USERSTATE", user.name, "disabled");
+  }
+
+  /** Only who can reach the machine makes operators: one who was taken over over the network makes no others. */
+  function operator(user) {
+    return dialog(user.operator ? `${user.name} is an operator` : `Make ${user.name} an operator`, () => el("div", { class: "body" },
+      el("p", { text: "This is done on the machine of the server, so that nobody who has taken over an operator’s account can make others:" }),
+      el("p", { class: "code" }, el("code", { text: `convergia admin user operator ${user.name}${user.operator ? " --off" : ""}` })),
+      el("p", { class: "quiet-words", text: "It counts at once." })));
   }
 
   async function remove(user) {
@@ -114,10 +122,10 @@ export function usersPart({ operate, look, session }) {
 
   async function quota(user) {
     const size = el("input", { inputmode: "decimal", value: Number(user.quota) > 0 ? String(Number(user.quota) / 1e9) : "" });
-    const done = await form(`Quota of ${user.name}`, [field("Gigabytes", size, "How much the files and messages of this user may take.")], "Set", async () => {
+    const done = await form(`Quota of ${user.name}`, [field("Gigabytes", size, "How much the files and messages of this user may take. Nothing: as everybody’s.")], "Set", async () => {
       const value = Number(size.value.replace(",", "."));
-      if (!(value >= 0) || size.value.trim() === "") throw new Complaint("Type a number, like 10 or 0.5.");
-      await operate("QUOTA", user.name, Math.round(value * 1e9));
+      if (!(value >= 0 && value <= 1e6)) throw new Complaint("Type a number, like 10 or 0.5.");
+      await operate("QUOTA", user.name, size.value.trim() === "" ? "default" : Math.round(value * 1e9));
     }, said);
     if (done) load();
   }
@@ -125,6 +133,13 @@ export function usersPart({ operate, look, session }) {
   search.addEventListener("input", draw);
   load();
   return { node, dispose: () => (alive = false) };
+}
+
+/** How much of how much; what the server does not know is left out. */
+function storageOf({ quota, used }) {
+  const all = quota === "" ? "" : bytes(quota);
+  if (used === "") return all || "–";
+  return all ? `${bytes(used)} of ${all}` : bytes(used);
 }
 
 function strong(secret) {

@@ -31,8 +31,12 @@ export function operatorView({ session }) {
   function show([wanted = "overview"]) {
     const name = PARTS[wanted] ? wanted : "overview";
     for (const link of tabs.querySelectorAll("a")) {
-      if (link.dataset.part === name) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
+      if (link.dataset.part !== name) {
+        link.removeAttribute("aria-current");
+        continue;
+      }
+      link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ block: "nearest", inline: "center" });
     }
     if (name === current) return;
     part?.dispose?.();
