@@ -6,6 +6,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use convergia::client::core::Core;
+use convergia::client::lan::direct::Direct;
 use convergia::config::PortKey;
 use convergia::engine::Role;
 use convergia::node::Joiner;
@@ -243,10 +244,19 @@ fn commands() -> BTreeSet<String> {
     let management = Management::commands().iter().map(|row| row.name);
     let main = Main::commands().iter().map(|row| row.name);
     let client = Core::commands().iter().map(|row| row.name);
+    let direct = Direct::commands().iter().map(|row| row.name);
     let joiner = Joiner::commands().iter().map(|row| row.name);
     let storage = DataManagement::commands().iter().map(|row| row.name);
     let data = Data::commands().iter().map(|row| row.name);
-    management.chain(main).chain(client).chain(joiner).chain(storage).chain(data).map(str::to_owned).collect()
+    management
+        .chain(main)
+        .chain(client)
+        .chain(direct)
+        .chain(joiner)
+        .chain(storage)
+        .chain(data)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -277,10 +287,11 @@ fn the_description_has_the_fields_of_the_table() {
     let management = Management::commands().iter().map(|row| (row.name, row.args));
     let main = Main::commands().iter().map(|row| (row.name, row.args));
     let client = Core::commands().iter().map(|row| (row.name, row.args));
+    let direct = Direct::commands().iter().map(|row| (row.name, row.args));
     let joiner = Joiner::commands().iter().map(|row| (row.name, row.args));
     let storage = DataManagement::commands().iter().map(|row| (row.name, row.args));
     let data = Data::commands().iter().map(|row| (row.name, row.args));
-    for (name, args) in management.chain(main).chain(client).chain(joiner).chain(storage).chain(data) {
+    for (name, args) in management.chain(main).chain(client).chain(direct).chain(joiner).chain(storage).chain(data) {
         // Within a table `|` is written `\|`.
         let part = part(&page, name).replace('\n', " ").replace("\\|", "|");
         for field in args
@@ -304,6 +315,7 @@ fn every_port_is_documented() {
         .iter()
         .flat_map(|row| row.ports)
         .chain(Main::commands().iter().flat_map(|row| row.ports))
+        .chain(Direct::commands().iter().flat_map(|row| row.ports))
         .chain(DataManagement::commands().iter().flat_map(|row| row.ports))
         .chain(Data::commands().iter().flat_map(|row| row.ports));
     for port in used.filter(|port| **port != PortKey::Admin) {

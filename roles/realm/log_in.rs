@@ -34,7 +34,7 @@ fn login(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<
     let [user, _] = request.data().take()?;
     let user = user.text()?.into_owned();
     name::check_user(&user)?;
-    Ok(prove(main, ctx, request, "LOGIN", user)?)
+    prove(main, ctx, request, "LOGIN", user)
 }
 
 fn login_key(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {

@@ -74,13 +74,12 @@ impl Open {
         let done = self.act();
         if wait {
             // Said here, as the window is gone before the words at the end.
-            match &done {
-                Err(stop) => eprintln!("convergia: {}", stop.words()),
-                Ok(()) => {}
+            if let Err(stop) = &done {
+                eprintln!("convergia: {}", stop.words());
             }
             eprintln!("Press Enter to close.");
             let _ = std::io::stdin().lock().read_line(&mut String::new());
-            return done.map_err(|stop| if matches!(stop, Stop::Usage(_)) { stop } else { Stop::Told });
+            return done.map_err(|_| Stop::Told);
         }
         done
     }

@@ -184,7 +184,7 @@ async fn with(address: &Address, user: &str, secret: Secret, stay: Stay) -> Resu
     let server = loop {
         let most = if stay == Stay::Near { NEAR.saturating_sub(began.elapsed()) } else { Duration::MAX };
         let Ok(event) = rt::timeout(most, client.next()).await else {
-            eprintln!("convergia: not signed on yet; trying again");
+            eprintln!("convergia: going on without the server, which is tried again");
             break String::new();
         };
         match event {

@@ -195,6 +195,11 @@ impl Talk {
         if !self.interactive {
             return;
         }
+        if self.session.server.is_empty() {
+            let words =
+                "Not signed on so far: only people on the local network are reached. /help tells what can be typed.";
+            return self.screen.show(Note::Info(words.to_owned()));
+        }
         let at = self.session.address.at(self.session.address.port);
         self.screen.show(Note::Info(format!(
             "Signed on as {} at {at}. /help tells what can be typed; Ctrl-D leaves.",

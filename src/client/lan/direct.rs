@@ -433,6 +433,10 @@ impl Role for Direct {
         &[accept::HELLO, accept::PROVE, accept::SEND_MESSAGE]
     }
 
+    fn tick(&mut self, ctx: &mut Ctx<Direct>) {
+        self.look_up_rest(ctx);
+    }
+
     fn opened(&mut self, ctx: &mut Ctx<Direct>, link: LinkId) {
         match ctx.peer_ref(link) {
             Some(Peer::Dialing(place)) => {

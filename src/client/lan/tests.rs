@@ -68,7 +68,7 @@ impl Node {
     }
 
     /// The next event. Questions about keys are answered by `server`.
-    fn next(&self, server: &HashMap<&str, Vec<[u8; 32]>>) -> Event {
+    fn next(&self, server: &Server) -> Event {
         loop {
             match rt::block_on(rt::timeout(PATIENCE, self.events.recv())).expect("an event").unwrap() {
                 Event::Vouch(user) => {
@@ -82,7 +82,7 @@ impl Node {
     }
 
     /// Answers one question about keys.
-    fn vouches(&self, server: &HashMap<&str, Vec<[u8; 32]>>) {
+    fn vouches(&self, server: &Server) {
         while let Ok(event) = rt::block_on(rt::timeout(PATIENCE, self.events.recv())).expect("a question") {
             let Event::Vouch(user) = event else { continue };
             let keys = server.get(user.as_str()).cloned().unwrap_or_default();
@@ -99,7 +99,7 @@ impl Node {
     }
 
     /// Makes a link. `other`: answers a question about keys meanwhile.
-    fn reaches(&self, user: &str, other: Option<(&Node, &HashMap<&str, Vec<[u8; 32]>>)>) -> bool {
+    fn reaches(&self, user: &str, other: Option<(&Node, &Server)>) -> bool {
         let waits = self.handle.with(|direct, ctx| direct.reach(ctx, user));
         if let Some((other, server)) = other {
             other.vouches(server);
@@ -119,6 +119,9 @@ impl Node {
     }
 }
 
+/// The keys that a server names, by user.
+type Server = HashMap<&'static str, Vec<[u8; 32]>>;
+
 const HERE: [u8; 4] = [127, 0, 0, 1];
 
 fn answer(sent: Sent) -> Result<(), Fail> {
@@ -128,7 +131,7 @@ fn answer(sent: Sent) -> Result<(), Fail> {
 #[test]
 fn two_talk_when_their_server_vouches_for_both() {
     let (alice, bob) = (Node::new("Alice", 1, 100), Node::new("bob", 2, 100));
-    let server = HashMap::from([("Alice", vec![public(9), public(1)]), ("bob", vec![public(2)])]);
+    let server = Server::from([("Alice", vec![public(9), public(1)]), ("bob", vec![public(2)])]);
     alice.hears(HERE, &bob.says());
     assert_eq!(alice.trusts(), [("bob".to_owned(), Trust::Unknown)]);
     assert!(!alice.reaches("bob", None), "nobody has vouched so far");
@@ -163,7 +166,7 @@ fn two_talk_when_their_server_vouches_for_both() {
 #[test]
 fn who_announces_the_name_of_another_gets_nothing() {
     let (alice, mallory) = (Node::new("alice", 1, 100), Node::new("bob", 3, 100));
-    let server = HashMap::from([("alice", vec![public(1)]), ("bob", vec![public(2)])]);
+    let server = Server::from([("alice", vec![public(1)]), ("bob", vec![public(2)])]);
     alice.hears(HERE, &mallory.says());
     alice.vouches(&server);
     assert_eq!(alice.trusts(), [("bob".to_owned(), Trust::Unverified)]);
@@ -183,7 +186,7 @@ fn who_announces_the_name_of_another_gets_nothing() {
 #[test]
 fn another_client_at_the_announced_address_is_refused() {
     let (alice, bob) = (Node::new("alice", 1, 100), Node::new("bob", 2, 100));
-    let server = HashMap::from([("alice", vec![public(1)]), ("bob", vec![public(2)])]);
+    let server = Server::from([("alice", vec![public(1)]), ("bob", vec![public(2)])]);
     // Mallory listens at the port that bob announces, at another address, and says again what bob said.
     let mallory = Node::new("bob", 3, 100);
     let (_, _listening) = listen_on(&mallory.handle, [127, 0, 0, 2], bob.port);
@@ -248,7 +251,7 @@ impl Role for Relay {
 #[test]
 fn a_relay_in_the_middle_is_refused() {
     let (alice, bob) = (Node::new("alice", 1, 100), Node::new("bob", 2, 100));
-    let server = HashMap::from([("alice", vec![public(1)]), ("bob", vec![public(2)])]);
+    let server = Server::from([("alice", vec![public(1)]), ("bob", vec![public(2)])]);
     let relay = Relay { target: format!("127.0.0.1:{}", bob.port), pairs: HashMap::new(), passed: Vec::new() };
     let relay = Handle::new(relay, Limits::default(), 1, None, &Arc::new(Registry::default())).unwrap();
     let (_, _listening) = listen_on(&relay, [127, 0, 0, 2], bob.port);
@@ -264,7 +267,7 @@ fn a_relay_in_the_middle_is_refused() {
 fn a_link_that_breaks_before_the_answer_says_that_it_may_have_arrived() {
     // Bob takes one message, and reads no further.
     let (alice, bob) = (Node::new("alice", 1, 100), Node::new("bob", 2, 1));
-    let server = HashMap::from([("alice", vec![public(1)]), ("bob", vec![public(2)])]);
+    let server = Server::from([("alice", vec![public(1)]), ("bob", vec![public(2)])]);
     alice.hears(HERE, &bob.says());
     alice.vouches(&server);
     assert!(alice.reaches("bob", Some((&bob, &server))));

@@ -13,10 +13,10 @@ use crate::wire::name;
 
 /// Users whose keys are remembered.
 const MOST: usize = 1_024;
-/// Questions that are not answered, and how soon they follow each other because of datagrams (milliseconds): what strangers announce
-/// shall not flood the server.
+/// Questions that are not answered, and those of a second that are asked because of datagrams: what strangers announce shall not
+/// flood the server.
 const ASKING: usize = 16;
-const APART: u64 = 250;
+const ASKS: usize = 8;
 /// Links that wait for one answer.
 const WAITING: usize = 8;
 
@@ -47,8 +47,9 @@ struct Known {
 pub(super) struct Vouches {
     known: HashMap<String, Known>,
     asking: HashMap<String, Vec<Waiting>>,
-    /// When the next question may be asked.
-    next: u64,
+    /// The second that is counted for, and the questions in it.
+    second: u64,
+    asked: usize,
 }
 
 impl Vouches {
@@ -73,13 +74,28 @@ impl Direct {
         if vouches.is_fresh(&folded, now) || vouches.asking.contains_key(&folded) {
             return true;
         }
-        if vouches.asking.len() >= ASKING || (heard && now < vouches.next) {
+        if std::mem::replace(&mut vouches.second, now / 1_000) != now / 1_000 {
+            vouches.asked = 0;
+        }
+        if vouches.asking.len() >= ASKING || (heard && vouches.asked >= ASKS) {
             return false;
         }
-        vouches.next = now.saturating_add(APART);
+        vouches.asked += 1;
         vouches.asking.insert(folded, Vec::new());
         self.tell(ctx, Event::Vouch(id.name().to_owned()));
         true
+    }
+
+    /// Asks about those who are there and could not be asked about before.
+    pub(super) fn look_up_rest(&mut self, ctx: &mut Ctx<Direct>) {
+        let now = ctx.now();
+        let unknown = self.table.all(now).filter(|(_, entry)| entry.trust == Trust::Unknown);
+        let ids: Vec<Id> = unknown.map(|(_, entry)| entry.id.clone()).collect();
+        for id in ids {
+            if !self.look_up(ctx, &id, true) {
+                return;
+            }
+        }
     }
 
     /// A link has proven to hold a key: is it the user's?
