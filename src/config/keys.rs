@@ -37,8 +37,8 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "listen",
         "Where this process listens: \"address:port\", an IPv6 address in brackets, port 0 for any free port. A port of a \
          role that does not run here is not opened. --bind ADDRESS replaces every address here, --any-port every port. \
-         In this version client_client, the ports of realms and those of voice are not opened; they are used from the version that has \
-         their role.",
+         In this version client_client, realm_client_client, discovery and the ports of voice are not opened; they are used from the \
+         version that has their role.",
     ),
     (
         "advertise",
@@ -46,7 +46,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
          name, an IPv4 address, or an IPv6 address in brackets. Empty: the address listened on.",
     ),
     ("management", "Role management: accounts, registration, sign-on."),
-    ("realm", "Role realm. Used from the version that has this role."),
+    ("realm", "Role realm: a provider of its own, or the doors of one at a network."),
     ("data_management", "Role data-management: names, rights, quotas, and where blocks are."),
     ("data", "Role data: keeps blocks."),
     ("voice", "Voice. Used from the version that has this role."),
@@ -78,7 +78,7 @@ pub const KEYS: &[Key] = &[
         Kind::Join,
         "The management server of the network to join, as it prints it at its start. Its operator has to add this server: \
          convergia admin add-server NAME ROLE KEY, where KEY is what convergia key prints here. Empty: management is in \
-         this process.",
+         this process. Of a realm that stands alone: the management server that has the directory of realms; empty: it knows no others.",
     ),
     fixed("log", "\"info\"", Kind::Log, "What is logged. The environment variable RUST_LOG comes first."),
     // listen

@@ -80,6 +80,7 @@ impl Network {
             management: Target::Local(PortKey::MainManagement),
             validation: Target::Local(PortKey::Validation),
             storage: false,
+            realm: None,
         };
         let make = move || main::Main::new(settings.clone());
         let listen = [(PortKey::ClientMain, "net:main")];

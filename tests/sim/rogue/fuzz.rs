@@ -198,6 +198,7 @@ fn anything_from_management() {
             management: Target::Local(PortKey::MainManagement),
             validation: Target::Local(PortKey::Validation),
             storage: false,
+            realm: None,
         };
         let make = move || main::Main::new(settings.clone());
         let node = sim.add(Some(main::MIGRATIONS), Limits::default(), [2; 32], &[], make).expect("a node");
