@@ -1,4 +1,4 @@
-//! The figures of docs/performance.md: `cargo bench --bench figures -- [relay|idle|signon|latency|hops|redirect|signon-bytes|files …] [--quick]`.
+//! The figures of docs/performance.md: `cargo bench --bench figures -- [relay|idle|signon|latency|hops|federation|redirect|signon-bytes|files …] [--quick]`.
 //!
 //! Servers run as processes of their own; all clients live in this one. Networks of several servers are those of the tests. `--self-check` puts the bare relay on both
 //! sides of every comparison: what differs then is the bench's own error.
@@ -9,6 +9,7 @@ mod account;
 mod bare;
 mod channel;
 mod crowd;
+mod federation;
 mod files;
 mod hops;
 mod idle;
@@ -58,12 +59,13 @@ impl Options {
 }
 
 type Scenario = fn(&Options) -> Result<()>;
-const SCENARIOS: [(&str, Scenario); 10] = [
+const SCENARIOS: [(&str, Scenario); 11] = [
     ("relay", relay::run),
     ("idle", idle::run),
     ("signon", signon::run),
     ("latency", latency::run),
     ("hops", hops::run),
+    ("federation", federation::run),
     ("redirect", redirect::run),
     ("signon-bytes", signon_bytes::run),
     ("files-large", files::large),

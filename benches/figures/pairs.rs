@@ -16,6 +16,8 @@ use crate::pattern::Wire;
 use crate::subject::Bare;
 use crate::subject::Convergia;
 use crate::subject::Scratch;
+use crate::support;
+use crate::support::realms;
 use crate::support::Answer;
 use crate::support::Cluster;
 use crate::support::Raw;
@@ -33,6 +35,8 @@ enum Server {
     Convergia(Convergia, Scratch),
     /// Management, and main servers in a row: senders at the first, receivers at the last.
     Mesh(Cluster, Vec<&'static str>),
+    /// Realms: senders on the first, receivers on the last; and management with their directory.
+    Realms(Vec<support::Server>, support::Server),
 }
 
 /// A server, and sixteen clients on it.
@@ -106,6 +110,35 @@ impl Pairs {
         Ok(Pairs { server: Server::Mesh(cluster, mains.to_vec()), load })
     }
 
+    /// So many realms: one, or two that know each other.
+    pub fn realms(count: usize) -> Result<Pairs> {
+        let management = realms::management();
+        let all: Vec<support::Server> =
+            (0..count).map(|n| realms::realm(&management, &format!("realm{n}"), &[])).collect();
+        let (Some(first), Some(last)) = (all.first(), all.last()) else { return Err("no realms".into()) };
+        let mut load = Load::new(Wire::Convergia)?;
+        for pair in 0..PAIRS {
+            let [sender, receiver] = names(pair);
+            let mut links = [realms::user(first, &sender), realms::user(last, &receiver)];
+            let to = match count {
+                1 => receiver.clone(),
+                _ => format!("{}::{receiver}", realms::id(last)),
+            };
+            let mut tries = 0;
+            // Until each knows the other, and what waited meanwhile has come.
+            while !matches!(links[0].ask("SENDMESSAGE", &[&to, &tries.to_string()]), Answer::Ok(_)) {
+                tries += 1;
+                first.moment();
+            }
+            while links[1].receive_command("RECEIVEMESSAGE").fields::<3>()[2] != tries.to_string().as_bytes() {}
+            for (link, name) in links.into_iter().zip([&sender, &to]) {
+                let (socket, tls, inbox) = link.into_parts();
+                load.add(Channel::new(socket, tls.into())?, inbox, name)?;
+            }
+        }
+        Ok(Pairs { server: Server::Realms(all, management), load })
+    }
+
     /// Whether it has commands and answers.
     pub fn answers(&self) -> bool {
         !matches!(self.server, Server::Bare(_))
@@ -115,6 +148,7 @@ impl Pairs {
         match &self.server {
             Server::Bare(server) => vec![server.pid()],
             Server::Convergia(server, _) => vec![server.pid()],
+            Server::Realms(realms, _) => realms.iter().map(support::Server::pid).collect(),
             Server::Mesh(cluster, mains) => mains.iter().map(|main| cluster.server(main).pid()).collect(),
         }
     }
@@ -140,7 +174,7 @@ impl Pairs {
             Server::Bare(_) => Ok(()),
             Server::Convergia(server, _scratch) => server.stop(),
             // Its drop ends all of it at once.
-            Server::Mesh(..) => Ok(()),
+            Server::Mesh(..) | Server::Realms(..) => Ok(()),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::hold::Letter;
 use super::mesh::joint::Asker;
 use super::post;
+use super::realm;
 use super::realm::abroad;
 use super::session_of;
 use super::signed_on;
@@ -25,7 +26,8 @@ pub const SEND_MESSAGE: Command<Main> =
 fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let (to, body) = request.split()?;
     let index = session_of(ctx, request.link)?;
-    let Main { sessions, table, delivered, holds, mesh, .. } = main;
+    let Main { sessions, table, delivered, holds, mesh, realm, .. } = main;
+    let own = realm.as_ref().map_or("", realm::Realm::id);
     let Some(Some(session)) = sessions.get_mut(index) else {
         return Err(Fail::internal("a link names a session that is not there"));
     };
@@ -34,9 +36,9 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
         false if session.abroad.as_ref().is_some_and(|abroad| raw::same(&abroad.to, to.0)) => {
             return abroad::again(main, ctx, request, index, body);
         }
-        false if is_abroad(to.0) => return abroad::first(main, ctx, request, index, to, body),
+        false if is_abroad(own, to)? => return abroad::first(main, ctx, request, index, to, body),
         false => {
-            let user = table.find(&checked(to)?).unwrap_or_default();
+            let user = table.find(&checked(own, to)?).unwrap_or_default();
             session.last = (to.0.to_vec(), user);
             user
         }
@@ -45,7 +47,7 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
         Some(user) => user,
         // Signed off, or off and on again since the last message.
         None => {
-            let name = checked(to)?;
+            let name = checked(own, to)?;
             let Some(found) = table.find(&name).and_then(|found| Some((found, table.get(found)?))) else {
                 session.last = (Vec::new(), UserRef::default());
                 return far(main, ctx, request, index, to, body);
@@ -88,15 +90,24 @@ fn unless_busy(fail: Fail) -> Result<(), Fail> {
     }
 }
 
-fn checked(to: Raw<'_>) -> Result<String, Fail> {
+/// The recipient's name. One's own realm may stand before it.
+fn checked(own: &str, to: Raw<'_>) -> Result<String, Fail> {
     let to = to.text()?;
-    name::check_user(&to)?;
-    Ok(to.into_owned())
+    match name::of_realm(&to)? {
+        Some((realm, user)) if realm == own => Ok(user.to_owned()),
+        _ => {
+            name::check_user(&to)?;
+            Ok(to.into_owned())
+        }
+    }
 }
 
-/// Whether it is `realm::user`. No user name has a colon in it, and nobody has to escape one.
-fn is_abroad(to: &[u8]) -> bool {
-    to.contains(&b':')
+/// Whether it is a user of another realm. No user name has a colon in it, and nobody has to escape one.
+fn is_abroad(own: &str, to: Raw<'_>) -> Result<bool, Fail> {
+    if !to.0.contains(&b':') {
+        return Ok(false);
+    }
+    Ok(name::of_realm(&to.text()?)?.is_some_and(|(realm, _)| realm != own))
 }
 
 /// A message that does not just go into outboxes of this server.
@@ -115,7 +126,7 @@ fn far(
     let letter = Letter {
         asker: Asker::Session { index, link: request.link, id: id.to_vec() },
         sender: None,
-        recipient: checked(to)?.into_boxed_str(),
+        recipient: checked(realm::links::own(main), to)?.into_boxed_str(),
         sent_at: ctx.now(),
         body: body.0.to_vec(),
     };

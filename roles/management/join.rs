@@ -58,7 +58,7 @@ fn records(management: &Management) -> Vec<String> {
     for role in main.into_iter().chain(storage) {
         lines.push(format!("server|{}|{}|{}||", shakes.own_id(), role.name(), shakes.key().public()));
     }
-    for (name, role, server) in management.network.servers() {
+    for (name, role, server) in management.network.members() {
         let volatile = if server.volatile { "volatile" } else { "" };
         let capacity = server.capacity.map(|bytes| bytes.to_string()).unwrap_or_default();
         lines.push(format!("server|{name}|{}|{}|{volatile}|{capacity}", role.name(), server.key));

@@ -73,12 +73,10 @@ fn main(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
     let (boot, realm) = boot.split_field();
     let boot = boot.number()?;
     let realm = realm.unwrap_or_default().text()?.into_owned();
-    let realm = if name::check_realm(&realm).is_ok() { realm } else { String::new() };
     let key = PublicKey::parse(&key.text()?).ok_or_else(|| Fail::bad_args("a public key is 32 bytes in Base64"))?;
     network::check_key(management, ctx, request.link, key)?;
-    if !realm.is_empty() {
-        network::check_role(management, ctx, request.link, RoleName::Realm, key)?;
-    }
+    let plays = network::check_role(management, ctx, request.link, RoleName::Realm, key).is_ok();
+    let realm = if plays && name::check_realm(&realm).is_ok() { realm } else { String::new() };
     if ctx.peer_ref(request.link).and_then(|peer| peer.server.as_ref()).is_some_and(|known| *known != id) {
         return Err(Fail::new(Code::Denied, "this link is another server's"));
     }

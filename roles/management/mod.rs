@@ -64,7 +64,8 @@ use crate::wire::Code;
 use crate::wire::Fail;
 
 /// The schema of management's database.
-pub const MIGRATIONS: &[&str] = &[users::SCHEMA, network::SCHEMA, users::SCHEMA_QUOTA, realms::SCHEMA, blocks::SCHEMA];
+pub const MIGRATIONS: &[&str] =
+    &[users::SCHEMA, network::SCHEMA, users::SCHEMA_QUOTA, realms::SCHEMA, blocks::SCHEMA, network::SCHEMA_ALONE];
 
 /// How often tokens that are over are deleted, a thousand at a time; milliseconds.
 const EXPIRY: u64 = 600_000;

@@ -36,6 +36,9 @@ CREATE TABLE servers (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Realms that stand alone have a place in the directory of realms, and are no part of the network.
+pub const SCHEMA_ALONE: &str = "ALTER TABLE servers ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;";
+
 /// Servers that can be added.
 const SERVERS: usize = 10_000;
 /// How soon the table is read again when that failed; milliseconds.
@@ -55,6 +58,8 @@ const KEYS: &[PortKey] = &[PortKey::MainManagement, PortKey::DatamanagementManag
 pub struct Server {
     pub key: PublicKey,
     pub volatile: bool,
+    /// A realm that is only in the directory of realms.
+    pub alone: bool,
     /// Bytes.
     pub capacity: Option<u64>,
     /// Unix milliseconds.
@@ -84,6 +89,11 @@ impl Network {
         self.servers
             .iter()
             .flat_map(|(name, roles)| roles.iter().map(move |(role, server)| (name.as_str(), *role, server)))
+    }
+
+    /// The same without realms that stand alone: the others know nothing of them.
+    pub fn members(&self) -> impl Iterator<Item = (&str, RoleName, &Server)> {
+        self.servers().filter(|(_, _, server)| !server.alone)
     }
 
     /// A server came or went just now.
@@ -146,8 +156,11 @@ pub fn load(ctx: &mut Ctx<Management>) {
 
 /// The database has this server.
 pub fn added(management: &mut Management, ctx: &mut Ctx<Management>, name: &str, role: RoleName, server: Server) {
-    let key = server.key;
+    let (key, alone) = (server.key, server.alone);
     management.network.added(name, role, server);
+    if alone {
+        return;
+    }
     if matches!(role, RoleName::Main | RoleName::Realm) {
         directory::added(management, ctx, name, &key.to_string());
     }
@@ -156,7 +169,7 @@ pub fn added(management: &mut Management, ctx: &mut Ctx<Management>, name: &str,
 }
 
 fn all(db: &Connection) -> Result<Vec<(String, RoleName, Server)>, Fail> {
-    let text = "SELECT name, role, key, volatile, capacity, added FROM servers";
+    let text = "SELECT name, role, key, volatile, capacity, added, alone FROM servers";
     let mut statement = db.prepare(text).map_err(Fail::internal)?;
     let mut rows = statement.query([]).map_err(Fail::internal)?;
     let mut servers = Vec::new();
@@ -167,6 +180,7 @@ fn all(db: &Connection) -> Result<Vec<(String, RoleName, Server)>, Fail> {
         let server = Server {
             key: PublicKey(row.get(2).map_err(Fail::internal)?),
             volatile: row.get(3).map_err(Fail::internal)?,
+            alone: row.get(6).map_err(Fail::internal)?,
             capacity: capacity.and_then(|bytes| u64::try_from(bytes).ok()),
             added: row.get::<_, i64>(5).map_err(Fail::internal)?.try_into().unwrap_or(0),
         };
@@ -177,11 +191,12 @@ fn all(db: &Connection) -> Result<Vec<(String, RoleName, Server)>, Fail> {
 
 /// Writes a server into the database. EXISTS when it is there.
 pub fn insert(db: &Connection, name: &str, role: RoleName, server: &Server) -> Result<(), Fail> {
-    let text = "INSERT INTO servers (name, role, key, volatile, capacity, added) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    let text =
+        "INSERT INTO servers (name, role, key, volatile, capacity, added, alone) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                 ON CONFLICT DO NOTHING";
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let (capacity, added) = (server.capacity.map(number), number(server.added));
-    let values = params![name, role.name(), server.key.0, server.volatile, capacity, added];
+    let values = params![name, role.name(), server.key.0, server.volatile, capacity, added, server.alone];
     match db.execute(text, values).map_err(Fail::internal)? {
         0 => Err(Fail::new(Code::Exists, "this server was added already; remove-server removes it")),
         _ => Ok(()),
@@ -199,8 +214,8 @@ pub fn delete(db: &Connection, name: &str) -> Result<(), Fail> {
 
 /// The database does not have it any more: its links are closed, and the others are told.
 pub fn removed(management: &mut Management, ctx: &mut Ctx<Management>, name: &str) {
-    let roles: Vec<RoleName> =
-        management.network.servers.remove(name).into_iter().flat_map(BTreeMap::into_keys).collect();
+    let servers = management.network.servers.remove(name).into_iter().flatten();
+    let roles: Vec<RoleName> = servers.filter(|(_, server)| !server.alone).map(|(role, _)| role).collect();
     management.network.since.retain(|(_, server), _| server != name);
     let links: Vec<LinkId> = management.network.shakes.links_of(name).collect();
     for link in links {
@@ -248,7 +263,7 @@ pub fn check_role(
     }
     let server = management.network.shakes.server(link).and_then(|server| management.network.server(role, server));
     match server {
-        Some(server) if server.key == key => Ok(()),
+        Some(server) if server.key == key && !server.alone => Ok(()),
         _ => Err(Fail::new(Code::Denied, "this is not a role or a key that the operator added")),
     }
 }
@@ -266,7 +281,8 @@ impl Member for Management {
         // Of a server that plays several roles there is one key.
         let roles = PORTS.iter().find(|(known, _)| *known == port)?.1;
         let server = self.network.servers.get(server)?;
-        roles.iter().find_map(|role| server.get(role)).map(|server| server.key)
+        let comes = |server: &&Server| !server.alone || port == PortKey::RealmManagement;
+        roles.iter().find_map(|role| server.get(role).filter(comes)).map(|server| server.key)
     }
 
     fn proven(&mut self, _: &mut Ctx<Management>, _: LinkId, server: &str, _: PublicKey) {

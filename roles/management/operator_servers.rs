@@ -17,7 +17,7 @@ use crate::wire::Fail;
 pub const ADD_SERVER: Command<Management> = Command {
     name: "ADDSERVER",
     ports: &[PortKey::Admin],
-    args: "name LF role LF public key LF volatile or nothing LF capacity or nothing",
+    args: "name LF role LF public key LF volatile, alone or nothing LF capacity or nothing",
     gate: anyone,
     run: add,
 };
@@ -36,17 +36,21 @@ fn add(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request
     let role = role.ok_or_else(|| Fail::bad_args("the role is main, data-management, data or realm"))?;
     let key = PublicKey::parse(&key.text()?);
     let key = key.ok_or_else(|| Fail::bad_args("a public key is what `convergia key` prints: 32 bytes in Base64"))?;
-    let volatile = match &*volatile.text()? {
-        "volatile" => true,
-        "" => false,
-        _ => return Err(Fail::bad_args("the fourth field is volatile, or empty")),
+    let (volatile, alone) = match &*volatile.text()? {
+        "volatile" => (true, false),
+        "alone" => (false, true),
+        "" => (false, false),
+        _ => return Err(Fail::bad_args("the fourth field is volatile or alone, or empty")),
     };
     let capacity = if capacity.is_empty() { None } else { Some(capacity.number()?) };
     if role != RoleName::Data && (volatile || capacity.is_some()) {
         return Err(Fail::bad_args("only a data server is volatile, or has a capacity"));
     }
+    if role != RoleName::Realm && alone {
+        return Err(Fail::bad_args("only a realm stands alone"));
+    }
     management.network.check_new(&name, role, key)?;
-    let (later, server) = (request.later(), Server { key, volatile, capacity, added: ctx.now() });
+    let (later, server) = (request.later(), Server { key, volatile, alone, capacity, added: ctx.now() });
     let (stored, known) = ((name.clone(), server.clone()), (name, server));
     ctx.store(
         move |db| network::insert(db, &stored.0, role, &stored.1),
@@ -76,7 +80,7 @@ fn remove(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
     Ok(Answer::Later)
 }
 
-/// Lines `name|role|up or down|since|host:port|public key|volatile or nothing|capacity or nothing`, own servers first.
+/// Lines `name|role|up or down|since|host:port|public key|volatile, alone or nothing|capacity or nothing`, own servers first.
 fn list(management: &mut Management, _: &mut Ctx<Management>, _: &Request<'_>) -> Result<Answer, Fail> {
     let line = |name: &str, role: RoleName, key: PublicKey, server: Option<&Server>| {
         let main = management.mains.get(name).filter(|_| matches!(role, RoleName::Main | RoleName::Realm));
@@ -86,7 +90,11 @@ fn list(management: &mut Management, _: &mut Ctx<Management>, _: &Request<'_>) -
         let since = management.network.since(role, name).unwrap_or(management.started);
         let address =
             main.map(|main| &main.address).or(storage.map(|server| &server.address)).map_or("", String::as_str);
-        let volatile = if server.is_some_and(|server| server.volatile) { "volatile" } else { "" };
+        let volatile = match server {
+            Some(Server { volatile: true, .. }) => "volatile",
+            Some(Server { alone: true, .. }) => "alone",
+            _ => "",
+        };
         let capacity = server.and_then(|server| server.capacity).map(|bytes| bytes.to_string()).unwrap_or_default();
         format!("{name}|{}|{state}|{since}|{address}|{key}|{volatile}|{capacity}", role.name())
     };

@@ -199,7 +199,7 @@ pub fn removed(management: &mut Management, ctx: &mut Ctx<Management>, id: &str,
 
 /// `name|role|public key|volatile or nothing|capacity or nothing|removed or nothing`
 fn member(management: &Management, role: RoleName, id: &str) -> String {
-    let known = management.network.server(role, id);
+    let known = management.network.server(role, id).filter(|server| !server.alone);
     let own = || match role {
         RoleName::Main => management.mains.get(id).map(|main| main.public_key.clone()),
         _ => management.storage.up.get(&(role, id.to_owned())).map(|server| server.key.to_string()),
@@ -218,7 +218,7 @@ fn member(management: &Management, role: RoleName, id: &str) -> String {
 }
 
 fn all_members(management: &Management) -> String {
-    let added = management.network.servers().map(|(name, role, _)| (role, name.to_owned()));
+    let added = management.network.members().map(|(name, role, _)| (role, name.to_owned()));
     let mains = management.mains.keys().map(|name| (RoleName::Main, name.clone()));
     let all: std::collections::BTreeSet<Id> = added.chain(mains).chain(management.storage.up.keys().cloned()).collect();
     all.iter().map(|(role, id)| member(management, *role, id)).collect::<Vec<_>>().join("\n")

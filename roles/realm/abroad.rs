@@ -119,23 +119,12 @@ pub fn first(
     body: Raw<'_>,
 ) -> Result<Answer, Fail> {
     let text = to.text()?;
-    let Some((realm, user)) = name::of_realm(&text)? else {
-        // A colon, and no realm before it.
-        name::check_user(&text)?;
-        return Err(Fail::bad_args("a recipient is user, or realm::user"));
-    };
+    let none = || Fail::bad_args("a recipient is user, or realm::user");
+    let (realm, user) = name::of_realm(&text)?.ok_or_else(none)?;
     let link = request.link;
     let asker = Asker::Session { index, link, id: id_of(request).to_vec() };
     let sender = post::sender_of(main, index, link).ok_or_else(|| Fail::new(Code::SignIn, "sign on first"))?;
     let sent_at = ctx.now();
-    if realm == links::own(main) {
-        let (recipient, body) = (Box::from(user), body.0.to_vec());
-        let letter = Letter { asker, sender: None, recipient, sent_at, body };
-        return Ok(match post::send(main, ctx, &letter)? {
-            Sent::Done => Answer::Ok,
-            Sent::Waits => Answer::None,
-        });
-    }
     let message = Abroad { realm, user: user.to_owned(), sender, sent_at };
     send(main, ctx, &message, body.0, &asker)?;
     post::under_way(&mut main.sessions, &asker);

@@ -358,8 +358,8 @@ pub fn settled(main: &mut Main, ctx: &mut Ctx<Main>, id: i64, outcome: Option<Ou
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let Some(own) = main.realm.as_ref().filter(|own| !own.arrived.users.is_empty()) else { return };
     let table = &main.table;
-    let there = |folded: &&Box<str>| table.find(folded).is_some();
-    let users: Vec<Box<str>> = own.arrived.users.keys().filter(there).cloned().collect();
+    let users = own.arrived.users.keys().filter(|folded| table.find(folded).is_some());
+    let users: Vec<Box<str>> = users.cloned().collect();
     for user in users {
         deliver(main, ctx, &user);
     }

@@ -22,8 +22,8 @@ use crate::wire::Raw;
 
 /// How long to wait before the next try, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (100, 10_000);
-/// A realm is asked about at most so often; milliseconds.
-const AGAIN: u64 = 60_000;
+/// A realm is asked about at most so often, one that is known here and one that is not; milliseconds.
+const AGAIN: (u64, u64) = (60_000, 5_000);
 /// Realms that were asked about in that time, at most: anybody may claim to be one.
 const ASKED: usize = 1_000;
 /// Who waits for one answer, at most.
@@ -201,7 +201,7 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     tell(main, ctx);
     let Some(realm) = &mut main.realm else { return };
     let now = ctx.now();
-    realm.directory.asked.retain(|_, asked| asked.waiting.is_some() || now < asked.at.saturating_add(AGAIN));
+    realm.directory.asked.retain(|_, asked| asked.waiting.is_some() || now < asked.at.saturating_add(AGAIN.0));
 }
 
 /// Something does not fit the key or the certificate by which a realm is known here, or it is not known: the directory is asked, so that the next
@@ -219,6 +219,8 @@ pub fn find(
     realm: &str,
     then: impl FnOnce(&mut Main, &mut Ctx<Main>, Result<(), Fail>) + Send + 'static,
 ) {
+    let known = links::find(main, realm).is_some();
+    let again = if known { AGAIN.0 } else { AGAIN.1 };
     let refuse = |ctx: &mut Ctx<Main>, then: Then, fail| ctx.after(0, move |main, ctx| then(main, ctx, Err(fail)));
     let then: Then = Box::new(then);
     let Some(directory) = main.realm.as_mut().map(|realm| &mut realm.directory) else { return };
@@ -233,8 +235,7 @@ pub fn find(
         Some(Asked { waiting: Some(_), .. }) => {
             return refuse(ctx, then, Fail::new(Code::Busy, "too many wait for that realm; retry later"));
         }
-        Some(Asked { at, .. }) if now < at.saturating_add(AGAIN) => {
-            let known = links::find(main, realm).is_some();
+        Some(Asked { at, .. }) if now < at.saturating_add(again) => {
             let none = || Fail::new(Code::NotFound, "no such realm is in the directory");
             let result = if known { Ok(()) } else { Err(none()) };
             return ctx.after(0, move |main, ctx| then(main, ctx, result));

@@ -94,6 +94,11 @@ impl Realm {
         }
     }
 
+    /// `host:port`: what its users' ids begin with.
+    pub fn id(&self) -> &str {
+        &self.settings.address
+    }
+
     /// Where others find it: known once its port is bound.
     pub fn set_address(&mut self, address: &str) {
         self.settings.address = address.to_ascii_lowercase();

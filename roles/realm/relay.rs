@@ -315,7 +315,7 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>, realm: RealmNo) {
 ///
 /// # Errors
 /// BADARGS.
-pub fn columns<'a>(text: &'a str) -> Result<(&'a str, &'a str, u64, &'a str), Fail> {
+pub fn columns(text: &str) -> Result<(&str, &str, u64, &str), Fail> {
     let [sender, recipient, sent_at, last] = text.split('|').collect::<Vec<_>>()[..] else {
         return Err(Fail::bad_args("messages are sender|recipient|sent-at|, and nothing or a number"));
     };

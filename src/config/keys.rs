@@ -82,7 +82,7 @@ pub const KEYS: &[Key] = &[
         Kind::Join,
         "The management server of the network to join, as it prints it at its start. Its operator has to add this server: \
          convergia admin add-server NAME ROLE KEY, where KEY is what convergia key prints here. Empty: management is in \
-         this process.",
+         this process. Of a realm that stands alone: the management server that has the directory of realms; empty: it knows no others.",
     ),
     fixed("log", "\"info\"", Kind::Log, "What is logged. The environment variable RUST_LOG comes first."),
     // listen

@@ -83,6 +83,18 @@ fn what_is_open_is_not_acknowledged() {
     assert!(inc.close(second, None) && !inc.close(second, None));
     let (head, results) = inc.report(1, "a", "b", 0).unwrap();
     assert_eq!((head.upto, results.len()), (3, 1));
+    let fail = |text: &str| Some(Outcome::Fail(Code::Offline, text.into()));
+    assert_eq!(inc.offer(1, 4, 3, 1), Taken::Items { skip: 0 });
+    inc.take(None);
+    inc.open(4);
+    inc.take(fail("five"));
+    inc.take(None);
+    inc.open(6);
+    inc.close(6, fail("six"));
+    inc.close(4, fail("four"));
+    let (head, results) = inc.report(1, "a", "b", 0).unwrap();
+    let numbers: Vec<u64> = results.iter().map(|(number, _)| *number).collect();
+    assert_eq!((head.upto, numbers), (6, vec![2, 4, 5, 6]), "in the order of numbers, whenever they came");
 }
 
 /// A packet on the way: number, first, count, acked, items.

@@ -13,67 +13,19 @@ use std::time::Instant;
 
 use convergia::wire::Code;
 use serde_json::Value;
-use support::admin;
+use support::realms::begin;
+use support::realms::door;
+use support::realms::id;
+use support::realms::management;
+use support::realms::realm;
+use support::realms::user;
 use support::run;
-use support::sign_on::try_register_on;
-use support::sign_on::PASSWORD;
 use support::Answer;
 use support::Raw;
 use support::Server;
-use support::TempDir;
 
 /// How long what several processes must agree on may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A management server, with the directory of realms.
-pub fn management() -> Server {
-    Server::start(&["--role", "management", "--set", "management.registration=open"])
-}
-
-/// A realm that stands alone, added to that directory under its name; anybody may register there.
-#[track_caller]
-pub fn realm(management: &Server, name: &str, settings: &[&str]) -> Server {
-    let mut realm = begin(management, name, settings);
-    realm.wait_until_ready();
-    realm
-}
-
-/// The same, without waiting until it is ready.
-#[track_caller]
-pub fn begin(management: &Server, name: &str, settings: &[&str]) -> Server {
-    let directory = TempDir::new();
-    admin(management, &["add-server", name, "realm", &support::server::public_key(&directory)]);
-    let (own, join) = (format!("name={name}"), format!("join={}", management.url()));
-    let mut arguments = vec!["--role", "realm", "--set", &own, "--set", &join, "--set", "realm.registration=open"];
-    arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-    let mut realm = Server::begin(directory, &arguments);
-    realm.set_name(name, "127.0.0.1");
-    realm
-}
-
-/// The realm's id.
-pub fn id(realm: &Server) -> String {
-    realm.addr("realm")
-}
-
-/// A connection to a realm's door.
-pub fn door(realm: &Server) -> Raw {
-    let mut link = Raw::connect(&realm.addr("realm"));
-    link.send_bytes(b"OpenGroove\n").expect("the door reads");
-    link
-}
-
-/// Registers the user on the realm if there is none, and signs on.
-#[track_caller]
-pub fn user(realm: &Server, name: &str) -> Raw {
-    let mut link = door(realm);
-    link.ask("STARTREGISTRATION", &[]).ok();
-    try_register_on(&mut link, name, PASSWORD).expect("the realm stays");
-    drop(link);
-    let mut link = door(realm);
-    link.ask("LOGIN", &[name, PASSWORD]).ok();
-    link
-}
 
 /// Looks again and again until something is so.
 #[track_caller]

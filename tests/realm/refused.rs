@@ -89,3 +89,19 @@ fn the_operator_blocks_realms_and_users() {
     }
     assert_eq!(seen.1, "friends again");
 }
+
+#[test]
+fn a_realm_that_stands_alone_is_no_part_of_the_network() {
+    let management = management();
+    let directory = crate::support::TempDir::new();
+    let key = crate::support::server::public_key(&directory);
+    admin(&management, &["add-server", "guest", "realm", &key, "--alone"]);
+    let join = format!("join={}", management.url());
+    // It comes as a member all the same.
+    let arguments = ["--role", "realm", "--set", "realm.attach=true", "--set", "name=guest", "--set", &join];
+    let guest = crate::support::Server::begin(directory, &arguments);
+    management.wait_for_log("which calls itself \"guest\": no such server was added for this port");
+    guest.wait_for_log("management does not know this server");
+    let lines = admin(&management, &["servers", "--json"]);
+    assert!(lines.lines().any(|line| line.contains("\"guest\"") && line.contains("\"alone\":true")), "{lines}");
+}

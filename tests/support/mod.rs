@@ -12,6 +12,7 @@ pub mod check;
 pub mod cluster;
 pub mod command;
 pub mod raw;
+pub mod realms;
 pub mod server;
 pub mod sign_on;
 pub mod sites;

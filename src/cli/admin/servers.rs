@@ -34,6 +34,9 @@ pub struct Add {
     /// a data server that may lose what it stores
     #[argh(switch)]
     volatile: bool,
+    /// a realm that has accounts of its own: a place in the directory of realms, and no part of this network
+    #[argh(switch)]
+    alone: bool,
     /// what a data server may store, for example "100 GiB"
     #[argh(option, arg_name = "SIZE")]
     capacity: Option<String>,
@@ -83,9 +86,21 @@ impl Add {
                 return Err(Stop::Usage("--capacity SIZE: bytes, or text like \"4 KiB\" or \"2 GiB\"".to_owned()))
             }
         };
-        let volatile = if self.volatile { "volatile" } else { "" };
+        let volatile = match (self.volatile, self.alone) {
+            (true, true) => return Err(Stop::Usage("--volatile is of a data server, --alone of a realm".to_owned())),
+            (true, false) => "volatile",
+            (false, true) => "alone",
+            (false, false) => "",
+        };
         let fields = [self.name.as_str(), &self.role, &self.public_key, volatile, &capacity].map(str::as_bytes);
-        operator.server("ADDSERVER", &self.name, &fields, "may join the network").await
+        operator
+            .server(
+                "ADDSERVER",
+                &self.name,
+                &fields,
+                if self.alone { "may be in the directory of realms" } else { "may join the network" },
+            )
+            .await
     }
 }
 
@@ -119,6 +134,7 @@ impl Servers {
                     "address": address,
                     "key": key,
                     "volatile": volatile == "volatile",
+                    "alone": volatile == "alone",
                     "capacity": capacity.parse::<u64>().ok(),
                 }));
                 continue;
