@@ -2,13 +2,15 @@
 //! and over the web socket of the page, and are sessions like all others from then on. So it is a part of that role's state machine.
 //!
 //! [`door`] has the states before the sign-on, [`desk`] the links to management on which the realm speaks for a client, [`log_in`] and
-//! [`account`] what is asked there. [`directory`] tells the directory of this realm and asks it for others, [`links`] are to those.
+//! [`account`] what is asked there. [`directory`] tells the directory of this realm and asks it for others, [`links`] are to those. [`envoy`] passes on
+//! what data management has to say to that of another realm.
 
 mod account;
 pub mod assets;
 mod desk;
 pub mod directory;
 mod door;
+mod envoy;
 pub mod links;
 mod log_in;
 
@@ -63,13 +65,16 @@ pub struct Realm {
     directory: directory::Directory,
     /// The other realms.
     others: links::Others,
+    /// The link to data management, and the id, that it was told that other realms are reached by.
+    gateway: Option<(LinkId, String)>,
 }
 
 impl Realm {
     /// A realm that nobody has come to.
     pub fn new(settings: Settings) -> Realm {
         let directory = directory::Directory::new(settings.directory.clone());
-        Realm { settings, desks: HashMap::new(), users: 0, next_count: 0, directory, others: links::Others::default() }
+        let others = links::Others::default();
+        Realm { settings, desks: HashMap::new(), users: 0, next_count: 0, directory, others, gateway: None }
     }
 
     /// Where others find it: known once its port is bound.
@@ -89,7 +94,7 @@ pub fn start(main: &Main, ctx: &mut Ctx<Main>) {
 }
 
 /// Every command of the doors.
-pub const COMMANDS: [Command<Main>; 14] = [
+pub const COMMANDS: [Command<Main>; 16] = [
     door::START_REGISTRATION,
     door::CANCEL_REGISTRATION,
     door::REGISTER_ACCOUNT,
@@ -104,6 +109,8 @@ pub const COMMANDS: [Command<Main>; 14] = [
     account::CHANGE_PASSWORD,
     account::REVOKE_TOKENS,
     links::MEET,
+    envoy::DO_FOR,
+    envoy::ABROAD,
 ];
 
 pub use desk::closed as desk_closed;
@@ -113,11 +120,13 @@ pub use directory::Where;
 pub use door::closed;
 pub use door::is_free;
 pub use door::opened;
+pub use envoy::introduce;
 pub use links::RealmNo;
 
 /// Once a second.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
+    introduce(main, ctx);
     directory::tick(main, ctx);
     links::tick(main, ctx);
     let Some(link) = main.management.link() else { return };
