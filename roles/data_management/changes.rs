@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use rusqlite::Connection;
 
+use super::errands;
 use super::names;
 use super::put;
 use super::users;
@@ -43,6 +44,8 @@ pub struct Done {
     pub posted: Vec<Posted>,
     /// A message that was sent.
     pub sent: Option<Sent>,
+    /// A realm that has to be told something.
+    pub errand: Option<String>,
 }
 
 /// A change on the database.
@@ -77,6 +80,13 @@ pub struct Queue {
     waiting: VecDeque<Change>,
     busy: bool,
     next: u64,
+}
+
+impl Queue {
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && !self.busy
+    }
 }
 
 /// Puts a change into the user's queue, and gets what it needs.
@@ -218,8 +228,15 @@ fn commit(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, at: At) {
             for ((later, bytes), result) in told.into_iter().zip(results) {
                 match result {
                     Ok(done) => {
-                        ctx.answer(&later, Ok(done.answer));
                         tell(dm, ctx, &done.posted, done.sent.as_ref(), bytes.as_ref());
+                        match done.sent {
+                            // What other realms say of it at once is a part of the answer.
+                            Some(sent) if !sent.abroad.is_empty() => errands::sent(dm, ctx, later, sent),
+                            _ => ctx.answer(&later, Ok(done.answer)),
+                        }
+                        if let Some(realm) = done.errand {
+                            errands::kick(dm, ctx, &realm);
+                        }
                     }
                     Err(fail) => ctx.answer(&later, Err(fail)),
                 }
@@ -259,7 +276,7 @@ fn tell(
             users::tell(ctx, *at, "WORKSPACECHANGED", &fields);
         }
     }
-    if let Some(Sent { message, recipients }) = sent {
+    if let Some(Sent { message, recipients, .. }) = sent {
         for at in recipients.iter().flat_map(|account| dm.users.places(*account)) {
             users::tell_message(ctx, *at, message);
         }

@@ -2,13 +2,17 @@
 //! to it (64481); data servers keep blocks for it (64479).
 //!
 //! A write: [`operate`] takes the command apart, [`changes`] keeps the order of one user's, [`put`] has its block stored, and one store job
-//! commits it. A read: a query says which pieces, [`get`] fetches them. [`reconcile`], [`repair`] and [`collect`] keep what the database says
+//! commits it. A read: a query says which pieces, [`get`] fetches them. What is in another realm is asked there ([`elsewhere`]); users of
+//! other realms ask here ([`foreign`]); [`errands`] are what other realms have to be told. [`reconcile`], [`repair`] and [`collect`] keep what the database says
 //! and what data servers have alike.
 
 mod accounts;
 mod changes;
 mod collect;
+mod elsewhere;
+mod errands;
 mod flights;
+mod foreign;
 mod get;
 mod hashes;
 mod names;
@@ -54,7 +58,7 @@ use crate::wire::Fail;
 use crate::wire::Raw;
 
 /// The schema of data management's database.
-pub const MIGRATIONS: &[&str] = &[members::SCHEMA, storage::SCHEMA];
+pub const MIGRATIONS: &[&str] = &[members::SCHEMA, storage::SCHEMA, storage::SCHEMA_ABROAD];
 
 /// What data management is told at start.
 #[derive(Clone)]
@@ -106,6 +110,9 @@ pub struct DataManagement {
     repair: repair::Repair,
     accounts: accounts::Accounts,
     status: status::Status,
+    elsewhere: elsewhere::Elsewhere,
+    errands: errands::Errands,
+    foreign: foreign::Foreigners,
     when_ready: Option<mpsc::Sender<()>>,
 }
 
@@ -126,6 +133,9 @@ impl DataManagement {
             repair: repair::Repair::default(),
             accounts: accounts::Accounts::default(),
             status: status::Status::default(),
+            elsewhere: elsewhere::Elsewhere::default(),
+            errands: errands::Errands::default(),
+            foreign: foreign::Foreigners::default(),
             when_ready: None,
         }
     }
@@ -271,6 +281,8 @@ impl Role for DataManagement {
             operate::DO,
             users::USER,
             users::USER_GONE,
+            elsewhere::GATEWAY,
+            foreign::FOREIGN,
             servers::DATA_SERVER,
             servers::SPACE,
             servers::ROTTEN,
@@ -314,6 +326,8 @@ impl Role for DataManagement {
             Peer::Main(server) => {
                 log::debug!("main server {server} is gone: {}", gone.why);
                 users::main_gone(self, ctx, link);
+                elsewhere::gone(self, link);
+                foreign::gone(self, link);
             }
             Peer::Data(server) => servers::lost(self, ctx, link, &server, &gone.why),
             Peer::Stranger => {}
@@ -327,5 +341,7 @@ impl Role for DataManagement {
         repair::tick(self, ctx);
         accounts::tick(self, ctx);
         status::tick(self, ctx);
+        errands::tick(self, ctx);
+        foreign::tick(self, ctx);
     }
 }

@@ -7,6 +7,8 @@ use super::changes::Check;
 use super::changes::Done;
 use super::changes::Inputs;
 use super::changes::Wanted;
+use super::elsewhere;
+use super::elsewhere::Aim;
 use super::main_server;
 use super::reads;
 use super::users::At;
@@ -29,6 +31,7 @@ use crate::storage::workspaces;
 use crate::storage::Caller;
 use crate::storage::Placed;
 use crate::storage::Posted;
+use crate::storage::FOREIGN;
 use crate::storage::MAX_BLOCK;
 use crate::wire::hex;
 use crate::wire::name;
@@ -40,7 +43,7 @@ use crate::wire::Raw;
 use rusqlite::Connection;
 
 /// What every request weighs beside its bytes.
-const OVERHEAD: u64 = 4 << 10;
+pub const OVERHEAD: u64 = 4 << 10;
 
 pub const DO: Command<DataManagement> = Command {
     name: "DO",
@@ -56,7 +59,7 @@ pub struct Ask<'a> {
     pub later: Later,
     /// Its DATA; the last field is in `blob`, if there is one.
     pub data: Raw<'a>,
-    blob: Option<Body<'a>>,
+    pub blob: Option<Body<'a>>,
 }
 
 impl<'a> Ask<'a> {
@@ -70,7 +73,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-type Run = fn(&mut DataManagement, &mut Ctx<DataManagement>, Ask<'_>) -> Result<(), Fail>;
+pub type Run = fn(&mut DataManagement, &mut Ctx<DataManagement>, Ask<'_>) -> Result<(), Fail>;
 
 /// Every command of `session::SPECS`.
 const TABLE: &[(&str, Run)] = &[
@@ -112,21 +115,39 @@ fn operate(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Req
     if dm.users.get(at).is_none() {
         return Err(changes::unknown());
     }
-    let row = TABLE.iter().find(|(name, _)| name.as_bytes() == command.0);
-    let (_, run) = row.ok_or_else(|| Fail::new(Code::BadCommand, "no such command here"))?;
+    let run = handler(command.0).ok_or_else(|| Fail::new(Code::BadCommand, "no such command here"))?;
     let mut later = request.later();
     let blob = request.blob().cloned().map(Body::Blob);
     let brings = data.0.len() + blob.as_ref().map_or(0, Body::size);
     ctx.weigh(&mut later, OVERHEAD + brings as u64 + session::asks_for(command.0, data));
-    // It counts as put off whatever it does: a refusal goes the same way.
-    let ask = Ask { at, later: later.clone(), data, blob };
-    if let Err(fail) = run(dm, ctx, ask) {
-        ctx.after(0, move |_, ctx| ctx.answer(&later, Err(fail)));
-    }
+    let ask = Ask { at, later, data, blob };
+    begin(ctx, ask, |ctx, ask| match elsewhere::aim(dm, command.0, data)? {
+        None => run(dm, ctx, ask),
+        Some(Aim::Here(data)) => run(dm, ctx, Ask { data: Raw(&data), ..ask }),
+        Some(Aim::There(there)) => elsewhere::pass_on(dm, ctx, ask, there),
+    });
     Ok(Answer::Later)
 }
 
-fn change(
+/// Runs a command. A refusal counts as put off, like all that it does: it goes the same way.
+pub fn begin(
+    ctx: &mut Ctx<DataManagement>,
+    ask: Ask<'_>,
+    run: impl FnOnce(&mut Ctx<DataManagement>, Ask<'_>) -> Result<(), Fail>,
+) {
+    let later = ask.later.clone();
+    if let Err(fail) = run(ctx, ask) {
+        ctx.after(0, move |_, ctx| ctx.answer(&later, Err(fail)));
+    }
+}
+
+/// What runs a command of `session::SPECS`.
+pub fn handler(command: &[u8]) -> Option<Run> {
+    TABLE.iter().find(|(name, _)| name.as_bytes() == command).map(|(_, run)| *run)
+}
+
+/// A change without bytes.
+pub fn change(
     dm: &mut DataManagement,
     ctx: &mut Ctx<DataManagement>,
     ask: Ask<'_>,
@@ -208,17 +229,22 @@ fn named(inputs: &Inputs, user: &str) -> Result<Caller, Fail> {
 
 /// Local users only, as long as there are no realms.
 fn callers(inputs: &Inputs, subjects: &[SubjectName]) -> Result<Vec<Caller>, Fail> {
-    let caller = |subject: &SubjectName| match subject {
+    subjects.iter().map(|subject| one_of_here(inputs, subject)).collect()
+}
+
+fn one_of_here(inputs: &Inputs, subject: &SubjectName) -> Result<Caller, Fail> {
+    match subject {
         SubjectName::User(user) => named(inputs, user),
         SubjectName::Remote(_) | SubjectName::Everybody => {
-            Err(Fail::new(Code::Refused, "users of other realms are not reached in this version"))
+            Err(Fail::new(Code::Refused, "users of other realms do not take part in workspaces"))
         }
-    };
-    subjects.iter().map(caller).collect()
+    }
 }
 
 fn set_permissions(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
     let (path, list) = args::permissions(ask.data)?;
+    let list: Vec<(SubjectName, args::Rights)> =
+        list.into_iter().map(|(subject, rights)| (elsewhere::at_home(dm, subject), rights)).collect();
     let subjects: Vec<SubjectName> = list.iter().map(|(subject, _)| subject.clone()).collect();
     change(dm, ctx, ask, local(&subjects), move |db, caller, inputs, now| {
         let subject = |(subject, rights): &(SubjectName, args::Rights)| {
@@ -235,14 +261,20 @@ fn set_permissions(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: 
 }
 
 fn init(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
-    let recipients = args::recipients(ask.data)?;
-    if local(&recipients).len() < recipients.len() {
-        return Err(Fail::new(Code::Refused, "users of other realms are not reached in this version"));
+    let recipients: Vec<SubjectName> =
+        args::recipients(ask.data)?.into_iter().map(|recipient| elsewhere::at_home(dm, recipient)).collect();
+    if recipients.iter().any(|recipient| matches!(recipient, SubjectName::Remote(_))) {
+        elsewhere::gateway(dm, ask.at)?;
     }
     let mut id = [0; 16];
     ctx.rng().fill_bytes(&mut id);
     change(dm, ctx, ask, local(&recipients), move |db, caller, inputs, now| {
-        mail::init(db, caller, &id, &callers(inputs, &recipients)?, now)?;
+        let recipient = |recipient: &SubjectName| match recipient {
+            SubjectName::Remote(name) => Ok(Caller { account: FOREIGN, name: name.clone() }),
+            SubjectName::User(_) | SubjectName::Everybody => one_of_here(inputs, recipient),
+        };
+        let all = recipients.iter().map(recipient).collect::<Result<Vec<_>, Fail>>()?;
+        mail::init(db, caller, &id, &all, now)?;
         Ok(answer(hex::encode(&id)))
     })
 }
@@ -286,7 +318,8 @@ fn set_participants(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask:
 fn post(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, mut ask: Ask<'_>) -> Result<(), Fail> {
     let (workspace, data) = args::post(ask.data)?;
     let body = ask.bytes(data)?;
-    let done = |posted: Posted| Done { answer: posted.seq.to_string().into_bytes(), posted: vec![posted], sent: None };
+    let done =
+        |posted: Posted| Done { answer: posted.seq.to_string().into_bytes(), posted: vec![posted], ..Done::default() };
     if body.len() <= workspaces::MAX_INLINE {
         return change(dm, ctx, ask, Vec::new(), move |db, caller, _, now| {
             workspaces::post(db, caller, &workspace, workspaces::Body::Here(&body), now).map(done)

@@ -16,7 +16,6 @@ use crate::storage::workspaces::Change;
 use crate::storage::Caller;
 use crate::storage::Piece;
 use crate::storage::ServerNo;
-use crate::wire::hex;
 use crate::wire::Body;
 use crate::wire::Fail;
 use rusqlite::Connection;
@@ -86,7 +85,7 @@ pub fn folder(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'
 pub fn messages(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
     no_data(&ask)?;
     text(dm, ctx, ask, |db, caller| {
-        let line = |one: &mail::Message| format!("{}|{}|{}|{}", hex::encode(&one.id), one.sender, one.size, one.sent);
+        let line = |one: &mail::Message| format!("{}|{}|{}|{}", one.name(), one.sender, one.size, one.sent);
         Ok(mail::list(db, caller)?.iter().map(line).collect::<Vec<_>>().join("\n"))
     })
 }

@@ -18,7 +18,7 @@ use crate::storage::accounts;
 use crate::storage::mail;
 use crate::storage::mail::Message;
 use crate::storage::Caller;
-use crate::wire::hex;
+use crate::storage::FOREIGN;
 use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -79,6 +79,22 @@ impl Users {
         self.all.len()
     }
 
+    /// A user of another realm, who asks over that link: under this number.
+    pub fn enter_foreign(&mut self, link: LinkId, caller: Caller) -> u64 {
+        self.next += 1;
+        self.all.insert((link, self.next), User { caller, changes: changes::Queue::default() });
+        self.next
+    }
+
+    /// One that nothing is under way of, or that is gone.
+    pub fn leave_foreign(&mut self, at: At) -> bool {
+        let rests = self.get(at).is_none_or(|user| user.changes.is_empty());
+        if rests {
+            self.all.remove(&at);
+        }
+        rests
+    }
+
     fn remove(&mut self, at: At) -> Option<User> {
         let user = self.all.remove(&at)?;
         if let Some(places) = self.by_account.get_mut(&user.caller.account) {
@@ -96,7 +112,7 @@ fn user(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Reques
     let (user, account) = (user.text()?.into_owned(), account.number()?);
     let receipt = receipt.text()?.into_owned();
     name::check_user(&user)?;
-    if account == 0 || i64::try_from(account).is_err() {
+    if account == 0 || account >= FOREIGN {
         return Err(Fail::bad_args("that is no account"));
     }
     if dm.users.len() >= USERS {
@@ -209,7 +225,7 @@ fn enter(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, link: LinkId, c
 
 /// OFFLINEMESSAGEAVAILABLE to a user at one main server.
 pub fn tell_message(ctx: &mut Ctx<DataManagement>, at: At, message: &Message) {
-    let (id, size, sent) = (hex::encode(&message.id), message.size.to_string(), message.sent.to_string());
+    let (id, size, sent) = (message.name(), message.size.to_string(), message.sent.to_string());
     tell(ctx, at, "OFFLINEMESSAGEAVAILABLE", &[&id, &message.sender, &size, &sent].map(|field| field.as_bytes()));
 }
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 
+use super::realm;
 use super::redirect;
 use super::session_of;
 use super::signed_on;
@@ -108,6 +109,7 @@ impl Stores for Main {
 
     fn centre_proven(&mut self, ctx: &mut Ctx<Main>, link: LinkId) {
         self.storage.centre.up(link);
+        realm::introduce(self, ctx);
         log::info!("data management is reachable");
         if let Some(ready) = self.storage_ready.take() {
             // Nobody waits any more: then nobody needs to know.

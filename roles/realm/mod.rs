@@ -3,7 +3,8 @@
 //!
 //! [`door`] has the states before the sign-on, [`desk`] the links to management on which the realm speaks for a client, [`log_in`] and
 //! [`account`] what is asked there. [`directory`] tells the directory of this realm and asks it for others, [`links`] are to those;
-//! [`abroad`] sends and takes messages over the streams in [`relay`], [`queue`] and [`arrived`] keep those that have to wait.
+//! [`abroad`] sends and takes messages over the streams in [`relay`], [`queue`] and [`arrived`] keep those that have to wait. [`envoy`]
+//! passes on what data management has to say to that of another realm.
 
 pub mod abroad;
 mod account;
@@ -13,6 +14,7 @@ pub mod blocks;
 mod desk;
 pub mod directory;
 mod door;
+mod envoy;
 pub mod links;
 mod log_in;
 pub mod queue;
@@ -75,6 +77,8 @@ pub struct Realm {
     arrived: arrived::Arrived,
     /// Whom the operator has blocked.
     blocks: blocks::Blocks,
+    /// The link to data management, and the id, that it was told that other realms are reached by.
+    gateway: Option<(LinkId, String)>,
 }
 
 impl Realm {
@@ -91,6 +95,7 @@ impl Realm {
             queues: queue::Queues::default(),
             arrived: arrived::Arrived::default(),
             blocks: blocks::Blocks::default(),
+            gateway: None,
         }
     }
 
@@ -116,7 +121,7 @@ pub fn start(main: &Main, ctx: &mut Ctx<Main>) {
 }
 
 /// Every command of the doors.
-pub const COMMANDS: [Command<Main>; 16] = [
+pub const COMMANDS: [Command<Main>; 18] = [
     door::START_REGISTRATION,
     door::CANCEL_REGISTRATION,
     door::REGISTER_ACCOUNT,
@@ -133,6 +138,8 @@ pub const COMMANDS: [Command<Main>; 16] = [
     links::MEET,
     relay::RELAY,
     relay::RELAYED,
+    envoy::DO_FOR,
+    envoy::ABROAD,
 ];
 
 pub use desk::closed as desk_closed;
@@ -142,11 +149,13 @@ pub use directory::Where;
 pub use door::closed;
 pub use door::is_free;
 pub use door::opened;
+pub use envoy::introduce;
 pub use links::RealmNo;
 
 /// Once a second.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     let now = ctx.now();
+    introduce(main, ctx);
     directory::tick(main, ctx);
     links::tick(main, ctx);
     let Some(link) = main.management.link() else { return };

@@ -19,7 +19,8 @@ placed! {
         name = "share",
         example = "{command_name} photos\n  shows who may do what",
         example = "{command_name} photos bob rw",
-        example = "{command_name} photos '*' r\n  everybody",
+        example = "{command_name} photos chat.example:63745::carol r\n  a user of another realm",
+        example = "{command_name} photos '*' r\n  everybody of your own realm",
         example = "{command_name} photos bob none",
         note = "Rights are letters: r read, w write, a change rights. What is in a folder has the folder's rights, unless it has \
                 been given its own. A path that does not begin with / is below your own folder, /users/NAME."

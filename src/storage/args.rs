@@ -59,9 +59,9 @@ impl Path {
 pub enum SubjectName {
     /// A local user, checked to be a user name.
     User(String),
-    /// `realm::user`, the realm being `host:port`.
+    /// `realm::user`, the realm being `host:port` in lower case.
     Remote(String),
-    /// `*`.
+    /// `*`: the users here, and nobody of another realm.
     Everybody,
 }
 
@@ -128,7 +128,8 @@ pub fn permissions(data: Raw<'_>) -> Result<(Path, Vec<(SubjectName, Rights)>), 
         let who = subject(who)?;
         let key = match &who {
             SubjectName::User(user) => SubjectName::User(name::fold(user).into_owned()),
-            other => other.clone(),
+            SubjectName::Remote(user) => SubjectName::Remote(name::fold(user).into_owned()),
+            SubjectName::Everybody => SubjectName::Everybody,
         };
         if !seen.insert(key) {
             return Err(Fail::bad_args("a subject is named twice"));
@@ -237,8 +238,7 @@ fn names<'a>(fields: impl Iterator<Item = Raw<'a>>) -> Result<Vec<SubjectName>, 
         let named = subject(&short(field, 512)?)?;
         let key = match &named {
             SubjectName::Everybody => return Err(Fail::bad_args("* is nobody in particular")),
-            SubjectName::User(user) => name::fold(user).into_owned(),
-            SubjectName::Remote(user) => user.clone(),
+            SubjectName::User(user) | SubjectName::Remote(user) => name::fold(user).into_owned(),
         };
         if seen.insert(key) {
             names.push(named);
@@ -251,23 +251,14 @@ fn subject(text: &str) -> Result<SubjectName, Fail> {
     if text == "*" {
         return Ok(SubjectName::Everybody);
     }
-    let Some((realm, user)) = text.split_once("::").filter(|(realm, _)| !realm.is_empty()) else {
-        name::check_user(text)?;
-        return Ok(SubjectName::User(text.to_owned()));
-    };
-    // An IPv6 realm is `[::1]:port`: its user is behind the last `::`.
-    let (realm, user) = match realm.starts_with('[') {
-        true => text.rsplit_once("::").unwrap_or((realm, user)),
-        false => (realm, user),
-    };
-    name::check_user(user)?;
-    let (host, port) = realm.rsplit_once(':').ok_or_else(|| Fail::bad_args("a realm is host:port"))?;
-    let bad_host =
-        host.is_empty() || host.len() > 255 || host.chars().any(|c| c.is_control() || matches!(c, '|' | '/' | ' '));
-    if bad_host || !number_of_port(port) {
-        return Err(Fail::bad_args("a realm is host:port"));
+    match name::of_realm(text)? {
+        // A realm has one spelling, so that two of one user are seen.
+        Some((realm, user)) => Ok(SubjectName::Remote(format!("{realm}::{user}"))),
+        None => {
+            name::check_user(text)?;
+            Ok(SubjectName::User(text.to_owned()))
+        }
     }
-    Ok(SubjectName::Remote(text.to_owned()))
 }
 
 fn rights(letters: &str) -> Result<Rights, Fail> {
@@ -287,6 +278,47 @@ fn rights(letters: &str) -> Result<Rights, Fail> {
     Ok(rights)
 }
 
+/// Whether a path or an id may name another realm: those here begin with `/`, or have no `:`. The rest of its text tells.
+fn is_elsewhere(field: Raw<'_>) -> bool {
+    !field.0.starts_with(b"/") && field.0.len() <= 2 * (MAX_PATH + 512) && memchr::memchr(b':', field.0).is_some()
+}
+
+/// The realm of `realm::/path`, and the path there. None: it begins with no realm.
+///
+/// # Errors
+/// BADARGS.
+pub fn path_elsewhere(field: Raw<'_>) -> Result<Option<(String, Path)>, Fail> {
+    if !is_elsewhere(field) {
+        return Ok(None);
+    }
+    let text = field.text()?;
+    let Some((realm, path)) = text.split_once("::/").filter(|_| !text.starts_with('/')) else { return Ok(None) };
+    let realm = realm.to_ascii_lowercase();
+    name::check_realm(&realm)?;
+    Ok(Some((realm, Path::parse(&format!("/{path}"))?)))
+}
+
+/// The realm of `realm::message-id`, and the id there. None: it has no realm.
+///
+/// # Errors
+/// BADARGS.
+pub fn message_elsewhere(field: Raw<'_>) -> Result<Option<(String, [u8; 16])>, Fail> {
+    if !is_elsewhere(field) {
+        return Ok(None);
+    }
+    let text = field.text()?;
+    let Some((realm, id)) = text.rsplit_once("::") else { return Ok(None) };
+    let realm = realm.to_ascii_lowercase();
+    name::check_realm(&realm)?;
+    Ok(Some((realm, message(Raw(id.as_bytes()))?)))
+}
+
+/// `message-id LF recipient LF size LF sent-at`: MAIL. A time or size that SQLite cannot keep is refused.
+pub fn mail(data: Raw<'_>) -> Result<([u8; 16], String, u64, u64), Fail> {
+    let [id, recipient, size, sent] = data.take()?;
+    Ok((message(id)?, user(recipient)?, number(size, MAX_OFFSET)?, number(sent, i64::MAX as u64)?))
+}
+
 /// The text of a field of at most `most` bytes on the wire.
 fn short(field: Raw<'_>, most: usize) -> Result<String, Fail> {
     if field.0.len() > 2 * most {
@@ -304,10 +336,6 @@ fn number(field: Raw<'_>, most: u64) -> Result<u64, Fail> {
         true => Ok(number),
         false => Err(Fail::bad_args(format!("at most {most}"))),
     })
-}
-
-fn number_of_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 #[cfg(test)]
@@ -379,6 +407,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_elsewhere() {
+        let path = |text: &str| path_elsewhere(Raw(&wire(text)));
+        let there = |realm: &str, at: &str| Ok(Some((realm.to_owned(), Path::parse(at).unwrap())));
+        assert_eq!(path("Host:9::/users/bob/a b"), there("host:9", "/users/bob/a b"));
+        assert_eq!(path("[::1]:9::/"), there("[::1]:9", "/"));
+        for here in ["/users/bob", "", "x", "/h:9::/x", "h:9::bob"] {
+            assert_eq!(path(here), Ok(None), "{here}");
+        }
+        for bad in ["h::/x", "h:0::/x", "h:9::/..", "h:9::/a//b", "a/h:9::/x", "h:9::/h:9::/x", "h|:9::/x", "::/x"] {
+            assert!(refused(path(bad)), "{bad}");
+        }
+        let id = "00112233445566778899aabbccddeeff";
+        let message = |text: &str| message_elsewhere(Raw(&wire(text)));
+        assert_eq!(message(&format!("H:9::{id}")).map(|found| found.map(|(realm, _)| realm)), Ok(Some("h:9".into())));
+        assert_eq!(message(id), Ok(None));
+        for bad in ["h:9::", "h:9::0011", &format!("h::{id}"), &format!("h:9::h:9::{id}")] {
+            assert!(refused(message(bad)), "{bad}");
+        }
+    }
+
+    #[test]
     fn subjects_and_names() {
         let of = |text: &str| permissions(Raw(&wire(text))).map(|(_, list)| list);
         assert_eq!(of("/f"), Ok(Vec::new()));
@@ -391,7 +440,9 @@ mod tests {
         {
             assert!(refused(of(&format!("/f\n{bad}"))), "{bad}");
         }
-        assert!(refused(of("/f\nbob|r\nBOB|w")), "one subject, two rights");
+        for twice in ["/f\nbob|r\nBOB|w", "/f\nh:1::bob|r\nH:1::Bob|w"] {
+            assert!(refused(of(twice)), "one subject, two rights");
+        }
         let to = |text: &str| recipients(Raw(&wire(text)));
         assert_eq!(to("bob\nBob\nalice").map(|names| names.len()), Ok(2));
         assert!(refused(to("")) && refused(to("*")) && refused(to("bob\n")));

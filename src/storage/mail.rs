@@ -4,6 +4,7 @@ use rusqlite::params;
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 
+use super::abroad;
 use super::accounts;
 use super::args;
 use super::objects;
@@ -15,6 +16,7 @@ use super::unsql;
 use super::Caller;
 use super::Piece;
 use super::Placed;
+use crate::wire::hex;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -24,7 +26,9 @@ pub type MessageId = [u8; 16];
 /// One line of LISTOFFLINEMESSAGES, and what OFFLINEMESSAGEAVAILABLE tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its id.
+    /// The realm that has it; empty: it is here.
+    pub realm: String,
+    /// Its id there.
     pub id: MessageId,
     /// The sender's name as registered.
     pub sender: String,
@@ -34,6 +38,17 @@ pub struct Message {
     pub sent: u64,
 }
 
+impl Message {
+    /// What its recipient calls it: `message-id`, or `realm::message-id`.
+    pub fn name(&self) -> String {
+        let id = hex::encode(&self.id);
+        match self.realm.is_empty() {
+            true => id,
+            false => format!("{}::{id}", self.realm),
+        }
+    }
+}
+
 /// A message that was sent: what to tell, and whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
@@ -41,6 +56,8 @@ pub struct Sent {
     pub message: Message,
     /// The accounts of its recipients.
     pub recipients: Vec<u64>,
+    /// Realms and folded names of the others: [`abroad`] has what they are to be told.
+    pub abroad: Vec<(String, String)>,
 }
 
 /// The most messages that wait for one account.
@@ -72,6 +89,10 @@ pub fn init(db: &Connection, caller: &Caller, id: &MessageId, recipients: &[Call
         return Err(Fail::internal("a message of this id is there already"));
     }
     for recipient in recipients {
+        if recipient.is_foreign() {
+            abroad::address(db, object, recipient)?;
+            continue;
+        }
         accounts::welcome(db, recipient, now)?;
         prepare(db, "INSERT OR IGNORE INTO recipients (message, account) VALUES (?1, ?2)")?
             .execute([object, sql(recipient.account)])
@@ -129,29 +150,37 @@ pub fn send(db: &Connection, caller: &Caller, id: &MessageId, now: u64) -> Resul
             return Err(full("a recipient"));
         }
     }
-    if recipients.is_empty() {
+    let abroad = abroad::send(db, message)?;
+    if recipients.is_empty() && abroad.is_empty() {
         return Err(Fail::new(Code::Refused, "there is no such recipient any more"));
     }
     forget_recipients(db, message)?;
     prepare(db, "UPDATE messages SET sent = ?2, remaining = ?3 WHERE id = ?1")?
-        .execute([message, sql(sent), sql(recipients.len() as u64)])
+        .execute([message, sql(sent), sql((recipients.len() + abroad.len()) as u64)])
         .map_err(Fail::internal)?;
-    let message = Message { id: *id, sender: caller.name.clone(), size: object.size, sent };
-    Ok(Sent { message, recipients })
+    let message = Message { realm: String::new(), id: *id, sender: caller.name.clone(), size: object.size, sent };
+    Ok(Sent { message, recipients, abroad })
 }
 
-/// The messages that wait for the caller, oldest first.
+/// The messages that wait for the caller, here and in other realms, oldest first.
 pub fn list(db: &Connection, caller: &Caller) -> Result<Vec<Message>, Fail> {
     accounts::admit(db, caller)?;
     let text = "SELECT m.key, m.name, o.size, i.sent FROM inbox i
                 JOIN messages m ON m.id = i.message JOIN objects o ON o.id = i.message
                 WHERE i.account = ?1 ORDER BY i.sent, i.message";
-    prepare(db, text)?
+    let mut list: Vec<Message> = prepare(db, text)?
         .query_map([sql(caller.account)], |row| {
-            Ok(Message { id: row.get(0)?, sender: row.get(1)?, size: unsql(row.get(2)?), sent: unsql(row.get(3)?) })
+            let (size, sent) = (unsql(row.get(2)?), unsql(row.get(3)?));
+            Ok(Message { realm: String::new(), id: row.get(0)?, sender: row.get(1)?, size, sent })
         })
         .and_then(Iterator::collect)
-        .map_err(Fail::internal)
+        .map_err(Fail::internal)?;
+    let elsewhere = abroad::list(db, caller)?;
+    if !elsewhere.is_empty() {
+        list.extend(elsewhere);
+        list.sort_by_key(|message| message.sent);
+    }
+    Ok(list)
 }
 
 /// What to read of a message, as [`super::files::plan_read`]: a recipient's, or the sender's until it is sent.
@@ -171,9 +200,10 @@ pub fn plan_read(
 /// gone. NOTFOUND.
 pub fn delete(db: &Connection, caller: &Caller, id: &MessageId) -> Result<(), Fail> {
     let row = readable(db, caller, id)?;
-    match row.sent {
-        0 => drop_message(db, &row),
-        _ => take(db, &row, sql(caller.account)),
+    match (row.sent, caller.abroad()) {
+        (0, _) => drop_message(db, &row),
+        (_, Some((realm, user))) => abroad::take(db, &row, realm, &user),
+        (_, None) => take(db, &row, sql(caller.account)),
     }
 }
 
@@ -193,6 +223,11 @@ pub(super) fn take(db: &Connection, row: &Row, account: i64) -> Result<(), Fail>
     prepare(db, "UPDATE accounts SET inbox = inbox - 1 WHERE account = ?1")?
         .execute([account])
         .map_err(Fail::internal)?;
+    taken(db, row)
+}
+
+/// One recipient less.
+pub(super) fn taken(db: &Connection, row: &Row) -> Result<(), Fail> {
     if row.remaining <= 1 {
         return drop_message(db, row);
     }
@@ -206,6 +241,7 @@ pub(super) fn take(db: &Connection, row: &Row, account: i64) -> Result<(), Fail>
 pub(super) fn drop_message(db: &Connection, row: &Row) -> Result<(), Fail> {
     let object: Object = objects::known(db, row.id)?;
     forget_recipients(db, row.id)?;
+    abroad::forget(db, row.id)?;
     prepare(db, "DELETE FROM messages WHERE id = ?1")?.execute([row.id]).map_err(Fail::internal)?;
     objects::discard(db, &object)?;
     accounts::charge(db, row.sender, Growth { bytes: -sql(object.size), items: -1 - sql(object.extents) })
@@ -213,6 +249,33 @@ pub(super) fn drop_message(db: &Connection, row: &Row) -> Result<(), Fail> {
 
 fn forget_recipients(db: &Connection, message: i64) -> Result<(), Fail> {
     prepare(db, "DELETE FROM recipients WHERE message = ?1")?.execute([message]).map(drop).map_err(Fail::internal)
+}
+
+/// Store lane. A message from the realm itself, `from`, to an account: nobody pays for it. Nothing, when the account is gone or has
+/// [`MAX_INBOX`] messages.
+pub fn notice(
+    db: &Connection,
+    account: u64,
+    from: &str,
+    id: &MessageId,
+    placed: &Placed,
+    now: u64,
+) -> Result<Option<Sent>, Fail> {
+    let text = "UPDATE accounts SET inbox = inbox + 1 WHERE account = ?1 AND inbox < ?2";
+    if prepare(db, text)?.execute([sql(account), sql(MAX_INBOX)]).map_err(Fail::internal)? == 0 {
+        return Ok(None);
+    }
+    let object = objects::known(db, objects::create(db, 0, now)?)?;
+    objects::write(db, &object, 0, placed, now)?;
+    let sent = now.max(1);
+    let text = "INSERT INTO messages (id, key, sender, name, sent, remaining) VALUES (?1, ?2, 0, ?3, ?4, 1)";
+    prepare(db, text)?.execute(params![object.id, id, from, sql(sent)]).map_err(Fail::internal)?;
+    prepare(db, "INSERT INTO inbox (account, sent, message) VALUES (?1, ?2, ?3)")?
+        .execute([sql(account), sql(sent), object.id])
+        .map_err(Fail::internal)?;
+    let size = u64::from(placed.size);
+    let message = Message { realm: String::new(), id: *id, sender: from.to_owned(), size, sent };
+    Ok(Some(Sent { message, recipients: vec![account], abroad: Vec::new() }))
 }
 
 /// A message that the caller has begun and not sent.
@@ -227,16 +290,17 @@ fn readable(db: &Connection, caller: &Caller, id: &MessageId) -> Result<Row, Fai
     accounts::admit(db, caller)?;
     let account = sql(caller.account);
     let row = find(db, id)?.ok_or_else(none)?;
-    let may = match row.sent {
-        0 => row.sender == account,
-        _ => prepare(db, "SELECT 1 FROM inbox WHERE account = ?1 AND sent = ?2 AND message = ?3")?
+    let may = match (row.sent, caller.abroad()) {
+        (0, _) => row.sender == account,
+        (_, Some((realm, user))) => abroad::is_recipient(db, row.id, realm, &user)?,
+        (_, None) => prepare(db, "SELECT 1 FROM inbox WHERE account = ?1 AND sent = ?2 AND message = ?3")?
             .exists([account, row.sent, row.id])
             .map_err(Fail::internal)?,
     };
     may.then_some(row).ok_or_else(none)
 }
 
-fn find(db: &Connection, id: &MessageId) -> Result<Option<Row>, Fail> {
+pub(super) fn find(db: &Connection, id: &MessageId) -> Result<Option<Row>, Fail> {
     prepare(db, "SELECT id, sender, sent, remaining FROM messages WHERE key = ?1")?
         .query_row(params![id], |row| {
             Ok(Row { id: row.get(0)?, sender: row.get(1)?, sent: row.get(2)?, remaining: row.get(3)? })
@@ -245,17 +309,17 @@ fn find(db: &Connection, id: &MessageId) -> Result<Option<Row>, Fail> {
         .map_err(Fail::internal)
 }
 
-fn inbox_full(db: &Connection, account: i64) -> Result<Option<bool>, Fail> {
+pub(super) fn inbox_full(db: &Connection, account: i64) -> Result<Option<bool>, Fail> {
     prepare(db, "SELECT inbox >= ?2 FROM accounts WHERE account = ?1")?
         .query_row([account, sql(MAX_INBOX)], |row| row.get(0))
         .optional()
         .map_err(Fail::internal)
 }
 
-fn full(name: &str) -> Fail {
+pub(super) fn full(name: &str) -> Fail {
     Fail::new(Code::Limit, format!("too many messages wait for {name}"))
 }
 
-fn none() -> Fail {
+pub(super) fn none() -> Fail {
     Fail::new(Code::NotFound, "no such message")
 }

@@ -5,8 +5,10 @@
 //! only reads, and may run in the query lane. Times (Unix ms) and random ids are arguments. A function that fails may have
 //! done half of its work: the caller's savepoint takes it back. A connection is made ready by [`tune`].
 //!
-//! Whoever asks is a [`Caller`] that [`accounts::welcome`] has seen; all others, and those removed, get DENIED.
+//! Whoever asks is a [`Caller`] that [`accounts::welcome`] has seen; all others, and those removed, get DENIED. Users of other realms
+//! need no welcome: they have what was shared with them by name, and nothing of their own.
 
+pub mod abroad;
 pub mod accounts;
 pub mod args;
 pub mod copies;
@@ -23,6 +25,7 @@ pub mod workspaces;
 
 pub use hash::Hash;
 pub use schema::SCHEMA;
+pub use schema::SCHEMA_ABROAD;
 
 use rusqlite::CachedStatement;
 use rusqlite::Connection;
@@ -43,13 +46,35 @@ pub const MAX_ITEMS: u64 = 20_000_000;
 /// A quota where nobody has said another, in bytes.
 pub const DEFAULT_QUOTA: u64 = 10 << 30;
 
-/// A local account.
+/// A local account, or a user of another realm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Its number at management, never used again.
+    /// Its number at management, never used again; [`FOREIGN`] for a user of another realm.
     pub account: u64,
-    /// Its name as registered.
+    /// Its name as registered; `realm::user` of another realm.
     pub name: String,
+}
+
+/// Stands for the account of every user of another realm: they have no row here, so nothing that they ask for makes one, and no quota.
+/// What tells them apart is the name. No account of management's has this number.
+pub const FOREIGN: u64 = i64::MAX as u64;
+
+impl Caller {
+    /// A user of another realm.
+    pub fn foreign(realm: &str, user: &str) -> Caller {
+        Caller { account: FOREIGN, name: format!("{realm}::{user}") }
+    }
+
+    /// Whether it is a user of another realm.
+    pub fn is_foreign(&self) -> bool {
+        self.account == FOREIGN
+    }
+
+    /// The realm, and the user's name as it is compared; None: a local account.
+    fn abroad(&self) -> Option<(&str, String)> {
+        let (realm, user) = self.name.rsplit_once("::").filter(|_| self.is_foreign())?;
+        Some((realm, crate::wire::name::fold(user).into_owned()))
+    }
 }
 
 /// A data server in this database: a small number in place of its name ([`copies::server`]).

@@ -17,6 +17,7 @@ use super::args::READ;
 use super::args::WRITE;
 use super::prepare;
 use super::sql;
+use super::unsql;
 use super::Caller;
 use crate::wire::name;
 use crate::wire::Code;
@@ -27,9 +28,9 @@ use crate::wire::Fail;
 pub enum Subject {
     /// A local account; it is made known by what takes the subject.
     Account(Caller),
-    /// `realm::user`.
+    /// `realm::user`, the realm in lower case.
     Remote(String),
-    /// Everybody.
+    /// Everybody here.
     Everybody,
 }
 
@@ -153,6 +154,14 @@ fn workspace(db: &Connection, caller: &Caller, name: &str) -> Result<Option<(Bas
 }
 
 impl Way {
+    /// Who made what the caller makes there: of what a user of another realm makes, the one who pays for it.
+    pub fn maker(&self, caller: &Caller) -> u64 {
+        match caller.is_foreign() {
+            true => unsql(self.payer()),
+            false => caller.account,
+        }
+    }
+
     /// Who pays for what is there; 0: nobody.
     pub fn payer(&self) -> i64 {
         match &self.base {
@@ -239,13 +248,31 @@ pub(super) fn of_place(db: &Connection, base: &Base, list: i64, account: i64) ->
     })
 }
 
-/// The rights that a list gives to the caller.
+/// The rights that a list gives to the caller. `*` is everybody here, and nobody of another realm.
 pub(super) fn listed(db: &Connection, caller: &Caller, list: i64) -> Result<Rights, Fail> {
+    if caller.is_foreign() {
+        return listed_abroad(db, caller, list);
+    }
     let mut statement = prepare(db, "SELECT rights FROM acl WHERE object = ?1 AND account IN (0, ?2)")?;
     let mut rows = statement.query([list, sql(caller.account)]).map_err(Fail::internal)?;
     let mut rights = 0;
     while let Some(row) = rows.next().map_err(Fail::internal)? {
         rights |= row.get::<_, Rights>(0).map_err(Fail::internal)?;
+    }
+    Ok(rights)
+}
+
+/// The same for a user of another realm: at most 1,000 names are looked at.
+fn listed_abroad(db: &Connection, caller: &Caller, list: i64) -> Result<Rights, Fail> {
+    let wanted = name::fold(&caller.name);
+    let mut statement = prepare(db, "SELECT remote, rights FROM acl WHERE object = ?1 AND account = -1")?;
+    let mut rows = statement.query([list]).map_err(Fail::internal)?;
+    let mut rights = 0;
+    while let Some(row) = rows.next().map_err(Fail::internal)? {
+        let who = row.get_ref(0).map_err(Fail::internal)?.as_str().map_err(Fail::internal)?;
+        if name::fold(who) == wanted {
+            rights |= row.get::<_, Rights>(1).map_err(Fail::internal)?;
+        }
     }
     Ok(rights)
 }

@@ -151,3 +151,33 @@ INSERT INTO objects (id, size, extents, version, created, modified, owner) VALUE
     (1, 2, 0, 0, 0, 0, 0), (2, 0, 0, 0, 0, 0, 0), (3, 0, 0, 0, 0, 0, 0);
 INSERT INTO settings VALUES (1, 10737418240);
 ";
+
+/// Offline messages that go to other realms, and come from there. `user` is folded in all of them but `pointers`, and a realm is in lower
+/// case.
+pub const SCHEMA_ABROAD: &str = "
+CREATE TABLE abroad (                     -- recipients in other realms of messages here
+    message INTEGER NOT NULL,
+    realm TEXT NOT NULL,
+    user TEXT NOT NULL,
+    state INTEGER NOT NULL,               -- 0 not sent yet, 1 its realm is to be told, 2 it knows
+    PRIMARY KEY (message, realm, user)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX abroad_to_tell ON abroad (realm, message, user) WHERE state = 1;
+CREATE TABLE pointers (                   -- messages in other realms to users here
+    account INTEGER NOT NULL,
+    realm TEXT NOT NULL,                  -- where the message is
+    key BLOB NOT NULL,                    -- what it is called there
+    user TEXT NOT NULL,                   -- the name of the account, as registered
+    sender TEXT NOT NULL,                 -- realm::user
+    size INTEGER NOT NULL,
+    sent INTEGER NOT NULL,
+    PRIMARY KEY (account, realm, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE farewells (                  -- messages in other realms that were deleted here, and are to be there
+    realm TEXT NOT NULL,
+    key BLOB NOT NULL,
+    user TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (realm, key, user)
+) STRICT, WITHOUT ROWID;
+";

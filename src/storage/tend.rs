@@ -4,6 +4,7 @@ use rusqlite::params;
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 
+use super::abroad;
 use super::accounts;
 use super::mail;
 use super::objects;
@@ -77,7 +78,7 @@ fn empty_folder(db: &Connection, folder: i64, payer: i64, left: u64) -> Result<u
     Ok(entries.len() as u64)
 }
 
-fn let_leave(db: &Connection, left: u64, _: u64) -> Done {
+fn let_leave(db: &Connection, left: u64, now: u64) -> Done {
     let first: Option<i64> = prepare(db, "SELECT account FROM leaving LIMIT 1")?
         .query_row([], |row| row.get(0))
         .optional()
@@ -96,6 +97,7 @@ fn let_leave(db: &Connection, left: u64, _: u64) -> Done {
         mail::drop_message(db, row)?;
     }
     done += begun.len() as u64;
+    done += abroad::leave(db, account, left - done, now)?;
     let text = "UPDATE workspaces SET creator = 0 WHERE id IN (SELECT id FROM workspaces WHERE creator = ?1 LIMIT ?2)";
     done += prepare(db, text)?.execute([account, sql(left - done)]).map_err(Fail::internal)? as u64;
     let took_part: Vec<i64> = prepare(db, "SELECT workspace FROM participants WHERE account = ?1 LIMIT ?2")?

@@ -203,6 +203,8 @@ pub fn list_folder(db: &Connection, caller: &Caller, path: &Path) -> Result<Vec<
             let fixed = |name: &str| Entry { name: name.to_owned(), folder: true, size: 0, modified: 0 };
             return Ok(vec![fixed("users"), fixed("workspaces")]);
         }
+        // What is shared with them is found by its path.
+        rights::USERS | rights::WORKSPACES if caller.is_foreign() => return Ok(Vec::new()),
         rights::USERS => return homes(db, caller),
         rights::WORKSPACES => return workspaces_of(db, caller),
         _ => {}
@@ -315,7 +317,7 @@ fn create(db: &Connection, caller: &Caller, path: &Path, kind: i64, now: u64) ->
     if way.entry.is_some() {
         return Err(exists());
     }
-    let id = objects::create(db, caller.account, now)?;
+    let id = objects::create(db, way.maker(caller), now)?;
     put_in(db, &folder, &way.name, &Found { id, kind, list: folder.list }, now)?;
     accounts::charge(db, way.payer(), Growth { bytes: 0, items: 1 })?;
     workspaces::post_file(db, caller, &way.base, "created", &[path], now)

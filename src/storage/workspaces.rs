@@ -373,19 +373,29 @@ fn insert(
     let seq: Option<i64> =
         prepare(db, text)?.query_row([id, sql(MAX_CHANGES)], |row| row.get(0)).optional().map_err(Fail::internal)?;
     let seq = seq.ok_or_else(too_many)?;
+    // What a user of another realm does to a file here is told of at the cost of who shared it.
+    let payer = match caller.is_foreign() {
+        true => creator(db, id)?,
+        false => sql(caller.account),
+    };
     prepare(
         db,
         "INSERT INTO changes (workspace, seq, author, name, at, body, object) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
-    .execute(params![id, seq, sql(caller.account), caller.name, sql(now), body, object])
+    .execute(params![id, seq, payer, caller.name, sql(now), body, object])
     .map_err(Fail::internal)?;
-    accounts::charge(db, sql(caller.account), growth)?;
+    accounts::charge(db, payer, growth)?;
     let tell = prepare(db, "SELECT account FROM participants WHERE workspace = ?1 ORDER BY account")?
         .query_map([id], |row| row.get(0).map(unsql))
         .and_then(Iterator::collect)
         .map_err(Fail::internal)?;
     let body = body.map(<[u8]>::to_vec);
     Ok(Posted { workspace: name.to_owned(), seq: unsql(seq), author: caller.name.clone(), body, tell })
+}
+
+fn creator(db: &Connection, id: i64) -> Result<i64, Fail> {
+    let text = "SELECT creator FROM workspaces WHERE id = ?1";
+    prepare(db, text)?.query_row([id], |row| row.get(0)).map_err(Fail::internal)
 }
 
 /// What the name of a file begins with that is not whole yet. A client writes it under such a name and moves it to its own.

@@ -17,7 +17,8 @@ use convergia::wire::Fail;
 use rusqlite::Connection;
 
 pub fn database() -> Connection {
-    let db = convergia::engine::database::in_memory(&[convergia::storage::SCHEMA]).unwrap();
+    let db = convergia::engine::database::in_memory(&[convergia::storage::SCHEMA, convergia::storage::SCHEMA_ABROAD])
+        .unwrap();
     convergia::storage::tune(&db, 8 << 20).unwrap();
     db
 }

@@ -334,7 +334,8 @@ impl Store {
     pub async fn find(&self, path: &str) -> Result<Entry, Fail> {
         let root = || Entry { name: String::new(), folder: true, size: 0, modified: 0 };
         let Some((above, name)) = path.rsplit_once('/').filter(|(_, name)| !name.is_empty()) else { return Ok(root()) };
-        if above.is_empty() {
+        // The root, here or in another realm.
+        if above.is_empty() || above.ends_with("::") {
             return Ok(Entry { name: name.to_owned(), ..root() });
         }
         let entries = match self.list(above).await {
