@@ -460,8 +460,6 @@ fn port_signs_on(port: PortKey) -> bool {
     !matches!(port, PortKey::PublicManagement | PortKey::Validation | PortKey::ClientRealms | PortKey::Admin)
 }
 
-#[cfg(test)]
-mod blob_tests;
 mod receive;
 mod resume;
 #[cfg(test)]

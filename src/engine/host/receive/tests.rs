@@ -5,14 +5,17 @@ use proptest::prelude::ProptestConfig;
 use proptest::proptest;
 
 use super::*;
+use crate::config::PortKey;
+use crate::engine::chunk::Chunk;
 use crate::engine::command::anyone;
+use crate::engine::command::Answer;
 use crate::engine::command::Later;
-use crate::wire::blob::LARGE;
+use crate::engine::ctx::Ctx;
+use crate::engine::host::Next;
+use crate::engine::limits;
+use crate::engine::limits::Limits;
 use crate::wire::packet;
-use crate::wire::raw;
-use crate::wire::Blob;
-use crate::wire::Body;
-use crate::wire::Raw;
+use crate::wire::Fail;
 
 /// Remembers what it was sent.
 #[derive(Default)]
