@@ -37,9 +37,9 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("roles/management/", &["wire", "config", "route", "engine", "accounts"]),
     ("roles/main/", &["wire", "config", "route", "relay", "engine", "accounts", "members", "session"]),
     // A part of role main: the same state machine.
-    ("roles/realm/", &["wire", "config", "engine", "roles::main"]),
+    ("roles/realm/", &["wire", "config", "route", "relay", "engine", "session", "roles::main"]),
     ("roles/data_management/", &["wire", "config", "engine", "members", "session", "storage", "blocks"]),
-    ("roles/realm/", &["wire", "config", "engine"]),
+    ("roles/realm/", &["wire", "config", "route", "relay", "engine", "session", "roles::main"]),
     ("roles/data/", &["wire", "config", "engine", "members", "blocks"]),
     ("src/node/", &["wire", "config", "engine", "accounts", "blocks", "client", "members", "storage", "roles"]),
     // Of node, only what knows where it puts files: the terminal client talks to a server, it does not run one.

@@ -1,5 +1,6 @@
 //! Role main: the server that clients sign on to, and that relays their online messages.
 
+mod commands;
 mod deliver;
 mod disconnect;
 mod drain;
@@ -34,7 +35,6 @@ mod storage;
 use std::collections::HashMap;
 
 use crate::config::PortKey;
-use crate::engine::command::joined;
 use crate::engine::ctx::put_number;
 use crate::engine::ctx::Fingerprint;
 use crate::engine::ctx::Words;
@@ -470,52 +470,12 @@ fn session_of(ctx: &Ctx<Main>, link: LinkId) -> Result<usize, Fail> {
 /// The ports of clients that have signed on.
 const CLIENTS: &[PortKey] = &[PortKey::ClientMain, PortKey::Realm, PortKey::Web];
 
-/// Every command of its own, on the ports of clients and servers.
-const OWN: [Command<Main>; 29] = [
-    send_message::SEND_MESSAGE,
-    sign_on::SIGN_ON,
-    sign_off::SIGN_OFF,
-    get_server_map::GET_SERVER_MAP,
-    get_keys::GET_KEYS,
-    set_status::SET_STATUS,
-    disconnect::DISCONNECT,
-    get_server_map::MAP_CHANGED,
-    members::HELLO,
-    members::PROVE,
-    mesh::relay::RELAY,
-    mesh::relayed::RELAYED,
-    mesh::links::PROBE_COMMAND,
-    routes::SERVERS,
-    routes::ROUTES,
-    fetch::KEEPERS,
-    drain::DRAIN,
-    drain::MOVE_CLIENTS,
-    handover::HANDOVER,
-    standby::STANDBY,
-    standby::ATTACH,
-    standby::TAKE_OVER,
-    storage::DATA_MANAGEMENT,
-    storage::TELL,
-    operator::OPERATOR,
-    operator::GET_ACCOUNT,
-    report::SESSIONS,
-    report::NOTICE,
-    realm::blocks::BLOCKED,
-];
-
-/// These, and those of a realm's doors.
-const WITH_DOORS: [Command<Main>; OWN.len() + realm::COMMANDS.len()] = joined(&OWN, &realm::COMMANDS);
-
-/// These, and those that are passed on to data management.
-const COMMANDS: &[Command<Main>] =
-    &joined::<_, _, _, { WITH_DOORS.len() + session::COUNT }>(&WITH_DOORS, &storage::ROWS);
-
 impl Role for Main {
     type Peer = Peer;
     const NAME: &'static str = "main";
 
     fn commands() -> &'static [Command<Main>] {
-        COMMANDS
+        commands::COMMANDS
     }
 
     fn blob_behind(command: &[u8], _: Raw<'_>) -> Option<usize> {

@@ -477,8 +477,6 @@ fn sign_on_within(port: PortKey) -> Option<u64> {
     }
 }
 
-#[cfg(test)]
-mod blob_tests;
 mod greet;
 mod receive;
 mod resume;

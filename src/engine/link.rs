@@ -55,12 +55,15 @@ pub(super) enum State {
     Aborting,
 }
 
+type ThenRaw<R> = Box<dyn FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send>;
+type ThenBody<R> = Box<dyn FnOnce(&mut R, &mut Ctx<R>, Result<Body<'_>, Fail>) + Send>;
+
 /// Who waits for an answer.
 pub(super) enum ThenReply<R: Role> {
     /// Takes it as it stands on the wire.
-    Raw(Box<dyn FnOnce(&mut R, &mut Ctx<R>, Result<Raw<'_>, Fail>) + Send>),
+    Raw(ThenRaw<R>),
     /// Takes a large one as a blob.
-    Body(Box<dyn FnOnce(&mut R, &mut Ctx<R>, Result<Body<'_>, Fail>) + Send>),
+    Body(ThenBody<R>),
 }
 
 impl<R: Role> ThenReply<R> {

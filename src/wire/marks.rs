@@ -16,8 +16,8 @@ struct Places {
     count: usize,
 }
 
-/// The places of all `~`, and of LF and CR if `ENDS`, in order; they are appended up to each, then `found` is called with the place and
-/// says from where on to go on, and from where on the next may be. None: it ends there.
+/// Appends `bytes` up to each `~`, and each LF and CR if `ENDS`, from `from` on. There `found` says from where on bytes are appended, and
+/// from where on the next mark may be; None: it ends there, and the place is the Err. Ok: the last that `found` said of the next.
 #[inline(always)]
 fn each<const ENDS: bool>(
     out: &mut Vec<u8>,
@@ -113,14 +113,14 @@ fn is<const ENDS: bool>(byte: u8) -> bool {
 #[inline(always)]
 fn mask_of<const ENDS: bool>(chunk: &[u8; WIDE]) -> u64 {
     let mut flags = [0u8; WIDE];
-    for n in 0..WIDE {
-        flags[n] = if is::<ENDS>(chunk[n]) { 0x80 } else { 0 };
+    for (flag, byte) in flags.iter_mut().zip(chunk) {
+        *flag = if is::<ENDS>(*byte) { 0x80 } else { 0 };
     }
     let (words, _) = flags.as_chunks::<8>();
     let mut mask = 0;
-    for n in 0..WIDE / 8 {
+    for (n, word) in words.iter().enumerate() {
         // The top bits of eight bytes, gathered in the top byte.
-        mask |= (u64::from_le_bytes(words[n]).wrapping_mul(0x0002_0408_1020_4081) >> 56) << (8 * n);
+        mask |= (u64::from_le_bytes(*word).wrapping_mul(0x0002_0408_1020_4081) >> 56) << (8 * n);
     }
     mask
 }

@@ -11,6 +11,7 @@ use crate::engine::incoming::Growing;
 use crate::engine::incoming::Piece;
 use crate::engine::link::ThenReply;
 use crate::wire::blob::LARGE;
+use crate::wire::raw;
 use crate::wire::Batch;
 use crate::wire::Blob;
 use crate::wire::Body;
@@ -234,7 +235,7 @@ impl<R: Role> Host<R> {
         if !wanted {
             // Who asks for no blob gets the text.
             let mut line = head.to_vec();
-            crate::wire::raw::escape_into(&mut line, &blob);
+            raw::escape_into(&mut line, &blob);
             line.push(b'\n');
             let _ = self.packets(link, &line);
             return;
@@ -326,3 +327,6 @@ fn behind(data: Raw<'_>, fields: usize) -> Option<usize> {
     }
     Some(start(data).0.len() - rest.0.len())
 }
+
+#[cfg(test)]
+mod tests;
