@@ -5,6 +5,7 @@ use convergia::wire::Code;
 use crate::id;
 use crate::management;
 use crate::next;
+use crate::next_but;
 use crate::realm;
 use crate::send;
 use crate::support::Answer;
@@ -35,14 +36,14 @@ fn what_was_sent_meanwhile_comes_once_and_in_order() {
         send(&north, &mut alice, &to_bob, &n.to_string());
     }
     // Who does not exist is told when the realm is back; by then all before it has arrived there.
-    let (from, text) = next(&mut alice);
+    let (from, text) = next_but(&mut alice, "before");
     assert_eq!(from, id(&north));
     assert!(text.contains("::nobody") && text.contains(Code::NotFound.word()), "{text}");
     south.kill();
     south.restart_in_place();
     let mut bob = user(&south, "bob");
     for n in 0..50 {
-        assert_eq!(next(&mut bob), (format!("{}::alice", id(&north)), n.to_string()));
+        assert_eq!(next_but(&mut bob, "before"), (format!("{}::alice", id(&north)), n.to_string()));
     }
     send(&north, &mut alice, &to_bob, "after");
     assert_eq!(next(&mut bob).1, "after");
@@ -76,7 +77,7 @@ fn what_waits_too_long_is_dropped_and_its_sender_is_told() {
     let mut bob = user(&south, "bob");
     // One alone is there: those that were dropped do not come after all.
     send(&north, &mut alice, &to_bob, "in time");
-    assert_eq!(next(&mut bob).1, "in time");
+    assert_eq!(next_but(&mut bob, "before").1, "in time");
     north.terminate();
 }
 
@@ -114,7 +115,7 @@ fn a_sender_has_room_for_so_many_and_no_more() {
     south.restart_in_place();
     let mut bob = user(&south, "bob");
     for n in 0..taken {
-        assert_eq!(next(&mut bob).1, n.to_string());
+        assert_eq!(next_but(&mut bob, "before").1, n.to_string());
     }
     assert_eq!(next(&mut bob).1, "of carol");
     send(&north, &mut alice, &to_bob, "room again");
