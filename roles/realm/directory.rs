@@ -12,6 +12,7 @@ use crate::engine::identity::PublicKey;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Target;
+use crate::roles::main::management;
 use crate::roles::main::Main;
 use crate::roles::main::Peer;
 use crate::wire::hex;
@@ -166,6 +167,17 @@ fn tell(main: &mut Main, ctx: &mut Ctx<Main>) {
     let Some(realm) = &mut main.realm else { return };
     let Some(link) = realm.directory.link else { return };
     let settings = &realm.settings;
+    let local = realm.directory.target.as_ref().is_some_and(|target| target.public.is_none());
+    if local && settings.address.starts_with(':') {
+        if realm.directory.told.0.is_empty() {
+            realm.directory.told.0.push(String::new());
+            log::warn!(
+                "this realm listens on all addresses of its host, so it has no name for other realms: set advertise.realm to \
+                 HOST:PORT as they reach it"
+            );
+        }
+        return;
+    }
     let (users, cap) = (realm.users.to_string(), settings.user_cap.unwrap_or(0).to_string());
     let (quota, registration) = (settings.quota.to_string(), settings.registration.name());
     let fields: Vec<String> =
@@ -190,6 +202,7 @@ fn tell(main: &mut Main, ctx: &mut Ctx<Main>) {
         // It listens on all addresses of its host, and the directory says by which one it is known.
         if realm.settings.address.starts_with(':') && name::check_realm(&own).is_ok() {
             realm.settings.address.clone_from(&own);
+            management::introduce(main, ctx);
         }
         log::debug!("the directory knows this realm as {own}");
     });

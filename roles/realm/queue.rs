@@ -7,6 +7,7 @@ use rusqlite::params;
 use rusqlite::Connection;
 
 use super::abroad::Abroad;
+use super::blocks;
 use super::links;
 use super::links::Other;
 use super::links::RealmNo;
@@ -289,10 +290,25 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>, realm: RealmNo) {
             notice(main, ctx, realm, &row, "that realm was not reached in time");
         }
     }
+    for id in blocked(main, realm) {
+        if let Some(row) = take(main, realm, id) {
+            delete(ctx, id);
+            notice(main, ctx, realm, &row, "the operator has blocked that user");
+        }
+    }
     if links::other(main, realm).is_some_and(|other| other.queue.waits()) {
         links::wanted(main, ctx, realm);
         fill(main, ctx, realm);
     }
+}
+
+/// What waits for users, or a realm, that were blocked meanwhile.
+fn blocked(main: &Main, realm: RealmNo) -> Vec<u64> {
+    let Some(own) = main.realm.as_ref().filter(|own| !own.blocks.is_empty()) else { return Vec::new() };
+    let Some(other) = own.others.get(realm) else { return Vec::new() };
+    let waiting = other.queue.rows.iter().skip(other.queue.pushed);
+    let blocked = |row: &&Row| row.stored && blocks::is_blocked(main, &other.id, &row.recipient);
+    waiting.filter(blocked).map(|row| row.id).collect()
 }
 
 /// Tells a sender, in the name of this realm, that a message was not delivered: now, or at the next sign-on.

@@ -315,7 +315,7 @@ fn a_server_that_the_operator_added_proves_itself_and_one_that_was_removed_is_go
         told.iter()
             .flat_map(|told| told.lines())
             .filter(|line| line.contains(state))
-            .all(|line| line.split('|').count() == 9)
+            .all(|line| line.split('|').count() == 10)
     };
     assert!(net.at(a, |fake| ["down", "up", "removed"].iter().all(|state| columns(state, fake.told("SERVERS")))));
     assert_fails(net.say(a, "LINKS", &["far|5"]), Code::Denied);

@@ -71,3 +71,14 @@ pub fn next(link: &mut Raw) -> (String, String) {
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (text(sender), text(body))
 }
+
+/// The same on a connection after a server was killed: what it had given just before may come again (docs/protocol.md, RECEIVEMESSAGE).
+#[track_caller]
+pub fn next_but(link: &mut Raw, before: &str) -> (String, String) {
+    loop {
+        let message = next(link);
+        if message.1 != before {
+            return message;
+        }
+    }
+}

@@ -49,7 +49,7 @@ fn who_calls_itself_another_realm_is_refused() {
 #[test]
 fn the_operator_blocks_realms_and_users() {
     let management = management();
-    let (north, south) = (realm(&management, "north", &[]), realm(&management, "south", &[]));
+    let (north, mut south) = (realm(&management, "north", &[]), realm(&management, "south", &[]));
     wait_listed(&management, &[&north, &south]);
     let (mut alice, mut bob, mut carol) = (user(&north, "alice"), user(&south, "bob"), user(&south, "carol"));
     let (to_alice, to_bob, to_carol) =
@@ -88,6 +88,12 @@ fn the_operator_blocks_realms_and_users() {
         seen = next(&mut bob);
     }
     assert_eq!(seen.1, "friends again");
+    // What waits for somebody who is blocked then does not go there any more.
+    south.kill();
+    send(&north, &mut alice, &to_bob, "waits");
+    admin(&north, &["block", &to_bob]);
+    let (from, text) = next(&mut alice);
+    assert!(from == id(&north) && text.contains(&to_bob) && text.contains("blocked"), "{from}: {text}");
 }
 
 #[test]
