@@ -141,8 +141,7 @@ impl Passes for Main {
         let Some(user) = self.storage.users.get_mut(&account) else { return Err(unavailable()) };
         let mut later = request.later();
         let (command, data) = (request.packet.command, request.data());
-        let weight = OVERHEAD + data.0.len() as u64 + session::asks_for(command, data);
-        ctx.weigh(&mut later, weight);
+        ctx.weigh(&mut later, weight(command, data));
         match user.number {
             Some(number) => pass(ctx, link, number, later, command, data),
             None => {
@@ -152,6 +151,11 @@ impl Passes for Main {
         }
         Ok(Answer::Later)
     }
+}
+
+/// What a command with this DATA weighs.
+pub fn weight(command: &[u8], data: Raw<'_>) -> u64 {
+    OVERHEAD + data.0.len() as u64 + session::asks_for(command, data)
 }
 
 fn pass(ctx: &mut Ctx<Main>, link: LinkId, number: u64, later: Later, command: &[u8], data: Raw<'_>) {

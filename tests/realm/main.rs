@@ -4,6 +4,8 @@
 mod support;
 
 mod directory;
+mod files;
+mod mail;
 
 use std::time::Duration;
 use std::time::Instant;
@@ -13,8 +15,6 @@ use support::admin;
 use support::run;
 use support::sign_on::try_register_on;
 use support::sign_on::PASSWORD;
-use support::Answer;
-use support::Line;
 use support::Raw;
 use support::Server;
 use support::TempDir;
