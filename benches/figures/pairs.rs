@@ -36,7 +36,10 @@ enum Server {
     /// Management, and main servers in a row: senders at the first, receivers at the last.
     Mesh(Cluster, Vec<&'static str>),
     /// Realms: senders on the first, receivers on the last; and management with their directory.
-    Realms(Vec<support::Server>, support::Server),
+    Realms {
+        all: Vec<support::Server>,
+        _directory: support::Server,
+    },
 }
 
 /// A server, and sixteen clients on it.
@@ -136,7 +139,7 @@ impl Pairs {
                 load.add(Channel::new(socket, tls.into())?, inbox, name)?;
             }
         }
-        Ok(Pairs { server: Server::Realms(all, management), load })
+        Ok(Pairs { server: Server::Realms { all, _directory: management }, load })
     }
 
     /// Whether it has commands and answers.
@@ -148,7 +151,7 @@ impl Pairs {
         match &self.server {
             Server::Bare(server) => vec![server.pid()],
             Server::Convergia(server, _) => vec![server.pid()],
-            Server::Realms(realms, _) => realms.iter().map(support::Server::pid).collect(),
+            Server::Realms { all, .. } => all.iter().map(support::Server::pid).collect(),
             Server::Mesh(cluster, mains) => mains.iter().map(|main| cluster.server(main).pid()).collect(),
         }
     }
@@ -174,7 +177,7 @@ impl Pairs {
             Server::Bare(_) => Ok(()),
             Server::Convergia(server, _scratch) => server.stop(),
             // Its drop ends all of it at once.
-            Server::Mesh(..) | Server::Realms(..) => Ok(()),
+            Server::Mesh(..) | Server::Realms { .. } => Ok(()),
         }
     }
 }

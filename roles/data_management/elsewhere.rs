@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::errands;
 use super::main_server;
 use super::operate::Ask;
+use super::operate::OVERHEAD;
 use super::users::At;
 use super::DataManagement;
 use super::Peer;
@@ -16,6 +17,7 @@ use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::engine::Request;
+use crate::session;
 use crate::storage::abroad;
 use crate::storage::args;
 use crate::storage::args::SubjectName;
@@ -48,7 +50,12 @@ struct Gateway {
 #[derive(Default)]
 pub struct Elsewhere {
     gateways: BTreeMap<LinkId, Gateway>,
+    /// What users have under way to each realm: what they bring, and what they ask for, in bytes.
+    loads: BTreeMap<String, u64>,
 }
+
+/// What users may have under way to one other realm, and to all of them; bytes. One that answers slowly holds nobody up but those who ask it.
+const LOAD: (u64, u64) = (16 << 20, 64 << 20);
 
 /// Whom a command is about.
 pub enum Aim {
@@ -199,8 +206,7 @@ pub fn pass_on(
     let Some(id) = there.message else {
         let later = ask.later;
         let link = gateway(dm, ask.at)?;
-        ask_realm(ctx, link, &caller.name, &there, move |_, ctx, answer| ctx.answer_kept(&later, answer));
-        return Ok(());
+        return ask_realm(dm, ctx, link, &caller.name, &there, move |_, ctx, answer| ctx.answer_kept(&later, answer));
     };
     if there.command == "DELETEOFFLINEMESSAGE" {
         // Here it is gone at once; the other realm hears of it when it can.
@@ -218,8 +224,8 @@ pub fn pass_on(
                 Ok(link) => link,
                 Err(fail) => return ctx.answer(&later, Err(fail)),
             };
-            let (realm, account) = (there.realm.clone(), caller.account);
-            ask_realm(ctx, link, &caller.name, &there, move |_, ctx, answer| match answer {
+            let (realm, account, refused) = (there.realm.clone(), caller.account, later.clone());
+            let asked = ask_realm(dm, ctx, link, &caller.name, &there, move |_, ctx, answer| match answer {
                 // It has no such message: nobody waits for it any longer.
                 Err(fail) if fail.code == Code::NotFound => ctx.store(
                     move |db| abroad::lost(db, account, &realm, &id),
@@ -227,19 +233,41 @@ pub fn pass_on(
                 ),
                 answer => ctx.answer_kept(&later, answer),
             });
+            if let Err(fail) = asked {
+                ctx.answer(&refused, Err(fail));
+            }
         },
     );
     Ok(())
 }
 
+/// BUSY: too much is under way there. Then `then` is not run.
 fn ask_realm(
+    dm: &mut DataManagement,
     ctx: &mut Ctx<DataManagement>,
     link: LinkId,
     user: &str,
     there: &There,
     then: impl FnOnce(&mut DataManagement, &mut Ctx<DataManagement>, Result<Raw<'_>, Fail>) + Send + 'static,
-) {
-    abroad(ctx, link, (&there.realm, user), there.command, &there.data, then);
+) -> Result<(), Fail> {
+    let weight = OVERHEAD + there.data.len() as u64 + session::asks_for(there.command.as_bytes(), Raw(&there.data));
+    let all: u64 = dm.elsewhere.loads.values().sum();
+    let load = dm.elsewhere.loads.get(&there.realm).copied().unwrap_or_default();
+    if load.saturating_add(weight) > LOAD.0 || all.saturating_add(weight) > LOAD.1 {
+        return Err(Fail::new(Code::Busy, "much is under way to other realms; retry later"));
+    }
+    dm.elsewhere.loads.insert(there.realm.clone(), load + weight);
+    let realm = there.realm.clone();
+    abroad(ctx, link, (&there.realm, user), there.command, &there.data, move |dm, ctx, answer| {
+        if let Some(load) = dm.elsewhere.loads.get_mut(&realm) {
+            *load = load.saturating_sub(weight);
+            if *load == 0 {
+                dm.elsewhere.loads.remove(&realm);
+            }
+        }
+        then(dm, ctx, answer);
+    });
+    Ok(())
 }
 
 /// ABROAD: a command of a user here for another realm. `data` is escaped already.

@@ -30,6 +30,9 @@ use crate::wire::Fail;
 const PAGE: u64 = 64;
 /// How long to wait after a realm was not reached, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (1_000, 30_000);
+/// A realm is tried so often before SENDOFFLINEMESSAGE does not wait for it: one that sees this realm for the first time looks it up in the
+/// directory, and takes the next link.
+const SOON: u32 = 2;
 /// How long SENDOFFLINEMESSAGE waits for what other realms say; milliseconds. What comes later is a notice.
 const PATIENCE: u64 = 5_000;
 /// How long a realm is tried to be told that a message there was deleted; milliseconds.
@@ -187,11 +190,9 @@ fn end(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: &str) {
     if state.left {
         let wait = BACK_OFF.0.saturating_mul(1 << state.tries.min(8)).min(BACK_OFF.1);
         (state.tries, state.next) = (state.tries.saturating_add(1), now.saturating_add(wait));
-        if state.again && !state.away {
-            begin(dm, ctx, realm);
-        } else if state.again {
-            // Those that were sent meanwhile wait with the others.
-            settle_all(dm, ctx, realm);
+        if state.tries > SOON {
+            // Nobody waits for its answer any more.
+            settle(dm, ctx, realm);
         }
     } else if state.again {
         begin(dm, ctx, realm);
@@ -200,8 +201,8 @@ fn end(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: &str) {
     }
 }
 
-/// The realm is away: nobody waits for its answer.
-fn settle_all(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: &str) {
+/// The realm is away: who has sent something there is answered.
+fn settle(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: &str) {
     let mut touched = Vec::new();
     for (id, waiting) in &mut dm.errands.sends {
         let before = waiting.open.len();
@@ -252,12 +253,9 @@ fn told(
 ) {
     match answer {
         Err(fail) if !abroad::is_final(&fail) => {
-            if let Some(state) = dm.errands.realms.get_mut(&realm) {
-                // Messages behind one that does not fit are told of all the same; what was deleted comes first each time.
-                state.left = true;
-                state.away |= fail.code != Code::Limit || matches!(errand, Errand::Deleted { .. });
-            }
-            done(dm, ctx, &realm, &errand, None);
+            // Messages behind one that does not fit are told of all the same; what was deleted comes first each time.
+            let away = fail.code != Code::Limit || matches!(errand, Errand::Deleted { .. });
+            later(dm, ctx, &realm, away);
         }
         Err(fail) if matches!(errand, Errand::Mail { .. }) => failed(dm, ctx, realm, errand, fail),
         // What the other realm does not have is deleted there.
@@ -265,11 +263,9 @@ fn told(
             let (of, what) = (realm.clone(), errand.clone());
             ctx.store(
                 move |db| abroad::told(db, &of, &what),
-                move |dm, ctx, stored| {
-                    if let (Err(_), Some(state)) = (stored, dm.errands.realms.get_mut(&realm)) {
-                        (state.left, state.away) = (true, true);
-                    }
-                    done(dm, ctx, &realm, &errand, None);
+                move |dm, ctx, stored| match stored {
+                    Ok(()) => done(dm, ctx, &realm, &errand, None),
+                    Err(_) => later(dm, ctx, &realm, true),
                 },
             );
         }
@@ -284,15 +280,13 @@ fn failed(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: String,
         let of = realm.clone();
         return ctx.store(
             move |db| abroad::give_up(db, &id, &of, &user),
-            move |dm, ctx, given_up| {
-                if let (Err(_), Some(state)) = (&given_up, dm.errands.realms.get_mut(&realm)) {
-                    state.left = true;
-                }
-                done(dm, ctx, &realm, &errand, given_up.is_ok().then_some(fail));
+            move |dm, ctx, given_up| match given_up {
+                Ok(given_up) => done(dm, ctx, &realm, &errand, given_up.then_some(fail)),
+                Err(_) => later(dm, ctx, &realm, false),
             },
         );
     }
-    let Some((own, _)) = elsewhere::own(dm) else { return done(dm, ctx, &realm, &errand, None) };
+    let Some((own, _)) = elsewhere::own(dm) else { return later(dm, ctx, &realm, true) };
     let (own, account) = (own.to_owned(), sender.0);
     let text = format!(
         "Subject: Not delivered\n\nYour message of {size} bytes to {realm}::{user} was not delivered: {}.\nIts id was {}.\n",
@@ -305,12 +299,7 @@ fn failed(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: String,
         let placed = match placed {
             Ok(placed) => placed,
             // Where nothing can be stored now, the sender is told later.
-            Err(_) => {
-                if let Some(state) = dm.errands.realms.get_mut(&realm) {
-                    state.left = true;
-                }
-                return done(dm, ctx, &realm, &errand, None);
-            }
+            Err(_) => return later(dm, ctx, &realm, false),
         };
         let (of, stored, now) = (realm.clone(), placed.clone(), ctx.now());
         ctx.store(
@@ -328,16 +317,16 @@ fn failed(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: String,
                     }
                     Ok(None) | Err(_) => put::unused(dm, ctx, placed),
                 }
-                if let (Err(_), Some(state)) = (&sent, dm.errands.realms.get_mut(&realm)) {
-                    state.left = true;
+                match sent {
+                    Ok(_) => done(dm, ctx, &realm, &errand, None),
+                    Err(_) => later(dm, ctx, &realm, false),
                 }
-                done(dm, ctx, &realm, &errand, None);
             },
         );
     });
 }
 
-/// One of the page is done with, for now.
+/// One of the page is done with.
 fn done(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: &str, errand: &Errand, fail: Option<Fail>) {
     if let Errand::Mail { id, user, .. } = errand {
         if let Some(waiting) = dm.errands.sends.get_mut(id) {
@@ -346,6 +335,19 @@ fn done(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: &str, err
         }
         answer(dm, ctx, id);
     }
+    next(dm, ctx, realm);
+}
+
+/// One of the page is to be told once more. `away`: and nothing else is told before that.
+fn later(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: &str, away: bool) {
+    if let Some(state) = dm.errands.realms.get_mut(realm) {
+        state.left = true;
+        state.away |= away;
+    }
+    next(dm, ctx, realm);
+}
+
+fn next(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, realm: &str) {
     let Some(state) = dm.errands.realms.get_mut(realm) else { return };
     state.open = state.open.saturating_sub(1);
     if state.open > 0 {

@@ -118,10 +118,14 @@ fn operate(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Req
     let run = handler(command.0).ok_or_else(|| Fail::new(Code::BadCommand, "no such command here"))?;
     let mut later = request.later();
     let blob = request.blob().cloned().map(Body::Blob);
-    let brings = data.0.len() + blob.as_ref().map_or(0, Body::size);
-    ctx.weigh(&mut later, OVERHEAD + brings as u64 + session::asks_for(command.0, data));
+    let aim = elsewhere::aim(dm, command.0, data);
+    // What is asked in another realm is answered over such a link as this one: it must be read on, and has a bound of its own.
+    if !matches!(aim, Ok(Some(Aim::There(_)))) {
+        let brings = data.0.len() + blob.as_ref().map_or(0, Body::size);
+        ctx.weigh(&mut later, OVERHEAD + brings as u64 + session::asks_for(command.0, data));
+    }
     let ask = Ask { at, later, data, blob };
-    begin(ctx, ask, |ctx, ask| match elsewhere::aim(dm, command.0, data)? {
+    begin(ctx, ask, |ctx, ask| match aim? {
         None => run(dm, ctx, ask),
         Some(Aim::Here(data)) => run(dm, ctx, Ask { data: Raw(&data), ..ask }),
         Some(Aim::There(there)) => elsewhere::pass_on(dm, ctx, ask, there),

@@ -148,9 +148,8 @@ impl Passes for Main {
         let mut later = request.later();
         let (command, data) = (request.packet.command, request.data());
         let blob = request.blob().cloned();
-        let brings = data.0.len() + blob.as_ref().map_or(0, |blob| blob.len());
-        let weight = OVERHEAD + brings as u64 + session::asks_for(command, data);
-        ctx.weigh(&mut later, weight);
+        let brings = blob.as_ref().map_or(0, |blob| blob.len()) as u64;
+        ctx.weigh(&mut later, brings + weight(command, data));
         match user.number {
             Some(number) => pass(ctx, link, number, later, command, data, blob),
             None => {
@@ -160,6 +159,11 @@ impl Passes for Main {
         }
         Ok(Answer::Later)
     }
+}
+
+/// What a command with this DATA weighs.
+pub fn weight(command: &[u8], data: Raw<'_>) -> u64 {
+    OVERHEAD + data.0.len() as u64 + session::asks_for(command, data)
 }
 
 fn pass(

@@ -10,15 +10,12 @@ use crate::engine::Ctx;
 use crate::engine::Later;
 use crate::engine::LinkId;
 use crate::engine::Request;
+use crate::roles::main::storage;
 use crate::roles::main::Main;
-use crate::session;
 use crate::wire::name;
 use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
-
-/// What every request weighs beside its bytes.
-const OVERHEAD: u64 = 4 << 10;
 
 /// How long to wait before data management is told again, when it did not take it; milliseconds.
 const AGAIN: u64 = 60_000;
@@ -64,7 +61,7 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
 
 fn do_for(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let realm = links::realm_at(ctx, request.link)?;
-    let [user, command, _] = request.data().take()?;
+    let [user, command, data] = request.data().take()?;
     name::check_user(&user.text()?)?;
     let away = || Fail::new(Code::Unavailable, "data management is not reachable; retry later");
     let link = main.storage.centre.link().ok_or_else(away)?;
@@ -74,8 +71,7 @@ fn do_for(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result
     raw::escape_into(&mut head, other.id.as_bytes());
     head.extend_from_slice(raw::SEPARATOR);
     let mut later = request.later();
-    let asks = request.data().take::<3>().map_or(0, |[_, _, data]| session::asks_for(command.0, data));
-    ctx.weigh(&mut later, OVERHEAD + request.data().0.len() as u64 + asks);
+    ctx.weigh(&mut later, storage::weight(command.0, data));
     ctx.request_parts(link, "FOREIGN", &[&head, request.data().0], move |_, ctx, answer| {
         ctx.answer_kept(&later, answer);
     });
@@ -84,11 +80,12 @@ fn do_for(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result
 
 fn abroad(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [realm, rest] = request.data().take()?;
-    let [_, command, data] = rest.take()?;
+    let [_, command, _] = rest.take()?;
     let realm = realm.text()?.into_owned();
     name::check_realm(&realm)?;
-    let mut later = request.later();
-    ctx.weigh(&mut later, OVERHEAD + rest.0.len() as u64 + session::asks_for(command.0, data));
+    // Not weighed: answers of data management come over this link too, and those of the other realm must not wait for each other. Data
+    // management bounds what is under way.
+    let later = request.later();
     let (rest, is_mail) = (rest.0.to_vec(), command.0 == b"MAIL");
     let wanted = realm.clone();
     links::with_realm(main, ctx, &wanted, move |main, ctx, known| match known {

@@ -33,6 +33,7 @@ use crate::wire::Fail;
     subcommand,
     name = "mail",
     example = "{command_name} send bob carol --subject 'The plan' --file plan.pdf",
+    example = "{command_name} send chat.example:63745::dave --file plan.pdf\n  a user of another realm",
     example = "echo hello | {command_name} send bob",
     example = "{command_name} ls",
     example = "{command_name} read 3fa2"
@@ -254,7 +255,8 @@ async fn list(work: &Work) -> Result<(), Stop> {
             outcome::line(json!({ "id": id, "sender": sender, "size": size, "sent_at": sent_at, "subject": subject }));
             continue;
         }
-        let short = text::clean(id.get(..SHORT).unwrap_or(id));
+        let there = in_its_realm(id);
+        let short = text::clean(there.get(..SHORT).unwrap_or(there));
         let (size, date, sender) = (text::size(*size), clock.date(*sent_at), text::clean(sender));
         let subject = subject.map(|subject| text::clean(&subject)).unwrap_or_default();
         outcome::line(format!("{short}  {date}  {size:>8}  {sender}  {subject}").trim_end());
@@ -262,9 +264,15 @@ async fn list(work: &Work) -> Result<(), Stop> {
     Ok(())
 }
 
+/// What a message in another realm, `realm::id`, is called there: the part that tells it from others.
+fn in_its_realm(id: &str) -> &str {
+    id.rsplit_once("::").map_or(id, |(_, id)| id)
+}
+
 /// The one message that is meant.
 fn one<'a>(messages: &'a [Waiting], given: &str) -> Result<&'a Waiting, Stop> {
-    let mut fits = messages.iter().filter(|message| !given.is_empty() && message.id.starts_with(given));
+    let is_meant = |id: &str| id.starts_with(given) || in_its_realm(id).starts_with(given);
+    let mut fits = messages.iter().filter(|message| !given.is_empty() && is_meant(&message.id));
     match (fits.next(), fits.next()) {
         (Some(message), None) => Ok(message),
         (Some(_), Some(_)) => {
@@ -361,10 +369,13 @@ mod tests {
     #[test]
     fn a_message_is_known_by_its_beginning() {
         let waiting = |id: &str| Waiting { id: id.to_owned(), sender: "bob".to_owned(), size: 0, sent_at: 0 };
-        let messages = ["ab1", "ab2", "c"].map(waiting);
+        let messages = ["ab1", "ab2", "c", "h:1::d4"].map(waiting);
         assert_eq!(one(&messages, "c").unwrap().id, "c");
         assert_eq!(one(&messages, "ab2").unwrap().id, "ab2");
-        for bad in ["ab", "d", ""] {
+        for of_realm in ["d", "h:1::d"] {
+            assert_eq!(one(&messages, of_realm).unwrap().id, "h:1::d4");
+        }
+        for bad in ["ab", "e", ""] {
             assert!(one(&messages, bad).is_err(), "{bad}");
         }
     }

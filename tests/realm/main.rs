@@ -5,6 +5,8 @@ mod support;
 
 mod away;
 mod directory;
+mod files;
+mod mail;
 mod messages;
 mod refused;
 

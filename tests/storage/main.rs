@@ -1,5 +1,6 @@
 //! Storage: against a simple model, every command against every kind of caller, and the plans of its statements.
 
+mod abroad;
 mod cleanup;
 mod copies;
 mod model;

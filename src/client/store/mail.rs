@@ -22,7 +22,7 @@ impl Store {
     /// INITOFFLINEMESSAGE.
     ///
     /// # Errors
-    /// NOTFOUND (there is no such user), REFUSED (one of another realm), LIMIT (too many).
+    /// NOTFOUND (there is no such user), UNAVAILABLE (one of another realm, and none is reached from there), LIMIT (too many).
     pub async fn letter(&self, recipients: &[String]) -> Result<Letter<'_>, Fail> {
         let fields: Vec<&[u8]> = recipients.iter().map(String::as_bytes).collect();
         // One that was begun and not sent goes by itself.
@@ -107,7 +107,7 @@ impl Letter<'_> {
     /// SENDOFFLINEMESSAGE. Ok: it will be there whatever single server dies.
     ///
     /// # Errors
-    /// Those of every request. UNAVAILABLE: it may be sent or not.
+    /// Those of every request. UNAVAILABLE: it may be sent or not. NOTFOUND: another realm has no such user; the other recipients get it.
     pub async fn send(self) -> Result<(), Fail> {
         self.store.ask(Again::Never, "SENDOFFLINEMESSAGE", &[self.id.as_bytes()]).await.map(drop)
     }
