@@ -40,8 +40,8 @@ pub use workspace::Workspace;
 
 /// Requests under way at once.
 const REQUESTS: usize = 128;
-/// Bytes of them: as many as a server reads of one client before it has answered.
-const BYTES: usize = 16 << 20;
+/// Bytes of them.
+const BYTES: usize = 8 << 20;
 /// Bytes of files that were read and are not posted yet.
 const BUFFERS: usize = 8 << 20;
 /// What one WRITEFILE or APPENDOFFLINEMESSAGE carries at most: a packet's DATA (1 MiB) less what goes around it. Whole pages.
