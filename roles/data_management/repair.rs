@@ -19,6 +19,7 @@ use crate::storage::Piece;
 use crate::storage::Placed;
 use crate::storage::ServerNo;
 use crate::wire::hex;
+use crate::wire::Body;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -167,8 +168,8 @@ fn through_here(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, piece: P
             (Err(fail), _) => return failed(dm, ctx, target, hash, &fail),
             (_, None) => return failed(dm, ctx, target, hash, &Fail::new(Code::Unavailable, "it is gone")),
         };
-        ctx.request(link, "PUTBLOCK", &[&bytes], move |dm, ctx, answer| {
-            match answer.and_then(|answer| put::sequence(answer, &hash)) {
+        ctx.request_body(link, "PUTBLOCK", &[], Body::Blob(bytes), move |dm, ctx, answer| {
+            match answer.and_then(|answer| put::sequence(answer.short()?, &hash)) {
                 Ok(seq) => made(dm, ctx, target, hash, seq),
                 Err(fail) => failed(dm, ctx, target, hash, &fail),
             }
@@ -205,9 +206,11 @@ fn done(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>) {
     go_on(dm, ctx);
 }
 
-/// Copies that are not needed go, as long as those that stay are up at this moment.
+/// Copies that are not needed go, as long as those that stay are up at this moment, and known to be there: a server that has come
+/// back may have lost what it had, and counts when its blocks were compared.
 fn surplus(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, after: Cursor) {
-    let live = dm.live(ctx.now(), 0);
+    let mut live = dm.live(ctx.now(), 0);
+    live.retain(|one| dm.servers.up.get(&one.server).is_some_and(|server| server.fresh.is_none()));
     ctx.query(
         move |db| copies::surplus(db, &live, after, PAGE),
         move |dm, ctx, found| {

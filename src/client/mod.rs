@@ -34,7 +34,7 @@ pub use store::Store;
 
 /// Events that wait for `Client::next`, until reading from the server pauses.
 const EVENTS: usize = 4_096;
-/// Bytes of requests that wait to be written: a `store::Store` has 16 MiB under way, and escaping may double them.
+/// Bytes of requests that wait to be written: a `store::Store` has 8 MiB under way, and escaping may double them.
 const OUTBOX: usize = 32 << 20;
 
 /// A signed-on client. It reconnects by itself when its server goes; what it tells is in `Event`.

@@ -41,8 +41,8 @@ pub use workspace::Workspace;
 
 /// Requests under way at once.
 const REQUESTS: usize = 128;
-/// Bytes of them: as many as a server reads of one client before it has answered.
-const BYTES: usize = 16 << 20;
+/// Bytes of them.
+const BYTES: usize = 8 << 20;
 /// Bytes of files that were read and are not posted yet.
 const BUFFERS: usize = 8 << 20;
 /// What one WRITEFILE, APPENDOFFLINEMESSAGE or POSTCHANGE carries at most, and what a block of the storage is at most.
