@@ -5,6 +5,7 @@ use std::process::Command;
 use std::process::Stdio;
 
 use convergia::wire::Code;
+use rustix::process::Signal;
 
 use crate::id;
 use crate::mail::reach;
@@ -16,6 +17,7 @@ use crate::support::command::finish;
 use crate::support::command::Done;
 use crate::support::sign_on::PASSWORD;
 
+use crate::support::Answer;
 use crate::support::Raw;
 use crate::support::Server;
 use crate::support::TempDir;
@@ -125,6 +127,41 @@ fn paths_that_lead_nowhere() {
     north.kill();
     assert_eq!(bob.ask("LISTFOLDER", &[&home]).code(), Code::Unavailable);
     bob.ask("LISTFOLDER", &["/users/Bob"]).ok();
+}
+
+#[test]
+fn a_realm_that_answers_nothing_holds_up_nobody_but_those_who_ask_it() {
+    let (_management, north, south, mut alice, mut bob) = two();
+    let file = "/users/alice/file";
+    alice.ask("CREATEFILE", &[file]).ok();
+    alice.ask("SETPERMISSIONS", &[file, &format!("{}::bob|rw", id(&south))]).ok();
+    let (there, piece) = (format!("{}::{file}", id(&north)), vec![7; 900_000]);
+    let mut carol = user(&south, "carol");
+    north.pause();
+    for n in 0..16 {
+        bob.send(&format!("b{n}"), "WRITEFILE", &[there.as_bytes(), b"0", &piece]);
+        carol.send(&format!("c{n}"), "WRITEFILE", &[there.as_bytes(), b"0", &piece]);
+    }
+    // More than 16 MiB is not taken for one realm; the storage here is there for everybody.
+    let mut dave = user(&south, "dave");
+    dave.ask("CREATEFILE", &["/users/dave/file"]).ok();
+    dave.ask("WRITEFILE", &["/users/dave/file", "0", "here"]).ok();
+    carol.ask("LISTFOLDER", &["/users/carol"]).ok();
+    north.signal(Signal::CONT);
+    let mut codes = Vec::new();
+    for n in 0..16 {
+        for (link, id) in [(&mut bob, format!("b{n}")), (&mut carol, format!("c{n}"))] {
+            codes.push(match link.answer(&id) {
+                Answer::Ok(_) => None,
+                Answer::Fail(code, _) => Some(code),
+            });
+        }
+    }
+    assert!(codes.contains(&Some(Code::Busy)), "{codes:?}");
+    let expected = [None, Some(Code::Busy), Some(Code::Denied), Some(Code::Unavailable)];
+    assert!(codes.iter().all(|code| expected.contains(code)), "{codes:?}");
+    reach(&south, &mut bob, &north);
+    bob.ask("WRITEFILE", &[&there, "0", "again"]).ok();
 }
 
 /// The terminal of somebody on a realm.
