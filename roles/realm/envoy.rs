@@ -1,6 +1,7 @@
 //! What data management here and there say to each other: files, and offline messages, of which one is in another realm. This server knows
 //! nothing of them. It says which realm asks, as it has proven by the handshake, and hands the command over (GATEWAY, ABROAD, DOFOR).
 
+use super::blocks;
 use super::links;
 use crate::config::PortKey;
 use crate::engine::anyone;
@@ -67,8 +68,12 @@ fn do_for(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result
     let link = main.storage.centre.link().ok_or_else(away)?;
     let other = main.realm.as_mut().and_then(|own| own.others.get_mut(realm));
     let Some(other) = other else { return Err(Fail::new(Code::SignIn, "not a realm that is known here")) };
+    let id = other.id.clone();
+    if blocks::is_blocked(main, &id, &user.text()?) {
+        return Err(blocks::denied());
+    }
     let mut head = Vec::new();
-    raw::escape_into(&mut head, other.id.as_bytes());
+    raw::escape_into(&mut head, id.as_bytes());
     head.extend_from_slice(raw::SEPARATOR);
     let mut later = request.later();
     ctx.weigh(&mut later, storage::weight(command.0, data));
@@ -80,9 +85,17 @@ fn do_for(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result
 
 fn abroad(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [realm, rest] = request.data().take()?;
-    let [_, command, _] = rest.take()?;
+    let [_, command, data] = rest.take()?;
     let realm = realm.text()?.into_owned();
     name::check_realm(&realm)?;
+    // A message that waits for somebody there, or a question about what is there.
+    let recipient = match command.0 {
+        b"MAIL" => data.take::<4>().and_then(|[_, recipient, _, _]| Ok(recipient.text()?.into_owned()))?,
+        _ => String::new(),
+    };
+    if blocks::is_blocked(main, &realm, &recipient) {
+        return Err(blocks::denied());
+    }
     // Not weighed: answers of data management come over this link too, and those of the other realm must not wait for each other. Data
     // management bounds what is under way.
     let later = request.later();
