@@ -22,7 +22,7 @@ fn once_the_ready_file_is_there_clients_sign_on() {
         server.terminate();
         server.restart();
     }
-    assert_eq!(server.ready()["roles"], serde_json::json!(["management", "main", "data-management", "data"]));
+    assert_eq!(server.ready()["roles"], serde_json::json!(["management", "main", "data-management", "data", "realm"]));
     let names = std::fs::read_dir(server.data_dir()).expect("the data folder").flatten();
     let names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     assert!(!names.iter().any(|name| name.ends_with(".new")), "{names:?}");
@@ -70,7 +70,7 @@ fn a_role_that_cannot_run_is_refused_in_words() {
     let folder = TempDir::new();
     let data = folder.path().to_str().expect("UTF-8");
     for (roles, status, word) in [
-        (&["realm"][..], 2, "realm"),
+        (&["realm", "main"][..], 2, "join = "),
         (&["data"], 2, "join = "),
         (&["data-management"], 2, "join = "),
         (&["postman"], 2, "postman"),
