@@ -101,7 +101,7 @@ fn what_is_under_way_is_bounded() {
     let alice = Person::at(&fake, "alice");
     let bytes = noise(1, 40 << 20);
     alice.write("large", &bytes);
-    fake.look().delay = 300;
+    fake.look().delay = 1_000;
     alice.run(&["put", "large"]).expect(0);
     assert!(fake.look().peak <= 9, "{} MiB at once", fake.look().peak);
     assert!(fake.look().peak >= 4, "{} MiB at once", fake.look().peak);
