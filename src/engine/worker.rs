@@ -56,7 +56,7 @@ impl Workers {
             let (send, jobs) = channel::unbounded::<Job>();
             spawn(format!("{name}-query"), move || {
                 while let Ok(job) = jobs.recv_blocking() {
-                    finished(vec![(job.token, (job.work)(Some(&reader)))]);
+                    finished(vec![(job.token, look(&reader, job.work))]);
                 }
             })?;
             workers.query = Some(send);
@@ -105,6 +105,12 @@ pub fn commit(connection: &Connection, group: Vec<Job>) -> Vec<(u64, JobResult)>
         }
     }
     done
+}
+
+/// Runs a query: all that it reads is as of one moment, however many statements it has.
+fn look(connection: &Connection, work: super::ctx::Work) -> JobResult {
+    let _moment = connection.unchecked_transaction().map_err(Fail::internal)?;
+    work(Some(connection))
 }
 
 fn in_savepoint(connection: &Connection, work: super::ctx::Work) -> JobResult {
