@@ -70,7 +70,7 @@ fn a_role_that_cannot_run_is_refused_in_words() {
     let folder = TempDir::new();
     let data = folder.path().to_str().expect("UTF-8");
     for (roles, status, word) in [
-        (&["realm", "main"][..], 2, "join = "),
+        (&["realm", "main"][..], 2, "stands alone"),
         (&["data"], 2, "join = "),
         (&["data-management"], 2, "join = "),
         (&["postman"], 2, "postman"),
