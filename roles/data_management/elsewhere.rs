@@ -86,6 +86,8 @@ const ON_PATHS: &[&str] = &[
     "GETINFO",
     "SETPERMISSIONS",
 ];
+/// Commands on two, both in one realm.
+const ON_TWO_PATHS: &[&str] = &["MOVE", "REPLACE"];
 /// Commands on a message that was sent.
 const ON_MESSAGES: &[&str] = &["READOFFLINEMESSAGE", "DELETEOFFLINEMESSAGE"];
 
@@ -165,12 +167,12 @@ pub fn aim(dm: &DataManagement, command: &[u8], data: Raw<'_>) -> Result<Option<
     } else if let Some(command) = known(ON_MESSAGES) {
         let Some((realm, id)) = args::message_elsewhere(first)? else { return Ok(None) };
         (realm, command, hex::encode(&id), Some(id))
-    } else if command == b"MOVE" {
+    } else if let Some(command) = known(ON_TWO_PATHS) {
         let to = rest.map(args::path_elsewhere).transpose()?.flatten();
         match (args::path_elsewhere(first)?, to) {
             (None, None) => return Ok(None),
             (Some((realm, from)), Some((other, to))) if realm == other => {
-                (realm, "MOVE", format!("{}\n{}", from.as_str(), to.as_str()), None)
+                (realm, command, format!("{}\n{}", from.as_str(), to.as_str()), None)
             }
             _ => return Err(Fail::bad_args("nothing is moved from one realm to another: copy it")),
         }
@@ -179,7 +181,7 @@ pub fn aim(dm: &DataManagement, command: &[u8], data: Raw<'_>) -> Result<Option<
     };
     let mut all = Vec::with_capacity(named.len() + rest.map_or(0, |rest| rest.0.len()) + 2);
     raw::escape_into(&mut all, named.as_bytes());
-    if let Some(rest) = rest.filter(|_| command != "MOVE") {
+    if let Some(rest) = rest.filter(|_| !ON_TWO_PATHS.contains(&command)) {
         all.extend_from_slice(raw::SEPARATOR);
         all.extend_from_slice(rest.0);
     }

@@ -41,6 +41,7 @@ const COMMANDS: &[&str] = &[
     "WRITEFILE",
     "READFILE",
     "MOVE",
+    "REPLACE",
     "TRUNCATEFILE",
     "LISTFOLDER",
     "GETINFO",

@@ -79,6 +79,8 @@ fn a_shared_folder_is_read_and_written_and_rights_count_at_once() {
     (0..6).for_each(|n| drop(bob.answer(&format!("w{n}")).ok()));
     bob.ask("TRUNCATEFILE", &[&new, "4000000"]).ok();
     bob.ask("MOVE", &[&new, &there("/users/alice/shared/moved")]).ok();
+    bob.ask("REPLACE", &[&there("/users/alice/shared/moved"), &new]).ok();
+    bob.ask("REPLACE", &[&new, &there("/users/alice/shared/moved")]).ok();
     assert_eq!((used(&mut alice) - before, used(&mut bob)), (4_000_000, 0), "who shares pays");
     let info = bob.ask("GETINFO", &[&there("/users/alice/shared/moved")]).text();
     assert!(info.contains("size|4000000\nowner|alice"), "{info}");
