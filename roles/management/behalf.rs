@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::main_server;
 use super::network;
+use super::refused;
 use super::Account;
 use super::Management;
 use crate::accounts::users;
@@ -69,7 +70,12 @@ pub fn behalf(ctx: &Ctx<Management>, link: LinkId) -> Option<&Behalf> {
     ctx.peer_ref(link)?.behalf.as_deref()
 }
 
-fn on_behalf(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+fn on_behalf(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    // It names the address that tries are counted for, and the policy: no main server may.
+    if !network::is_realm(management, ctx, request.link) {
+        let server = management.network.shakes.server(request.link).unwrap_or_default();
+        return Err(refused(server, "ONBEHALF", "only a realm speaks for its clients"));
+    }
     let [addr, policy, cap, print, quota] = request.data().take()?;
     let addr = addr.text()?.parse().map_err(|_| Fail::bad_args("that is no address"))?;
     let policy = policy.text()?;

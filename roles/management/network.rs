@@ -268,6 +268,16 @@ pub fn check_role(
     }
 }
 
+/// Whether the server at the other end was added with the role realm. A role of this process may be any.
+pub fn is_realm(management: &Management, ctx: &Ctx<Management>, link: LinkId) -> bool {
+    if ctx.info(link).is_some_and(|info| info.remote.is_none()) {
+        return true;
+    }
+    let server = management.network.shakes.server(link);
+    let realm = server.and_then(|server| management.network.server(RoleName::Realm, server));
+    realm.is_some_and(|realm| !realm.alone)
+}
+
 impl Member for Management {
     fn handshakes(&mut self) -> &mut Handshakes {
         &mut self.network.shakes

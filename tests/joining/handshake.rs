@@ -76,6 +76,23 @@ fn a_server_that_was_added_comes_in() {
 }
 
 #[test]
+fn only_a_realm_speaks_for_clients() {
+    let server = Server::open();
+    add(&server, "second", &key(7));
+    support::admin(&server, &["add-server", "door", "realm", &key(8).public().to_string()]);
+    let print = "0".repeat(64);
+    let say = |link: &mut Raw| link.ask("ONBEHALF", &["127.0.0.1", "open", "0", &print, ""]);
+    let mut main = Opener::prove(&server, "second", &key(7));
+    assert_eq!(say(&mut main).code(), Code::Denied);
+    // Nor does it get in without.
+    assert_eq!(main.ask("LOGIN", &["alice", "a password"]).code(), Code::SignIn);
+    server.wait_for_log("ONBEHALF of main server second is refused");
+    let mut realm = Opener::prove(&server, "door", &key(8));
+    say(&mut realm).ok();
+    assert_eq!(realm.ask("LOGIN", &["alice", "a password"]).code(), Code::Wrong);
+}
+
+#[test]
 fn nothing_is_taken_before_the_handshake() {
     let server = Server::open();
     add(&server, "second", &key(7));

@@ -136,8 +136,8 @@ export class Storage {
     try {
       await this.#write(file, target, progress, signal);
       if (direct) return;
-      if (replace) await this.#change("NOTFOUND", "DELETEFILE", path).catch(unlessMissing);
-      await this.move(part, path);
+      // In one step, so that the file is there at every moment, and keeps its rights.
+      await this.#change("NOTFOUND", replace ? "REPLACE" : "MOVE", part, path);
     } catch (error) {
       this.remove(target, false).catch(() => undefined);
       throw error;
@@ -217,8 +217,4 @@ export class Storage {
 
 function pause(tried) {
   return new Promise((resolve) => setTimeout(resolve, Math.min(100 * 2 ** tried, 3000)));
-}
-
-function unlessMissing(error) {
-  if (error.code !== "NOTFOUND") throw error;
 }
