@@ -39,7 +39,6 @@ const FLOORS: &[(&str, &[&str])] = &[
     // A part of role main: the same state machine.
     ("roles/realm/", &["wire", "config", "route", "relay", "engine", "session", "roles::main"]),
     ("roles/data_management/", &["wire", "config", "engine", "members", "session", "storage", "blocks"]),
-    ("roles/realm/", &["wire", "config", "route", "relay", "engine", "session", "roles::main"]),
     ("roles/data/", &["wire", "config", "engine", "members", "blocks"]),
     ("src/node/", &["wire", "config", "engine", "accounts", "blocks", "client", "members", "storage", "roles"]),
     // Of node, only what knows where it puts files: the terminal client talks to a server, it does not run one.
