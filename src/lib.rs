@@ -16,4 +16,5 @@ pub mod roles;
 pub mod route;
 pub mod session;
 pub mod storage;
+pub mod voice;
 pub mod wire;

@@ -27,22 +27,26 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("src/config", &["wire"]),
     ("src/route/", &["wire"]),
     ("src/relay/", &["wire"]),
-    ("src/engine/", &["wire", "config"]),
+    ("src/voice/", &["wire"]),
+    ("src/engine/", &["wire", "config", "voice"]),
     ("src/accounts/", &["wire"]),
     ("src/storage/", &["wire"]),
     ("src/blocks/", &["wire", "config", "engine"]),
     ("src/members/", &["wire", "config", "engine"]),
     ("src/session/", &["wire", "config", "engine"]),
-    ("src/client/", &["wire", "config", "engine", "accounts"]),
-    ("roles/management/", &["wire", "config", "route", "engine", "accounts"]),
-    ("roles/main/", &["wire", "config", "route", "relay", "engine", "accounts", "members", "session"]),
+    ("src/client/", &["wire", "config", "voice", "engine", "accounts"]),
+    ("roles/management/", &["wire", "config", "route", "voice", "engine", "accounts"]),
+    ("roles/main/", &["wire", "config", "route", "relay", "voice", "engine", "accounts", "members", "session"]),
     // A part of role main: the same state machine.
     ("roles/realm/", &["wire", "config", "route", "relay", "engine", "session", "roles::main"]),
     ("roles/data_management/", &["wire", "config", "engine", "members", "session", "storage", "blocks"]),
     ("roles/data/", &["wire", "config", "engine", "members", "blocks"]),
-    ("src/node/", &["wire", "config", "engine", "accounts", "blocks", "client", "members", "storage", "roles"]),
+    (
+        "src/node/",
+        &["wire", "config", "voice", "engine", "accounts", "blocks", "client", "members", "storage", "roles"],
+    ),
     // Of node, only what knows where it puts files: the terminal client talks to a server, it does not run one.
-    ("src/cli/", &["wire", "config", "engine", "accounts", "client", "node::ADDRESS_FILE", "node::backup"]),
+    ("src/cli/", &["wire", "config", "voice", "engine", "accounts", "client", "node::ADDRESS_FILE", "node::backup"]),
 ];
 
 struct Source {

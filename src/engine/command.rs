@@ -3,6 +3,7 @@
 use super::ctx::Ctx;
 use super::ctx::LinkId;
 use crate::config::PortKey;
+use crate::voice;
 use crate::wire::blob::Blob;
 use crate::wire::packet::MAX_ID;
 use crate::wire::raw;
@@ -37,6 +38,9 @@ pub trait Role: Sized + Send + 'static {
 
     /// A link is gone, or could not be made. Every link that `connect` returned or `opened` announced comes here once.
     fn closed(&mut self, _ctx: &mut Ctx<Self>, _link: LinkId, _gone: Gone<Self::Peer>) {}
+
+    /// What the voice channels of this process tell (`Ctx::voice`).
+    fn voice(&mut self, _ctx: &mut Ctx<Self>, _events: Vec<voice::Event>) {}
 
     /// At the end of every event, and of what became due by it: what was gathered goes out.
     fn settled(&mut self, _ctx: &mut Ctx<Self>) {}

@@ -20,6 +20,7 @@ use super::link::Slot;
 use super::outbox::Outbox;
 use super::outbox::Pool;
 use crate::config::PortKey;
+use crate::voice;
 use crate::wire::raw;
 use crate::wire::Code;
 use crate::wire::Fail;
@@ -73,6 +74,7 @@ pub struct Ctx<R: Role> {
     pub(super) orphans: Vec<Waker>,
     pub(super) connects: Vec<Connect>,
     pub(super) jobs: Vec<Job>,
+    pub(super) voice: Vec<voice::Order>,
     pub(super) job_thens: HashMap<u64, (Lane, ThenJob<R>)>,
     pub(super) jobs_open: [usize; 3],
     pub(super) refused_jobs: Vec<(u64, Fail)>,
@@ -98,6 +100,7 @@ impl<R: Role> Ctx<R> {
             orphans: Vec::new(),
             connects: Vec::new(),
             jobs: Vec::new(),
+            voice: Vec::new(),
             job_thens: HashMap::new(),
             jobs_open: [0; 3],
             refused_jobs: Vec::new(),
@@ -137,6 +140,11 @@ impl<R: Role> Ctx<R> {
     /// Links there are, of all states.
     pub fn links(&self) -> usize {
         self.open_links
+    }
+
+    /// Asks for something of the thread that has the UDP sockets of voice. Where there is none, as in a simulation, nothing happens.
+    pub fn voice(&mut self, order: voice::Order) {
+        self.voice.push(order);
     }
 
     /// Bytes queued or unproven, over all links.

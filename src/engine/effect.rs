@@ -6,6 +6,7 @@ use std::task::Waker;
 use super::chunk::Chunk;
 use super::ctx::LinkId;
 use crate::config::PortKey;
+use crate::voice;
 use crate::wire::Fail;
 
 /// SHA-256 of a DER certificate.
@@ -95,6 +96,8 @@ pub struct Effects {
     pub connects: Vec<Connect>,
     /// Work for other threads.
     pub jobs: Vec<Job>,
+    /// For the thread of voice.
+    pub voice: Vec<voice::Order>,
     /// When `timers` wants to be called next, if ever.
     pub deadline: Option<u64>,
 }
@@ -102,6 +105,10 @@ pub struct Effects {
 impl Effects {
     /// Whether there is anything but the deadline.
     pub fn is_empty(&self) -> bool {
-        self.wake.is_empty() && self.dirty.is_empty() && self.connects.is_empty() && self.jobs.is_empty()
+        self.wake.is_empty()
+            && self.dirty.is_empty()
+            && self.connects.is_empty()
+            && self.jobs.is_empty()
+            && self.voice.is_empty()
     }
 }

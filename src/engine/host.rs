@@ -20,6 +20,7 @@ use super::ctx::State;
 use super::limits;
 use super::limits::Limits;
 use crate::config::PortKey;
+use crate::voice;
 use crate::wire::Code;
 use crate::wire::Fail;
 use crate::wire::Packet;
@@ -306,6 +307,13 @@ impl<R: Role> Host<R> {
         self.settle();
     }
 
+    /// What the voice channels tell.
+    pub fn voice(&mut self, now: u64, events: Vec<voice::Event>) {
+        self.ctx.now = self.ctx.now.max(now);
+        self.role.voice(&mut self.ctx, events);
+        self.settle();
+    }
+
     fn finish(&mut self, token: u64, result: JobResult) {
         if let Some((lane, then)) = self.ctx.job_thens.remove(&token) {
             let open = &mut self.ctx.jobs_open[lane as usize];
@@ -450,6 +458,7 @@ impl<R: Role> Host<R> {
             wake: std::mem::take(&mut self.ctx.orphans),
             connects: std::mem::take(&mut self.ctx.connects),
             jobs: std::mem::take(&mut self.ctx.jobs),
+            voice: std::mem::take(&mut self.ctx.voice),
             deadline: Some(self.ctx.timers.keys().next().map_or(self.next_tick, |first| first.0.min(self.next_tick))),
             ..Effects::default()
         };
