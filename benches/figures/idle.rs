@@ -23,11 +23,11 @@ use crate::Options;
 use crate::Result;
 
 /// A user may be signed on so many times.
-const SESSIONS: usize = 8;
+pub const SESSIONS: usize = 8;
 /// Signed on before the first reading, so that what a server sets up once is not counted.
-const WARM: usize = 16;
+pub const WARM: usize = 16;
 /// For what a server does shortly after.
-const SETTLE: Duration = Duration::from_secs(3);
+pub const SETTLE: Duration = Duration::from_secs(3);
 const PASSWORD: &str = "a long enough password";
 
 /// Prints one table.
@@ -101,7 +101,7 @@ fn measure(
 }
 
 /// Registers `count` accounts and logs each on once: names and tokens.
-fn accounts(config: &Arc<ClientConfig>, ports: &Ports, count: usize) -> Result<Vec<(String, String)>> {
+pub fn accounts(config: &Arc<ClientConfig>, ports: &Ports, count: usize) -> Result<Vec<(String, String)>> {
     let workers = 4;
     let make = |worker: usize| -> Result<Vec<(String, String)>> {
         let mut made = Vec::new();

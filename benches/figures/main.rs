@@ -1,4 +1,4 @@
-//! The figures of docs/performance.md: `cargo bench --bench figures -- [relay|idle|signon|latency|hops|federation|redirect|signon-bytes|files …] [--quick]`.
+//! The figures of docs/performance.md: `cargo bench --bench figures -- [relay|idle|sockets|page|signon|latency|hops|federation|redirect|signon-bytes|files …] [--quick]`.
 //!
 //! Servers run as processes of their own; all clients live in this one. Networks of several servers are those of the tests. `--self-check` puts the bare relay on both
 //! sides of every comparison: what differs then is the bench's own error.
@@ -16,12 +16,14 @@ mod idle;
 mod latency;
 mod load;
 mod measure;
+mod page;
 mod pairs;
 mod pattern;
 mod redirect;
 mod relay;
 mod signon;
 mod signon_bytes;
+mod sockets;
 mod subject;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -59,9 +61,11 @@ impl Options {
 }
 
 type Scenario = fn(&Options) -> Result<()>;
-const SCENARIOS: [(&str, Scenario); 11] = [
+const SCENARIOS: [(&str, Scenario); 13] = [
     ("relay", relay::run),
     ("idle", idle::run),
+    ("sockets", sockets::run),
+    ("page", page::run),
     ("signon", signon::run),
     ("latency", latency::run),
     ("hops", hops::run),

@@ -125,6 +125,9 @@ pub struct Convergia {
     log: PathBuf,
     /// Where it listens.
     pub ports: Ports,
+    /// The doors of its realm: over TLS, and for browsers.
+    pub realm: SocketAddr,
+    pub web: SocketAddr,
     /// What clients are given: `convergia://…`.
     pub url: String,
 }
@@ -160,7 +163,8 @@ impl Convergia {
             validation: port("validation")?,
         };
         let url = ready["management"].as_str().ok_or("the ready file has no URL")?.to_owned();
-        Ok(Convergia { process, log, ports, url })
+        let (realm, web) = (port("realm")?, port("web")?);
+        Ok(Convergia { process, log, ports, realm, web, url })
     }
 
     /// Of the process.

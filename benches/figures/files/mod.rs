@@ -1,7 +1,7 @@
 //! Files: `convergia put` and `get` beside what people copy files with today, in turns.
 
 mod large;
-mod others;
+pub mod others;
 mod small;
 mod sync;
 
