@@ -1,4 +1,4 @@
-//! The figures of docs/performance.md: `cargo bench --bench figures -- [relay|idle|sockets|page|signon|latency|hops|federation|redirect|signon-bytes|files …] [--quick]`.
+//! The figures of docs/performance.md: `cargo bench --bench figures -- [relay|idle|sockets|page|voice|signon|latency|hops|federation|redirect|signon-bytes|files …] [--quick]`.
 //!
 //! Servers run as processes of their own; all clients live in this one. Networks of several servers are those of the tests. `--self-check` puts the bare relay on both
 //! sides of every comparison: what differs then is the bench's own error.
@@ -30,6 +30,7 @@ mod support;
 mod table;
 mod tally;
 mod tls;
+mod voice;
 
 use std::process::ExitCode;
 
@@ -61,11 +62,12 @@ impl Options {
 }
 
 type Scenario = fn(&Options) -> Result<()>;
-const SCENARIOS: [(&str, Scenario); 13] = [
+const SCENARIOS: [(&str, Scenario); 14] = [
     ("relay", relay::run),
     ("idle", idle::run),
     ("sockets", sockets::run),
     ("page", page::run),
+    ("voice", voice::run),
     ("signon", signon::run),
     ("latency", latency::run),
     ("hops", hops::run),
@@ -92,6 +94,8 @@ fn figures() -> Result<()> {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             subject::SERVE_BARE => return bare::serve(),
+            voice::SERVE_SENDTO => return voice::serve(false),
+            voice::SERVE_SENDMMSG => return voice::serve(true),
             // cargo bench says so; cargo test, which has no use for figures, does not.
             "--bench" => bench = true,
             "--quick" => options.quick = true,

@@ -128,6 +128,8 @@ pub struct Convergia {
     /// The doors of its realm: over TLS, and for browsers.
     pub realm: SocketAddr,
     pub web: SocketAddr,
+    /// KV control.
+    pub voice: SocketAddr,
     /// What clients are given: `convergia://…`.
     pub url: String,
 }
@@ -135,6 +137,11 @@ pub struct Convergia {
 impl Convergia {
     /// Starts it on `scratch`, which it finds again as it left it.
     pub fn start(scratch: &Scratch) -> Result<Convergia> {
+        Convergia::start_with(scratch, &[])
+    }
+
+    /// The same, with more arguments.
+    pub fn start_with(scratch: &Scratch, more: &[&str]) -> Result<Convergia> {
         let (ready, log) = (scratch.0.join("ready.json"), scratch.0.join("server.log"));
         if ready.exists() {
             fs::remove_file(&ready)?;
@@ -142,7 +149,7 @@ impl Convergia {
         let output = fs::File::create(&log)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_convergia"));
         command.arg("--data-dir").arg(scratch.0.join("data")).arg("--any-port");
-        command.arg("--ready-file").arg(&ready).args(["--set", "management.registration=open"]);
+        command.arg("--ready-file").arg(&ready).args(["--set", "management.registration=open"]).args(more);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let mut process = Process(command.spawn()?);
         let begun = Instant::now();
@@ -163,8 +170,8 @@ impl Convergia {
             validation: port("validation")?,
         };
         let url = ready["management"].as_str().ok_or("the ready file has no URL")?.to_owned();
-        let (realm, web) = (port("realm")?, port("web")?);
-        Ok(Convergia { process, log, ports, realm, web, url })
+        let (realm, web, voice) = (port("realm")?, port("web")?, port("voice_control")?);
+        Ok(Convergia { process, log, ports, realm, web, voice, url })
     }
 
     /// Of the process.
