@@ -71,7 +71,7 @@ pub fn run(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>)
     let asked = Asked::new(ctx, request)?;
     let [account, command, data] = request.data().take()?;
     let account = i64::try_from(account.number()?).map_err(|_| Fail::bad_args("that is no account"))?;
-    let (account, task) = (UserId(account), task(&command.text()?, Raw(&data.unescape()))?);
+    let (account, task) = (UserId(account), task(&command.text()?, data)?);
     ctx.query(
         move |db| accounts::get(db, account),
         move |management, ctx, user| {
