@@ -119,7 +119,8 @@ fn carry_out(management: &mut Management, ctx: &mut Ctx<Management>, asked: Aske
             move |db| Ok((who.user(db)?.uid, channels::find(db, &called)?.id)),
             move |management, ctx, found| {
                 let left = found.and_then(|(uid, channel)| {
-                    place::leave(management, ctx, channel, uid).map(|_| String::new()).ok_or_else(no_member)
+                    let left = place::leave_as(management, ctx, channel, uid, "left");
+                    left.map(|_| String::new()).ok_or_else(no_member)
                 });
                 asked.answer(ctx, left);
             },
