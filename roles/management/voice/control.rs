@@ -2,7 +2,6 @@
 
 use rusqlite::Connection;
 
-use super::super::Management;
 use super::channels;
 use super::channels::Called;
 use super::join;
@@ -12,6 +11,7 @@ use super::place;
 use super::rights::need;
 use super::users;
 use super::Asked;
+use super::Management;
 use super::Who;
 use crate::accounts::keyring;
 use crate::engine::Answer;

@@ -19,6 +19,8 @@ use convergia::wire::Fail;
 
 use crate::network::token;
 
+type Waiter = channel::Sender<Result<Vec<u8>, Fail>>;
+
 #[derive(Default)]
 pub struct Caller {
     user: String,
@@ -28,7 +30,7 @@ pub struct Caller {
     /// Where it goes on, when it is redirected.
     next: Option<(LinkId, [String; 3])>,
     /// What it asks as a client of KV, once the link is open.
-    controls: HashMap<LinkId, (Vec<u8>, channel::Sender<Result<Vec<u8>, Fail>>)>,
+    controls: HashMap<LinkId, (Vec<u8>, Waiter)>,
     /// Commands of the server and their DATA, oldest first.
     pub told: Vec<(String, Vec<u8>)>,
 }
