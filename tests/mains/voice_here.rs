@@ -120,6 +120,34 @@ fn a_server_names_no_member_that_was_never_let_in() {
 }
 
 #[test]
+fn many_members_come_in_several_packets() {
+    let mut it = Stage::new(66, &["add_channel"]);
+    let (a, b) = (it.a, it.b);
+    let hall = it.ask(a, "1", "CREATEVOICE", &["Hall"]).unwrap();
+    let (alice, first, _) = it.join(a, "1", &hall);
+    let (bob, second, _) = it.join(b, "2", &hall);
+    let (carol, third, _) = it.join(a, "3", &hall);
+    let management = it.net.management;
+    it.net.sim.cut(a, management);
+    it.net.until(a, |fake| fake.link.is_none());
+    it.net.until(a, |fake| fake.loaded);
+    it.told(a);
+    it.told(b);
+    it.net.say(a, "VOICEHERE", &[&format!("more\n{hall}|{alice}|{first}|alice")]).unwrap();
+    it.net.say(a, "VOICEHERE", &["more"]).unwrap();
+    assert_fails(it.net.say(a, "VOICEHERE", &["mores"]), Code::BadArgs);
+    assert_eq!((it.told(a), it.told(b)), (vec![], vec![]), "nothing is sure so far");
+    it.net.say(a, "VOICEHERE", &[&format!("{hall}|{carol}|{third}|carol")]).unwrap();
+    let mut lines = [(alice, "a", first, "alice"), (bob, "b", second, "bob"), (carol, "a", third, "carol")];
+    lines.sort_by_key(|(uid, ..)| uid.parse::<u64>().unwrap());
+    let lines = lines.map(|(uid, server, join, user)| format!("{server}|{uid}|{join}|{user}"));
+    assert_eq!(it.told(a), [format!("MEMBERS {hall}|1\n{}", lines.join("\n"))]);
+    assert_eq!(it.told(b), Vec::<String>::new());
+    it.net.sim.run_for(100_000);
+    assert_eq!(it.told(b), Vec::<String>::new());
+}
+
+#[test]
 fn a_server_that_dies_and_comes_back_has_nobody() {
     let mut it = Stage::new(65, &["add_channel"]);
     let (a, b) = (it.a, it.b);

@@ -26,6 +26,8 @@ use crate::wire::Fail;
 pub const GRACE: u64 = 60_000;
 /// How often memberships of sessions are looked at; and how long a server that is back has to say who is signed on; milliseconds.
 pub const EVERY: u64 = 30_000;
+/// More packets follow.
+const MORE: &str = "more";
 /// Members of one server.
 const LINES: usize = 65_536;
 
@@ -66,10 +68,15 @@ pub fn gone(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
     Ok(Answer::None)
 }
 
-/// All members of this server, after it has come back.
+/// All members of this server, after it has come back. They may come in several packets; all but the last begin with the line `more`.
 pub fn here(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let asked = Asked::new(ctx, request)?;
-    let lines = lines(&request.data().text()?)?;
+    let text = request.data().text()?;
+    let (text, last) = match text.strip_prefix(MORE) {
+        Some(rest) if rest.is_empty() || rest.starts_with('\n') => (rest.trim_start_matches('\n'), false),
+        _ => (&*text, true),
+    };
+    let lines = lines(text)?;
     let mut checked = Vec::with_capacity(lines.len());
     for said in lines {
         let Some(session) = management.voice.joins.check(said.join, said.channel, said.uid, &asked.server) else {
@@ -92,7 +99,7 @@ pub fn here(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
             checked.into_iter().map(row).collect::<Result<Vec<_>, Fail>>()
         },
         move |management, ctx, rows| match rows {
-            Ok(rows) => take(management, ctx, &asked, rows),
+            Ok(rows) => take(management, ctx, &asked, rows, last),
             Err(fail) => asked.answer(ctx, Err(fail)),
         },
     );
@@ -101,7 +108,11 @@ pub fn here(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
 
 type Row = (Said, bool, Option<Channel>, Option<VoiceUser>);
 
-fn take(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked, rows: Vec<Row>) {
+fn take(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked, rows: Vec<Row>, last: bool) {
+    if management.mains.get(&asked.server).is_none_or(|server| server.link != asked.link) {
+        // It has come by another link meanwhile, and says it there.
+        return asked.answer(ctx, Err(Fail::new(Code::Unavailable, "the server has gone meanwhile")));
+    }
     let mut not = BTreeSet::new();
     for (said, session, channel, user) in rows {
         let (Some(channel), Some(user)) = (channel, user) else {
@@ -112,19 +123,18 @@ fn take(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked, r
             not.insert(said);
         }
     }
-    // Those that it does not know any more; but not those that have come over this link meanwhile.
     let server = asked.server.as_str();
-    for (channel, uid) in
-        management.voice.members.find(|_, member| &*member.server == server && member.link != asked.link)
-    {
+    // Those that it does not know any more; but not those that were named before, or have come over this link meanwhile.
+    let others = management.voice.members.find(|_, member| &*member.server == server && member.link != asked.link);
+    for (channel, uid) in others.into_iter().filter(|_| last) {
         place::leave(management, ctx, channel, uid);
     }
     asked.answer(ctx, Ok(String::new()));
     for Said { channel, uid, join } in not {
         place::tell(management, ctx, server, "VOICELEFT", &format!("{channel}|{server}|{uid}|{join}|"));
     }
-    let channels: BTreeSet<u64> =
-        management.voice.members.find(|_, member| &*member.server == server).into_iter().map(|(id, _)| id).collect();
+    let own = management.voice.members.find(|_, member| &*member.server == server && member.link == asked.link);
+    let channels: BTreeSet<u64> = own.into_iter().filter(|_| last).map(|(id, _)| id).collect();
     for channel in channels {
         place::tell_all(management, ctx, server, channel);
     }
@@ -141,9 +151,6 @@ fn keep(
     user: &VoiceUser,
 ) -> bool {
     let Said { channel: id, uid, join } = said;
-    if management.mains.get(&asked.server).is_none_or(|server| server.link != asked.link) {
-        return false;
-    }
     let now = management.voice.members.get(id, uid);
     if now.is_some_and(|now| now.join == join && *now.server == asked.server) {
         management.voice.members.relink(id, uid, asked.link);
