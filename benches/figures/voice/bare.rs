@@ -43,7 +43,8 @@ pub fn serve(batches: bool) -> Result<()> {
     loop {
         came.clear();
         {
-            let mut parts: Vec<[IoSliceMut<'_>; 1]> = packets.iter_mut().map(|packet| [IoSliceMut::new(packet)]).collect();
+            let mut parts: Vec<[IoSliceMut<'_>; 1]> =
+                packets.iter_mut().map(|packet| [IoSliceMut::new(packet)]).collect();
             let flags = MsgFlags::MSG_WAITFORONE;
             for one in recvmmsg(socket.as_raw_fd(), &mut headers, parts.iter_mut(), flags, None)? {
                 let from = one.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in).ok_or("no address")?;
@@ -69,7 +70,8 @@ pub fn serve(batches: bool) -> Result<()> {
 
 fn send(socket: &UdpSocket, packet: &[u8], to: &[SocketAddrAny]) -> Result<()> {
     let part = [IoSlice::new(packet)];
-    let mut controls: [SendAncillaryBuffer<'_, '_, '_>; BATCH] = std::array::from_fn(|_| SendAncillaryBuffer::default());
+    let mut controls: [SendAncillaryBuffer<'_, '_, '_>; BATCH] =
+        std::array::from_fn(|_| SendAncillaryBuffer::default());
     let mut messages: Vec<MMsgHdr<'_>> =
         to.iter().zip(&mut controls).map(|(to, control)| MMsgHdr::new_with_addr(to, &part, control)).collect();
     let mut sent = 0;

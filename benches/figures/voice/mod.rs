@@ -118,6 +118,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn compare(options: &Options, server: &Convergia, (members, speakers, rate): (usize, usize, u32)) -> Result<()> {
     let (rounds, time) = if options.quick { (3, 500) } else { (9, 2_000) };
+    let time = Duration::from_millis(time);
     let (sendto, load) = Bare::start(SERVE_SENDTO, members)?;
     let one = Subject { name: "bare, sendto", pid: sendto.0.id(), load, rounds: Vec::new() };
     let (sendmmsg, load) = Bare::start(SERVE_SENDMMSG, members)?;
@@ -134,13 +135,13 @@ fn compare(options: &Options, server: &Convergia, (members, speakers, rate): (us
     }
     for _ in 0..rounds {
         for subject in &mut subjects {
-            subject.round(speakers, rate, Duration::from_millis(time))?;
+            subject.round(speakers, rate, time)?;
         }
     }
-    let title = format!(
-        "Voice: {speakers} of {members} members speak {rate} times a second, {rounds} rounds (min median max)"
-    );
-    let heading = ["", "CPU per forwarded packet, µs", "CPU over bare", "goal", "p50, µs", "over bare", "p99, µs", "lost"];
+    let title =
+        format!("Voice: {speakers} of {members} members speak {rate} times a second, {rounds} rounds (min median max)");
+    let heading =
+        ["", "CPU per forwarded packet, µs", "CPU over bare", "goal", "p50, µs", "over bare", "p99, µs", "lost"];
     let mut table = Table::new(title, &heading);
     let spread = |subject: &Subject, of: fn(&Round) -> f64| Spread::of(subject.rounds.iter().map(of));
     let cost = |subject: &Subject| spread(subject, |round| round.micros);
@@ -175,7 +176,8 @@ fn compare(options: &Options, server: &Convergia, (members, speakers, rate): (us
 
 fn memory(options: &Options, server: &Convergia, before: u64) -> Result<()> {
     let members = if options.quick { 200 } else { 1_000 };
-    let mut table = Table::new(format!("Voice: memory, {members} members of one channel"), &["", "KiB a member", "goal"]);
+    let mut table =
+        Table::new(format!("Voice: memory, {members} members of one channel"), &["", "KiB a member", "goal"]);
     for (name, signed) in [("unsigned", false), ("signed", true)] {
         let before = resident(server.pid())?.max(before);
         let _load = kv::channel(server, members, signed)?;
