@@ -34,11 +34,11 @@ export class Shell {
     this.account = account;
     this.main = el("main", { id: "main", tabindex: "-1" });
     this.banner = el("div", { class: "banner", role: "status", hidden: true });
-    this.voice = voiceStrip(account);
+    const voice = voiceStrip(account);
     const transfers = transfersView(account.transfers);
-    this.node = el("div", { class: "shell" }, this.#navigation(), el("div", { class: "stage" }, this.banner, this.voice.node, this.main), transfers.node);
+    this.node = el("div", { class: "shell" }, this.#navigation(), el("div", { class: "stage" }, this.banner, voice.node, this.main), transfers.node);
     const badges = soon(() => this.#badges());
-    this.#ends.push(transfers.dispose, this.voice.dispose, account.talks.on("list", badges), session.on("link", () => this.#connection()), session.on("change", badges));
+    this.#ends.push(transfers.dispose, voice.dispose, account.talks.on("list", badges), session.on("link", () => this.#connection()), session.on("change", badges));
     this.#badges();
     this.#connection();
   }
@@ -60,7 +60,6 @@ export class Shell {
     this.node.dataset.page = known;
     this.node.dataset.deep = String(place.length > 0);
     this.#view.show(place);
-    this.voice.show(known, place);
   }
 
   dispose() {

@@ -99,7 +99,7 @@ function openWorkspace(account, workspace) {
   const { talk, name, creator } = workspace;
   const root = `/workspaces/${name}`;
   const who = el("button", { type: "button", class: "link people", text: count(workspace.count, "participant"), onclick: () => participants(account, workspace) });
-  const toggle = button("Files", { icon: "files", "aria-pressed": "false", onclick: () => {
+  const toggle = button("Files", { icon: "files", "aria-label": "Files", "aria-pressed": "false", onclick: () => {
     const on = node.classList.toggle("with-files");
     toggle.setAttribute("aria-pressed", String(on));
     if (on) files.refresh();

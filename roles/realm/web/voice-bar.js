@@ -16,7 +16,7 @@ export function voiceBar(account, key, title) {
   const why = el("p", { class: "voice-trouble", role: "alert", hidden: true });
   const people = el("ul", { class: "chips voice-people", "aria-label": "In voice" });
   const start = button("Join voice", { icon: "microphone", kind: "primary", onclick: () => voice.join(key, title) });
-  const node = el("section", { class: "voice", "aria-label": "Voice" }, el("div", { class: "voice-line" }, icon("voice"), said, people, start, controls.node),
+  const node = el("section", { class: "voice", "aria-label": "Voice", tabindex: "-1", hidden: true }, el("div", { class: "voice-line" }, icon("voice"), said, people, start, controls.node),
     el("div", { class: "voice-line" }, why, controls.trouble, controls.again));
   let others = [];
   let known = false;
@@ -40,6 +40,7 @@ export function voiceBar(account, key, title) {
 
   function draw() {
     const inside = mine();
+    if (inside) node.hidden = false;
     const had = node.contains(document.activeElement) ? document.activeElement : null;
     const list = inside ? [...voice.members] : others;
     const sorted = [...list].sort(([a, x], [b, y]) => (b === voice.uid) - (a === voice.uid) || x.localeCompare(y));
@@ -57,7 +58,8 @@ export function voiceBar(account, key, title) {
     why.hidden = inside || voice.ended?.key !== key;
     if (!why.hidden) setText(why, whyEnded(voice.ended.error));
     speak();
-    if (had && !had.checkVisibility()) (inside ? controls.leave : start).focus();
+    // Not to Leave: who talks with the space bar would be out by it.
+    if (had && !had.checkVisibility()) (inside ? node : start).focus();
   }
 
   function words(inside, count) {
@@ -75,7 +77,7 @@ export function voiceBar(account, key, title) {
       node.hidden = false;
     } catch (error) {
       // A server without voice has no bar of it, one that cannot say now has one without people.
-      if (error.code === "BADCOMMAND") node.hidden = true;
+      node.hidden = error.code === "BADCOMMAND" && !mine();
       [others, known] = [[], false];
     }
     draw();
@@ -89,11 +91,12 @@ export function voiceBar(account, key, title) {
   };
   let was = mine();
   const ends = [voice.on("change", changed), voice.on("speaking", speak)];
-  draw();
+  voice.show(key, true);
   look();
   return {
     node,
     dispose() {
+      voice.show(key, false);
       clearInterval(timer);
       for (const end of ends) end();
     },

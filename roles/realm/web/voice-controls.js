@@ -21,6 +21,9 @@ const ENDED = {
   ELSEWHERE: "You joined this voice channel elsewhere, so it ended here.",
 };
 
+// Keys that move the focus.
+const MOVES = new Set(["Tab", "ArrowUp", "ArrowDown", "Home", "End"]);
+
 /** Why voice ended or did not begin, in words. */
 export function whyEnded(error) {
   return error.code === "BROWSER" ? error.text : words(error, ENDED);
@@ -48,9 +51,9 @@ export function voiceControls(voice) {
     setText(trouble, MICROPHONE[voice.microphone] ?? "");
     trouble.hidden = voice.state === "out" || trouble.textContent === "";
     again.hidden = voice.state !== "in" || !["refused", "none", "failed", "lost"].includes(voice.microphone);
-    if (focused?.hidden) leave.focus();
+    if (focused?.hidden) (again.hidden ? leave : again).focus();
   }
-  return { node, trouble, again, mute, leave, draw };
+  return { node, trouble, again, draw };
 }
 
 /** What is held with a finger, the mouse, or the space bar while it has the focus. */
@@ -69,10 +72,14 @@ function holdButton(voice) {
 
 /** The space bar as the button of push-to-talk, on the whole page. What comes back ends it. */
 export function talkKey(voice) {
+  // Whether the focus is where it is by a pointer, and not by the keyboard.
+  let pointed = true;
+  const point = () => (pointed = true);
   const down = (event) => {
+    if (MOVES.has(event.key)) pointed = false;
     if (event.key !== " " || !voice.push || voice.state !== "in" || event.ctrlKey || event.altKey || event.metaKey) return;
     if (voice.held) return void event.preventDefault();
-    if (!mayTalk(document.activeElement)) return undefined;
+    if (!mayTalk(document.activeElement, pointed)) return undefined;
     event.preventDefault();
     if (!event.repeat) voice.hold(true);
     return undefined;
@@ -83,10 +90,12 @@ export function talkKey(voice) {
     voice.hold(false);
   };
   const end = () => voice.hold(false);
+  addEventListener("pointerdown", point, true);
   addEventListener("keydown", down);
   addEventListener("keyup", up);
   addEventListener("blur", end);
   return () => {
+    removeEventListener("pointerdown", point, true);
     removeEventListener("keydown", down);
     removeEventListener("keyup", up);
     removeEventListener("blur", end);
@@ -95,11 +104,11 @@ export function talkKey(voice) {
 
 /** Whether the space bar is free for talking. It belongs to a text field, and to a control that was reached with the keyboard;
  *  one that was clicked lets go of it. */
-function mayTalk(focused) {
+function mayTalk(focused, pointed) {
   if (!focused || focused === document.body || focused.closest(".hold")) return true;
   if (focused.closest("input, textarea, select, [contenteditable], audio, video")) return false;
   if (!focused.closest("button, a, summary, [role=button]")) return true;
-  if (focused.matches(":focus-visible")) return false;
+  if (!pointed) return false;
   focused.blur();
   return true;
 }

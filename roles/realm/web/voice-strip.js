@@ -5,7 +5,7 @@ import { announce } from "./notify.js";
 import { address } from "./router.js";
 import { voiceChannels } from "./voice-channels.js";
 import { talkKey, voiceControls, whyEnded } from "./voice-controls.js";
-import { channelOf, nameOf } from "./voice.js";
+import { nameOf } from "./voice.js";
 import { toast } from "./dialog.js";
 
 export function voiceStrip(account) {
@@ -13,16 +13,9 @@ export function voiceStrip(account) {
   const controls = voiceControls(voice);
   const place = el("span", { class: "voice-place" });
   const said = el("span", { class: "voice-words" });
-  const node = el("section", { class: "voice strip", "aria-label": "Voice", hidden: true }, el("div", { class: "voice-line" }, icon("voice"), place, said, controls.trouble, controls.again, controls.node));
+  const node = el("section", { class: "voice strip", "aria-label": "Voice that you are in", hidden: true }, el("div", { class: "voice-line" }, icon("voice"), place, said, controls.trouble, controls.again, controls.node));
   let key = "";
-  let shown = "";
   let told = null;
-
-  /** The channel whose bar is shown whole now; empty: none. */
-  function show(page, [name] = []) {
-    shown = page === "workspaces" && name !== undefined ? channelOf(name) : "";
-    draw();
-  }
 
   function speak() {
     const names = [...voice.speaking].map((uid) => (uid === voice.uid ? "You" : nameOf(voice.members.get(uid) ?? "")));
@@ -31,8 +24,8 @@ export function voiceStrip(account) {
   }
 
   function draw() {
-    node.hidden = voice.state === "out" || voice.channel.key === shown;
-    if (voice.ended && voice.ended !== told && voice.ended.key !== shown) toast(`Voice: ${whyEnded(voice.ended.error)}`, "wrong");
+    node.hidden = voice.state === "out" || voice.shown.has(voice.channel.key);
+    if (voice.ended && voice.ended !== told && !voice.shown.has(voice.ended.key)) toast(`Voice: ${whyEnded(voice.ended.error)}`, "wrong");
     told = voice.ended;
     if (node.hidden) return;
     controls.draw();
@@ -47,5 +40,5 @@ export function voiceStrip(account) {
 
   const ends = [voice.on("change", draw), voice.on("speaking", soon(speak)), voice.on("said", (words) => words && announce(words)), talkKey(voice)];
   draw();
-  return { node, show, dispose: () => ends.forEach((end) => end()) };
+  return { node, dispose: () => ends.forEach((end) => end()) };
 }

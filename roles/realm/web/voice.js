@@ -36,6 +36,8 @@ export class Voice extends Emitter {
   held = false;
   /** Why it ended last, or did not begin: `{ key, error }`. */
   ended = null;
+  /** Channels that are shown whole now. */
+  shown = new Set();
   #link;
   #Sound;
   #sound = null;
@@ -117,6 +119,13 @@ export class Voice extends Emitter {
     if (this.held === (on && this.push)) return;
     this.held = on && this.push;
     this.#changed();
+  }
+
+  /** A channel is shown whole, or not any more. */
+  show(key, on) {
+    if (on) this.shown.add(key);
+    else this.shown.delete(key);
+    this.emit("change");
   }
 
   /** Who is in a channel, for who is not: `[uid, name]` each. A channel that nobody was in yet has nobody. */
