@@ -308,7 +308,7 @@ pub const KEYS: &[Key] = &[
         "In how many days all blocks are read once, to find those that the disk has lost.",
     ),
     // voice
-    fixed(
+    live(
         "voice.default_rights",
         "[]",
         Kind::Words(VOICE_RIGHTS),

@@ -24,6 +24,7 @@ pub use names::Policy;
 pub use names::PortKey;
 pub use names::RoleName;
 pub use names::Store;
+pub use names::VOICE_RIGHTS;
 
 use keys::KEYS;
 use kind::Value;

@@ -51,6 +51,7 @@ impl Network {
             token_days: 2,
             fingerprint: [1; 32],
             ports: Vec::new(),
+            voice_rights: Vec::new(),
         };
         let listen = [
             (PortKey::ClientManagement, "net:client"),

@@ -100,6 +100,7 @@ impl Network {
             token_days: 30,
             fingerprint: MANAGEMENT,
             ports: vec![("public_management", 74), ("client_management", 75), ("validation", 82)],
+            voice_rights: Vec::new(),
         };
         let listen = [
             (PortKey::PublicManagement, "net:74"),
