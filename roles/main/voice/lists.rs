@@ -25,7 +25,7 @@ const fn row(
     Command { name, ports: &[PortKey::MainManagement], args, gate: anyone, run }
 }
 
-pub const MEMBERS: Command<Main> = row("VOICEMEMBERS", "channel|signed LF lines", members);
+pub const MEMBERS: Command<Main> = row("VOICEMEMBERS", "channel|signed LF lines server-id|uid|join|user", members);
 pub const CAME: Command<Main> = row("VOICECAME", "channel|server-id|uid|join|user", came);
 pub const LEFT: Command<Main> = row("VOICELEFT", "channel|server-id|uid|join|why", left);
 pub const ENDED: Command<Main> = row("VOICEENDED", "channel", ended);
@@ -92,12 +92,7 @@ fn came(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<A
 
 fn left(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
     let text = request.data().text()?;
-    // Why may be left out.
-    let (told, why) = match text.split('|').nth(4) {
-        Some(why) => (text.strip_suffix(why).unwrap_or_default().trim_end_matches('|'), why),
-        None => (&*text, ""),
-    };
-    let [channel, server, uid, join] = columns(told)?;
+    let [channel, server, uid, join, why] = columns(&text)?;
     let server = main.table.server(server)?;
     let (channel, uid, join) = (number(channel)?, number(uid)?, number(join)?);
     here::left(main, ctx, channel, uid, join);

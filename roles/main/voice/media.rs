@@ -157,7 +157,8 @@ fn to_others(entry: &mut Channel, packet: &[u8]) {
 
 fn touch(main: &mut Main, channel: u64) {
     let Some(entry) = main.voice.channels.get_mut(&channel) else { return };
-    if !(entry.play.is_empty() && entry.said.is_empty()) && !std::mem::replace(&mut entry.dirty, true) {
+    let idle = entry.play.is_empty() && entry.said.is_empty();
+    if !idle && !std::mem::replace(&mut entry.dirty, true) {
         main.voice.dirty.push(channel);
     }
 }

@@ -182,11 +182,6 @@ impl Main {
         self.voice.server_key = Some(hex::encode(server_key));
         self.voice.allow_unsigned = allow_unsigned;
     }
-
-    /// The same, after a reload.
-    pub fn set_allow_unsigned(&mut self, allow_unsigned: bool) {
-        self.voice.allow_unsigned = allow_unsigned;
-    }
 }
 
 impl Voice {

@@ -121,7 +121,7 @@ fn take(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked, r
     }
     asked.answer(ctx, Ok(String::new()));
     for Said { channel, uid, join } in not {
-        place::tell(management, ctx, server, "VOICELEFT", &format!("{channel}|{server}|{uid}|{join}"));
+        place::tell(management, ctx, server, "VOICELEFT", &format!("{channel}|{server}|{uid}|{join}|"));
     }
     let channels: BTreeSet<u64> =
         management.voice.members.find(|_, member| &*member.server == server).into_iter().map(|(id, _)| id).collect();

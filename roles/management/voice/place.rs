@@ -66,7 +66,7 @@ pub fn come(
     member: Member,
     tell_own: bool,
 ) {
-    leave(management, ctx, channel.id, uid);
+    leave_as(management, ctx, channel.id, uid, "elsewhere");
     let (own, line) = (member.server.clone(), line(uid, &member));
     let before = management.voice.members.servers(channel.id);
     management.voice.members.put(channel.id, channel.signed, channel.workspace.as_deref(), uid, member);
@@ -81,9 +81,20 @@ pub fn come(
 
 /// A member is none any more, if it was one.
 pub fn leave(management: &mut Management, ctx: &mut Ctx<Management>, channel: u64, uid: u64) -> Option<Member> {
+    leave_as(management, ctx, channel, uid, "")
+}
+
+/// The same; `why`, for its own session: `left` or `elsewhere`. Nothing: somebody else wanted it.
+pub fn leave_as(
+    management: &mut Management,
+    ctx: &mut Ctx<Management>,
+    channel: u64,
+    uid: u64,
+    why: &str,
+) -> Option<Member> {
     let servers = management.voice.members.servers(channel);
     let member = management.voice.members.take(channel, uid)?;
-    let text = format!("{channel}|{}|{uid}|{}", member.server, member.join);
+    let text = format!("{channel}|{}|{uid}|{}|{why}", member.server, member.join);
     for server in &servers {
         tell(management, ctx, server, "VOICELEFT", &text);
     }

@@ -71,7 +71,7 @@ pub fn run(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>)
     let asked = Asked::new(ctx, request)?;
     let [account, command, data] = request.data().take()?;
     let account = i64::try_from(account.number()?).map_err(|_| Fail::bad_args("that is no account"))?;
-    let (account, task) = (UserId(account), task(&command.text()?, Raw(&data.unescape()))?);
+    let (account, task) = (UserId(account), task(&command.text()?, data)?);
     ctx.query(
         move |db| accounts::get(db, account),
         move |management, ctx, user| {
@@ -119,7 +119,8 @@ fn carry_out(management: &mut Management, ctx: &mut Ctx<Management>, asked: Aske
             move |db| Ok((who.user(db)?.uid, channels::find(db, &called)?.id)),
             move |management, ctx, found| {
                 let left = found.and_then(|(uid, channel)| {
-                    place::leave(management, ctx, channel, uid).map(|_| String::new()).ok_or_else(no_member)
+                    let left = place::leave_as(management, ctx, channel, uid, "left");
+                    left.map(|_| String::new()).ok_or_else(no_member)
                 });
                 asked.answer(ctx, left);
             },

@@ -4,6 +4,7 @@ mod caller;
 mod desk;
 mod ends;
 mod lying;
+mod real;
 
 use convergia::config::PortKey;
 use convergia::engine::limits::Limits;
@@ -44,20 +45,30 @@ impl Stage {
         let listen = [(PortKey::MainManagement, PortKey::MainManagement.name())];
         let desk = net.sim.add(None, Limits::default(), [0; 32], &listen, Desk::default).expect("a node");
         let mut stage = Stage { net, desk, servers: servers.to_vec() };
-        for id in stage.net.mains.clone() {
-            stage.net.sim.with(id, |main: &mut Main, _| main.serve_voice(&[9; 32], false)).expect("it runs");
-        }
-        stage.net.sim.run_for(3_000);
+        stage.prepare();
         stage
+    }
+
+    /// The servers have voice, and are linked.
+    fn prepare(&mut self) {
+        for id in self.net.mains.clone() {
+            self.net.sim.with(id, |main: &mut Main, _| main.serve_voice(&[9; 32], false)).expect("it runs");
+        }
+        self.net.sim.run_for(3_000);
+    }
+
+    /// From now on these two have no link.
+    fn cut(&mut self, one: &str, other: &str) {
+        let (one, other) = (self.main(one), self.main(other));
+        self.net.sim.wall(one, other, true);
+        self.net.sim.cut(one, other);
+        self.net.sim.run_for(3_000);
     }
 
     /// Three servers in a line: a and c have no link.
     fn line(seed: u64) -> Stage {
         let mut stage = Stage::new(seed, &["a", "b", "c"]);
-        let (a, c) = (stage.net.mains[0], stage.net.mains[2]);
-        stage.net.sim.wall(a, c, true);
-        stage.net.sim.cut(a, c);
-        stage.net.sim.run_for(3_000);
+        stage.cut("a", "c");
         stage
     }
 
