@@ -102,7 +102,7 @@ test("joining, who is there, and leaving", async () => {
   receive(voice, "VOICELEFT", "77|6");
   receive(voice, "VOICELEFT", "77|5");
   assert.deepEqual([...voice.members.values()], ["alice", "carol"], "the own place ends by VOICEENDED alone");
-  assert.deepEqual(sound.heard, ["gone 6"]);
+  assert.deepEqual(sound.heard, ["gone 9", "gone 6"], "who comes begins anew");
   assert.deepEqual(said, ["You are in voice: team", "carol came into voice", "bob left voice"]);
   voice.leave();
   assert.deepEqual(link.asked.at(-1), ["LEAVEVOICE", "77"]);
@@ -235,7 +235,7 @@ test("what passes is tried again, later and later; what does not is told", async
 });
 
 test("why it ended", async () => {
-  for (const why of ["deleted", "kicked", "elsewhere"]) {
+  for (const why of ["deleted", "kicked", "elsewhere", "left"]) {
     const { link, voice, sound } = await inside();
     receive(voice, "VOICEENDED", `78\n${why}`);
     assert.equal(voice.state, "in");
@@ -243,6 +243,17 @@ test("why it ended", async () => {
     assert.deepEqual([voice.state, voice.ended.error.code], ["out", why.toUpperCase()]);
     assert.ok(sound.closed);
     assert.equal(link.asked.length, 1, "the server knows");
+  }
+});
+
+test("any other end is one that passes", async () => {
+  for (const why of ["unavailable", "silent", "of a later server"]) {
+    const { voice, sound } = await inside();
+    receive(voice, "VOICEENDED", `77\n${why}`);
+    assert.ok(voice.state === "back" && !sound.closed && !sound.open);
+    voice.signedOn();
+    await settled();
+    assert.equal(voice.state, "in");
   }
 });
 

@@ -18,6 +18,7 @@ const ENDED = {
   LIMIT: "This voice channel is full.",
   DELETED: "The voice channel was deleted.",
   KICKED: "You were taken out of the voice channel.",
+  LEFT: "You left this voice channel elsewhere, so it ended here.",
   ELSEWHERE: "You joined this voice channel elsewhere, so it ended here.",
 };
 

@@ -10,6 +10,8 @@ const BACKLOG = 8 * 1024;
 const FIRST_WAIT = 1_000;
 const LONGEST_WAIT = 20_000;
 const PASSES = new Set(["UNAVAILABLE", "BUSY", "LIMIT", "INTERNAL"]);
+// Ends of a membership that are for good; at any other it is joined again.
+const FINAL = new Set(["deleted", "kicked", "elsewhere", "left"]);
 const PUSH = "convergia-push-to-talk";
 
 /** The channel of a workspace, as commands name it. */
@@ -224,12 +226,9 @@ export class Voice extends Emitter {
 
   #ended(why) {
     if (this.state !== "in") return;
-    if (why === "unavailable") {
-      this.#back();
-      this.#later();
-    } else {
-      this.#end(new Fail(why.toUpperCase()));
-    }
+    if (FINAL.has(why)) return void this.#end(new Fail(why.toUpperCase()));
+    this.#back();
+    this.#later();
   }
 
   /** Out, with or without a reason to tell. */
@@ -247,6 +246,8 @@ export class Voice extends Emitter {
 
   #came(uid, name) {
     const is = this.members.has(uid);
+    // Who joined anew begins to count anew.
+    this.#sound.gone(uid);
     this.members.set(uid, name);
     this.#changed();
     if (!is) this.emit("said", `${nameOf(name)} came into voice`);
