@@ -76,8 +76,11 @@ class Voice(Story):
         maker.page.get_by_label("Who takes part").fill(", ".join(one.name for one in others))
         maker.page.get_by_role("button", name="Create", exact=True).click()
         expect(maker.page.get_by_label(f"Message to {name}")).to_be_visible()
+        # By the first message the others hear of the workspace.
+        maker.write(name, "let us talk")
         for one in others:
             one.open("workspaces", name)
+            expect(one.message("let us talk")).to_be_visible()
         return name
 
     def join(self, *people):
