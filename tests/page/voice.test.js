@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Emitter } from "../../roles/realm/web/emitter.js";
 import { Fail } from "../../roles/realm/web/fail.js";
+import { write } from "../../roles/realm/web/voice-frame.js";
+import { Receiver } from "../../roles/realm/web/voice-receiver.js";
 import { Sender } from "../../roles/realm/web/voice-sender.js";
 import { Voice } from "../../roles/realm/web/voice.js";
 import { bytesOf, textOf } from "../../roles/realm/web/wire.js";
@@ -344,4 +346,54 @@ test("the microphone: silence is not sent, words are with their beginning, and t
   sender.take(silence(), true, true);
   assert.deepEqual(stamps.slice(3), [[12, 0], [13, 0]], "push-to-talk sends all");
   sender.close();
+});
+
+test("the loudspeaker: who is heard speaks; what cannot be decoded, and a crowd, does no harm", () => {
+  let open = 0;
+  globalThis.EncodedAudioChunk = class {
+    constructor(init) {
+      Object.assign(this, init);
+    }
+  };
+  globalThis.AudioDecoder = class {
+    state = "configured";
+    decodeQueueSize = 0;
+    constructor({ output }) {
+      this.output = output;
+      open++;
+    }
+    configure() {}
+    decode({ data }) {
+      if (data[0] === 0xff) throw new TypeError("no Opus");
+      this.output({ numberOfFrames: 960, numberOfChannels: 2, copyTo: (to, { planeIndex }) => to.fill(data[0] / 100 - planeIndex / 10), close() {} });
+    }
+    close() {
+      this.state = "closed";
+      open--;
+    }
+  };
+  const played = [];
+  const receiver = new Receiver((uid, samples) => played.push([uid, samples && Math.round(samples[0] * 100)]));
+  const now = performance.now();
+  receiver.take("6", write(1, 0, Uint8Array.of(50)), now);
+  receiver.take("7", Uint8Array.of(1, 2, 3), now);
+  assert.equal(receiver.tick(now + 20, "5", -120), null);
+  assert.deepEqual(receiver.tick(now + 40, "5", -10), new Set(["5", "6"]));
+  assert.deepEqual(played, [["6", 45]], "the channels become one");
+  receiver.take("6", write(2, 960, Uint8Array.of(0xff)), now + 40);
+  receiver.tick(now + 60, "5", -120);
+  assert.equal(open, 0);
+  receiver.take("6", write(3, 1920, Uint8Array.of(20)), now + 61);
+  receiver.tick(now + 200, "5", -120);
+  assert.equal(played.length, 1, "not at once again");
+  receiver.take("6", write(4, 2880, Uint8Array.of(20)), now + 5_000);
+  receiver.tick(now + 5_100, "5", -120);
+  assert.deepEqual(played.at(-1), ["6", 15]);
+  for (let uid = 100; uid < 200; uid++) receiver.take(String(uid), write(1, 0, Uint8Array.of(50)), now + 5_100);
+  receiver.tick(now + 5_200, "5", -120);
+  assert.equal(open, 16);
+  receiver.tick(now + 11_000, "5", -120);
+  assert.equal(open, 0, "who is silent needs no decoder");
+  assert.ok(played.filter(([, samples]) => samples === null).length === 16);
+  receiver.close();
 });

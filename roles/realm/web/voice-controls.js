@@ -67,6 +67,8 @@ function holdButton(voice) {
     voice.hold(true);
   });
   for (const name of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) node.addEventListener(name, end);
+  // Pressed by Enter or a screen reader, which do not hold: on, and off the next time.
+  node.addEventListener("click", (event) => event.detail === 0 && voice.hold(!voice.held));
   node.addEventListener("contextmenu", (event) => event.preventDefault());
   return node;
 }

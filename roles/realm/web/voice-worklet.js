@@ -23,7 +23,8 @@ class Voice extends AudioWorkletProcessor {
     this.#speakers.set(uid, speaker);
     speaker.queue.push(samples);
     speaker.size += samples.length;
-    if (speaker.size <= MOST) return;
+    // The newest does not count: other programs pack up to 120 ms in one.
+    if (speaker.size - samples.length <= MOST) return;
     while (speaker.size > CUSHION && speaker.queue.length > 1) {
       speaker.size -= speaker.queue.shift().length - speaker.at;
       speaker.at = 0;
