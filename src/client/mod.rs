@@ -7,6 +7,7 @@ pub mod core;
 pub mod lan;
 mod received;
 pub mod store;
+pub mod voice;
 pub mod window;
 
 use std::sync::Arc;
