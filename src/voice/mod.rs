@@ -1,10 +1,14 @@
 //! Floor 1: voice (KV): what is on the wire, and the state of a channel. Pure: no socket, clock, or thread.
 
+pub mod control;
 mod order;
+pub mod packet;
+pub mod rights;
 
 pub use order::Event;
 pub use order::Order;
 pub use order::Terms;
+pub use rights::Rights;
 
 /// Every datagram of a channel has this length, in bytes (seed 004).
 pub const PACKET: usize = 512;
