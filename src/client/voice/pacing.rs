@@ -4,7 +4,7 @@
 use super::toc::RATE;
 
 /// Who is later than this does not catch up, in microseconds: a burst of old packets would help nobody.
-const LATE: u64 = 500_000;
+const LATE: u64 = 2_000_000;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ mod tests {
     fn after_a_standstill_there_is_a_gap() {
         let mut pacing = Pacing::new(0);
         assert_eq!((pacing.send(0, 960), pacing.due()), (0, 20_000));
-        assert_eq!((pacing.send(520_000, 960), pacing.due()), (960, 40_000));
-        assert_eq!((pacing.send(2_040_000, 960), pacing.due()), (97_920, 2_060_000));
+        assert_eq!((pacing.send(2_020_000, 960), pacing.due()), (960, 40_000));
+        assert_eq!((pacing.send(4_040_000, 960), pacing.due()), (193_920, 4_060_000));
     }
 }
