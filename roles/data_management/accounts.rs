@@ -15,6 +15,8 @@ use crate::engine::Request;
 use crate::storage::accounts;
 use crate::storage::accounts::Usage;
 use crate::storage::tend;
+use crate::storage::workspaces;
+use crate::wire::name;
 use crate::wire::Code;
 use crate::wire::Fail;
 
@@ -57,6 +59,27 @@ pub const USAGE: Command<DataManagement> = Command {
     gate: anyone,
     run: usage,
 };
+
+pub const TAKES_PART: Command<DataManagement> = Command {
+    name: "TAKESPART",
+    ports: &[PortKey::DatamanagementManagement],
+    args: "account LF workspace",
+    gate: anyone,
+    run: takes_part,
+};
+
+/// Whether an account takes part in a workspace, whose channel of voice it wants to join. The account of its creator.
+fn takes_part(_: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let [account, workspace] = request.data().take()?;
+    let (account, workspace) = (account.number()?, workspace.text()?.into_owned());
+    name::check(&workspace)?;
+    let later = request.later();
+    ctx.query(
+        move |db| workspaces::takes_part(db, account, &workspace),
+        move |_, ctx, creator| ctx.answer(&later, creator.map(|creator| creator.to_string().into_bytes())),
+    );
+    Ok(Answer::Later)
+}
 
 /// One that is not known here gets its quota when its user comes.
 fn set_quota(_: &mut DataManagement, ctx: &mut Ctx<DataManagement>, request: &Request<'_>) -> Result<Answer, Fail> {

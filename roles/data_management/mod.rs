@@ -288,6 +288,7 @@ impl Role for DataManagement {
             servers::ROTTEN,
             accounts::USER_REMOVED,
             accounts::SET_QUOTA,
+            accounts::TAKES_PART,
             accounts::USAGE,
             MEMBERS,
             HELLO,

@@ -18,6 +18,7 @@ use super::sign_off;
 use super::sign_on;
 use super::standby;
 use super::storage;
+use super::voice;
 use super::Main;
 use crate::engine::command::joined;
 use crate::engine::Command;
@@ -59,6 +60,9 @@ const OWN: [Command<Main>; 29] = [
 /// These, and those of a realm's doors.
 const WITH_DOORS: [Command<Main>; OWN.len() + realm::COMMANDS.len()] = joined(&OWN, &realm::COMMANDS);
 
+/// These, and those of voice.
+const WITH_VOICE: [Command<Main>; WITH_DOORS.len() + voice::COMMANDS.len()] = joined(&WITH_DOORS, &voice::COMMANDS);
+
 /// These, and those that are passed on to data management.
 pub const COMMANDS: &[Command<Main>] =
-    &joined::<_, _, _, { WITH_DOORS.len() + session::COUNT }>(&WITH_DOORS, &storage::ROWS);
+    &joined::<_, _, _, { WITH_VOICE.len() + session::COUNT }>(&WITH_VOICE, &storage::ROWS);

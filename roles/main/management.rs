@@ -11,6 +11,7 @@ use super::receipts;
 use super::redirect;
 use super::routes;
 use super::settle;
+use super::voice;
 use super::Main;
 use super::Peer;
 use crate::config::PortKey;
@@ -197,6 +198,7 @@ pub fn introduce(main: &mut Main, ctx: &mut Ctx<Main>) {
             }
             links::report_again(main, ctx);
             routes::load(main, ctx, false);
+            voice::management_back(main, ctx, link);
         }
         Err(fail) => {
             log::error!("management refuses this server: {fail}");

@@ -31,6 +31,7 @@ mod sign_off;
 mod sign_on;
 mod standby;
 mod storage;
+mod voice;
 
 use std::collections::HashMap;
 
@@ -52,6 +53,7 @@ use crate::route::ServerNo;
 use crate::route::Table;
 use crate::route::UserRef;
 use crate::session;
+use crate::voice::Event;
 use crate::wire::hex;
 use crate::wire::raw;
 use crate::wire::Code;
@@ -314,6 +316,7 @@ pub struct Main {
     leaving: leave::Leaving,
     traffic: report::Traffic,
     realm: Option<realm::Realm>,
+    voice: voice::Voice,
     /// GETKEYS that management has not answered.
     keys_asked: usize,
     /// For building what is needed only for a moment.
@@ -360,6 +363,7 @@ impl Main {
             leaving: leave::Leaving::default(),
             traffic: report::Traffic::default(),
             realm,
+            voice: voice::Voice::default(),
             keys_asked: 0,
             scratch: Vec::new(),
         }
@@ -440,6 +444,7 @@ impl Main {
         self.by_link.remove(&session.link);
         self.fetches.freed(session.quiet.as_ref().map_or(&[], |quiet| &quiet.older));
         self.map.watchers.retain(|link| *link != session.link);
+        self.voice.session_over(session.link);
         if let Some(moving) = &session.moving {
             self.moves.remove(&moving.id);
         }
@@ -495,6 +500,11 @@ impl Role for Main {
         standby::settled(self, ctx);
         mesh::relay::flush(self, ctx);
         realm::relay::flush(self, ctx);
+        voice::settled(self, ctx);
+    }
+
+    fn voice(&mut self, ctx: &mut Ctx<Main>, events: Vec<Event>) {
+        voice::events(self, ctx, events);
     }
 
     fn tick(&mut self, ctx: &mut Ctx<Main>) {
@@ -510,6 +520,7 @@ impl Role for Main {
         storage::tick(self, ctx);
         realm::tick(self, ctx);
         report::tick(self, ctx);
+        voice::tick(self, ctx);
         self.moved.sweep(ctx.now(), self.management.link().is_none());
     }
 

@@ -5,6 +5,7 @@ use super::presence;
 use super::sign_out;
 use super::storage;
 use super::usage;
+use super::voice;
 use super::Management;
 use crate::accounts::invites;
 use crate::accounts::password;
@@ -142,6 +143,7 @@ fn shut_out(management: &mut Management, ctx: &mut Ctx<Management>, id: UserId, 
     management.barred.insert(name::fold(user).into_owned());
     management.tickets.revoke(&name::fold(user));
     sign_out(management, ctx, id, None);
+    voice::account_gone(management, ctx, id);
     // OFFLINE only says that there was nobody to disconnect.
     let _ = presence::disconnect(management, ctx, user, reason);
 }
@@ -152,6 +154,7 @@ fn delete(_: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) 
     ctx.store(
         move |db| {
             let user = find(db, &user)?;
+            voice::account_deleted(db, user.id)?;
             users::delete(db, user.id)?;
             Ok(user)
         },

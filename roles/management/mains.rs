@@ -10,6 +10,7 @@ use super::network;
 use super::presence;
 use super::routes;
 use super::storage;
+use super::voice;
 use super::Management;
 use crate::config::PortKey;
 use crate::config::RoleName;
@@ -167,4 +168,5 @@ pub fn lost(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId
     map::server_lost(management, ctx, id, &server.name);
     routes::server_down(management, ctx, id);
     moves::server_lost(management, ctx, id);
+    voice::server_lost(management, ctx, id, link);
 }

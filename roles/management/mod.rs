@@ -36,6 +36,7 @@ mod talks;
 mod trust;
 mod usage;
 mod validate;
+mod voice;
 mod whois;
 
 use std::collections::BTreeMap;
@@ -64,8 +65,15 @@ use crate::wire::Code;
 use crate::wire::Fail;
 
 /// The schema of management's database.
-pub const MIGRATIONS: &[&str] =
-    &[users::SCHEMA, network::SCHEMA, users::SCHEMA_QUOTA, realms::SCHEMA, blocks::SCHEMA, network::SCHEMA_ALONE];
+pub const MIGRATIONS: &[&str] = &[
+    users::SCHEMA,
+    network::SCHEMA,
+    users::SCHEMA_QUOTA,
+    realms::SCHEMA,
+    blocks::SCHEMA,
+    network::SCHEMA_ALONE,
+    voice::SCHEMA,
+];
 
 /// How often tokens that are over are deleted, a thousand at a time; milliseconds.
 const EXPIRY: u64 = 600_000;
@@ -85,6 +93,8 @@ pub struct Settings {
     pub fingerprint: Fingerprint,
     /// `config key`, port: the answer to GETPORTS.
     pub ports: Vec<(&'static str, u16)>,
+    /// Names of the rights that a voice user has from the start.
+    pub voice_rights: Vec<String>,
 }
 
 /// An account that a link has signed on to.
@@ -147,6 +157,7 @@ pub struct Management {
     samples: samples::Samples,
     /// The directory of realms.
     realms: realms::Realms,
+    voice: voice::Voice,
     /// Folded names of the accounts that the operator disabled or deleted since the start: a sign-on that was under way at
     /// that moment must not come through afterwards.
     barred: HashSet<String>,
@@ -157,6 +168,7 @@ impl Management {
     pub fn new(settings: Settings) -> Management {
         let network = network::Network::new(&settings.name, settings.key.clone());
         let receipts = receipts::Receipts::new(&settings.key);
+        let voice = voice::Voice::new(&settings.key);
         Management {
             settings,
             started: 0,
@@ -185,15 +197,23 @@ impl Management {
             sessions: sessions::Sessions::default(),
             samples: samples::Samples::default(),
             realms: realms::Realms::default(),
+            voice,
             barred: HashSet::new(),
         }
     }
 
     /// Takes new settings; those that need a restart stay as they are.
-    pub fn reload(&mut self, registration: Policy, token_days: u64, fingerprint: Fingerprint) {
+    pub fn reload(
+        &mut self,
+        registration: Policy,
+        token_days: u64,
+        fingerprint: Fingerprint,
+        voice_rights: Vec<String>,
+    ) {
         self.settings.registration = registration;
         self.settings.token_days = token_days;
         self.settings.fingerprint = fingerprint;
+        self.settings.voice_rights = voice_rights;
     }
 
     /// The ports that were bound; known after this role was made.
@@ -351,6 +371,12 @@ impl Role for Management {
             operator_servers::ADD_SERVER,
             operator_servers::REMOVE_SERVER,
             operator_servers::SERVERS,
+            voice::CONTROL,
+            voice::FOR,
+            voice::GONE,
+            voice::HERE,
+            voice::VOICE_USERS,
+            voice::VOICE_RIGHTS,
         ]
     }
 
@@ -394,6 +420,7 @@ impl Role for Management {
         directory::tick(self, ctx);
         routes::release(self, ctx);
         samples::tick(self, ctx);
+        voice::tick(self, ctx);
         if now >= self.next_expiry {
             self.next_expiry = now.saturating_add(EXPIRY);
             ctx.store(

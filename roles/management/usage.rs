@@ -65,7 +65,7 @@ fn number(id: UserId) -> u64 {
 }
 
 /// Asks data management; `then` runs once, with UNAVAILABLE when there is none or it takes too long.
-fn exchange(
+pub fn exchange(
     management: &mut Management,
     ctx: &mut Ctx<Management>,
     command: &str,

@@ -2,6 +2,7 @@
 
 use rusqlite::params;
 use rusqlite::Connection;
+use rusqlite::OptionalExtension;
 
 use super::prepare;
 use super::sql;
@@ -50,6 +51,14 @@ pub fn list(conn: &Connection, user: UserId) -> Result<Vec<Key>, Fail> {
         .map_err(Fail::internal)
 }
 
+/// The account that a key is of. Nobody proves to have the key that he adds, so that several may name one: it is of who named it first.
+pub fn holder(conn: &Connection, public: &[u8; 32]) -> Result<Option<UserId>, Fail> {
+    prepare(conn, "SELECT user FROM keys WHERE public = ?1 ORDER BY created, user LIMIT 1")?
+        .query_row([public], |row| row.get(0).map(UserId))
+        .optional()
+        .map_err(Fail::internal)
+}
+
 /// Removes a key. NOTFOUND.
 pub fn remove(conn: &Connection, user: UserId, label: &str) -> Result<(), Fail> {
     let text = "DELETE FROM keys WHERE user = ?1 AND label = ?2";
@@ -85,8 +94,11 @@ mod tests {
             assert_eq!(add(&conn, alice, label, &public, 8).unwrap_err().code, Code::Exists);
         }
         assert_eq!(add(&conn, alice, "a|b", &[9; 32], 8).unwrap_err().code, Code::BadArgs);
+        assert_eq!(holder(&conn, &[1; 32]).unwrap(), Some(alice), "bob named it later");
+        assert_eq!(holder(&conn, &[9; 32]).unwrap(), None);
         remove(&conn, alice, "laptop").unwrap();
         assert_eq!(remove(&conn, alice, "laptop").unwrap_err().code, Code::NotFound);
+        assert_eq!(holder(&conn, &[1; 32]).unwrap(), Some(bob));
         assert_eq!(list(&conn, alice).unwrap().len(), 1);
         assert_eq!(list(&conn, bob).unwrap().len(), 1);
     }

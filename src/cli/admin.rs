@@ -7,6 +7,7 @@ mod drain;
 mod people;
 mod servers;
 mod users;
+mod voice;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -65,6 +66,8 @@ enum Task {
     Move(drain::Move),
     Block(block::Block),
     Blocks(block::Blocks),
+    Voice(voice::Voice),
+    VoiceRights(voice::VoiceRights),
     Backup(backup::Backup),
 }
 
@@ -166,6 +169,8 @@ impl Admin {
                 Task::Move(some) => some.run(&operator).await,
                 Task::Block(block) => block.run(&operator).await,
                 Task::Blocks(blocks) => blocks.run(&operator).await,
+                Task::Voice(voice) => voice.run(&operator).await,
+                Task::VoiceRights(rights) => rights.run(&operator).await,
                 Task::Backup(backup) => backup.run(&operator),
             }
         })

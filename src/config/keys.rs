@@ -37,8 +37,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "listen",
         "Where this process listens: \"address:port\", an IPv6 address in brackets, port 0 for any free port. A port of a \
          role that does not run here is not opened. --bind ADDRESS replaces every address here, --any-port every port. \
-         client_client, realm_client_client and discovery are opened by clients, not here; the ports of voice are used from the \
-         version that has it.",
+         client_client, realm_client_client and discovery are opened by clients, not here.",
     ),
     (
         "advertise",
@@ -53,7 +52,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ),
     ("data_management", "Role data-management: names, rights, quotas, and where blocks are."),
     ("data", "Role data: keeps blocks."),
-    ("voice", "Voice. Used from the version that has this role."),
+    ("voice", "Voice: the ports of main servers and realms, and what management gives new users of it."),
     ("engine", "Threads, and bounds on what clients can make grow."),
 ];
 
@@ -167,7 +166,7 @@ pub const KEYS: &[Key] = &[
         Kind::Listen(PortKey::Discovery),
         "UDP: multicast on the local network.",
     ),
-    fixed("listen.voice_control", "\"127.0.0.1:64484\"", Kind::Listen(PortKey::VoiceControl), "Voice control."),
+    fixed("listen.voice_control", "\"127.0.0.1:64484\"", Kind::Listen(PortKey::VoiceControl), "Clients of KV: voice control, not encrypted."),
     fixed(
         "listen.voice_udp",
         "\"127.0.0.1:64500\"",
@@ -308,7 +307,7 @@ pub const KEYS: &[Key] = &[
         "In how many days all blocks are read once, to find those that the disk has lost.",
     ),
     // voice
-    fixed(
+    live(
         "voice.default_rights",
         "[]",
         Kind::Words(VOICE_RIGHTS),

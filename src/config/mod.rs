@@ -24,6 +24,7 @@ pub use names::Policy;
 pub use names::PortKey;
 pub use names::RoleName;
 pub use names::Store;
+pub use names::VOICE_RIGHTS;
 
 use keys::KEYS;
 use kind::Value;
@@ -188,13 +189,9 @@ impl Config {
             PortKey::MainDatamanagement | PortKey::DataDatamanagement => has(&[RoleName::DataManagement]),
             PortKey::DataData => has(&[RoleName::Data]),
             PortKey::Realm | PortKey::Web => has(&[RoleName::Realm]),
-            // Not listened on by a server, or not in this version.
-            PortKey::ClientClient
-            | PortKey::RealmClientClient
-            | PortKey::Discovery
-            | PortKey::VoiceControl
-            | PortKey::VoiceUdp
-            | PortKey::Admin => false,
+            PortKey::VoiceControl | PortKey::VoiceUdp => has(&[RoleName::Main, RoleName::Realm]),
+            // Not listened on by a server.
+            PortKey::ClientClient | PortKey::RealmClientClient | PortKey::Discovery | PortKey::Admin => false,
         }
     }
 

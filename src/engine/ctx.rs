@@ -225,6 +225,11 @@ impl<R: Role> Ctx<R> {
         }
     }
 
+    /// Bytes that are queued for the link and that its peer has not taken; for who drops what comes too late.
+    pub fn queued_on(&self, id: LinkId) -> usize {
+        self.slot(id).map_or(0, |link| link.out.waiting())
+    }
+
     /// Queues a packet that has no answer, from parts that are escaped already: `words` (`COMMAND SP`, perhaps more), and
     /// what follows them. FAIL as `room`.
     #[inline]

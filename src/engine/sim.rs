@@ -35,6 +35,7 @@ use super::host::Next;
 use super::limits::Limits;
 use super::worker;
 use crate::config::PortKey;
+use crate::voice;
 use crate::wire::Fail;
 use node::Node;
 
@@ -70,6 +71,8 @@ struct Place {
     /// Counts starts: what an earlier run scheduled does not touch this one.
     run: u64,
     deadline: Option<u64>,
+    /// What it asked of the thread of voice, which is not simulated.
+    orders: Vec<voice::Order>,
 }
 
 type End = (NodeId, LinkId);
@@ -165,7 +168,7 @@ impl Sim {
         let id = NodeId(self.places.len());
         let database = migrations.map(database::in_memory).transpose()?;
         let make: Make = Box::new(move |seed, now| Box::new(Host::new(make(), limits.clone(), seed, now)));
-        self.places.push(Place { make, node: None, database, fingerprint, run: 0, deadline: None });
+        self.places.push(Place { make, node: None, database, fingerprint, run: 0, deadline: None, orders: Vec::new() });
         for (port, address) in listen {
             self.addresses.insert((*address).to_owned(), (id, *port));
         }
@@ -242,6 +245,11 @@ impl Sim {
         let result = node.as_any().downcast_mut::<Host<R>>()?.with(now, run);
         self.settle(id);
         Some(result)
+    }
+
+    /// What the node has asked of the thread of voice since the last call, oldest first. What that thread tells is `Role::voice`.
+    pub fn orders(&mut self, id: NodeId) -> Vec<voice::Order> {
+        self.places.get_mut(id.0).map(|place| std::mem::take(&mut place.orders)).unwrap_or_default()
     }
 
     /// Runs until nothing is due before `until` (simulated), or `done` says so. True: done.
@@ -442,6 +450,9 @@ impl Sim {
         }
         for link in effects.dirty {
             self.pump((id, link));
+        }
+        if let Some(place) = self.places.get_mut(id.0) {
+            place.orders.extend(effects.voice);
         }
         let deadline = effects.deadline.unwrap_or(u64::MAX);
         if let Some(place) = self.places.get_mut(id.0).filter(|place| place.deadline.is_none_or(|old| deadline < old)) {

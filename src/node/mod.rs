@@ -236,6 +236,7 @@ impl Node {
                     token_days: self.config.management.token_days,
                     fingerprint: identity.fingerprint(),
                     ports: Vec::new(),
+                    voice_rights: self.config.voice.default_rights.clone(),
                 })
             },
         )?;
@@ -508,7 +509,8 @@ impl Node {
             management.handle.set_limits(limits(&fresh));
             let print = management.identity.fingerprint();
             let (policy, days) = (fresh.management.registration, fresh.management.token_days);
-            management.handle.with(|management, _| management.reload(policy, days, print));
+            let rights = fresh.voice.default_rights.clone();
+            management.handle.with(|management, _| management.reload(policy, days, print, rights));
             // The address holds the fingerprint.
             if let Err(error) = self.write_address() {
                 log::error!("reload: {error}; clients of this machine find the old address there");
@@ -516,6 +518,7 @@ impl Node {
         }
         self.config.management.registration = fresh.management.registration;
         self.config.management.token_days = fresh.management.token_days;
+        self.config.voice.default_rights = fresh.voice.default_rights;
         self.config.engine = fresh.engine;
         log::info!("the configuration was loaded again");
         Ok(())

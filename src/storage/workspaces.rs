@@ -242,6 +242,14 @@ struct Row {
     acked: i64,
 }
 
+/// The creator's account, if this account takes part in the workspace; 0: that account is gone. NOTFOUND.
+pub fn takes_part(db: &Connection, account: u64, name: &str) -> Result<u64, Fail> {
+    let text = "SELECT w.creator FROM workspaces w
+                JOIN participants p ON p.workspace = w.id AND p.account = ?2 WHERE w.name = ?1";
+    let found = prepare(db, text)?.query_row(params![name, sql(account)], |row| row.get(0).map(unsql)).optional();
+    found.map_err(Fail::internal)?.ok_or_else(|| Fail::new(Code::NotFound, "no such workspace"))
+}
+
 /// A workspace of the caller's.
 fn find(db: &Connection, caller: &Caller, name: &str) -> Result<Row, Fail> {
     accounts::admit(db, caller)?;

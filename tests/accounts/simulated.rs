@@ -57,6 +57,7 @@ impl Network {
             token_days: 2,
             fingerprint: MANAGEMENT,
             ports: Vec::new(),
+            voice_rights: Vec::new(),
         };
         let listen = [
             (PortKey::PublicManagement, "net:public"),

@@ -27,6 +27,8 @@ pub struct Fake {
     /// What it shows for them.
     pub receipts: BTreeMap<String, String>,
     pub links: Vec<&'static str>,
+    /// What it says in VOICEHERE whenever it introduces itself; None: it does not.
+    pub here: Option<Vec<String>>,
     pub table: Table<u32>,
     pub version: u64,
     /// The portion is complete.
@@ -48,6 +50,7 @@ impl Fake {
             users: BTreeMap::new(),
             receipts: BTreeMap::new(),
             links: Vec::new(),
+            here: None,
             table,
             version: 0,
             loaded: false,
@@ -97,6 +100,12 @@ impl Fake {
             }
             for (user, sessions) in fake.users.clone() {
                 fake.presence(ctx, &user, sessions);
+            }
+            if let Some(lines) = &fake.here {
+                ctx.request(link, "VOICEHERE", &[lines.join("\n").as_bytes()], |fake, _, answer| {
+                    let word = answer.map_or_else(|fail| fail.code.word().to_owned(), |_| "OK".to_owned());
+                    fake.told.push(("VOICEHERE".to_owned(), word));
+                });
             }
             fake.load(ctx, "0".to_owned());
         });
@@ -197,6 +206,10 @@ impl Role for Fake {
                 row("DRAIN", ""),
                 row("MOVECLIENTS", "count LF server-id"),
                 row("DISCONNECT", "username LF reason"),
+                row("VOICEMEMBERS", "channel|signed LF lines"),
+                row("VOICECAME", "line"),
+                row("VOICELEFT", "line"),
+                row("VOICEENDED", "channel"),
             ]
         }
     }

@@ -2,8 +2,12 @@
 
 mod chaos;
 mod choice;
+mod data;
 mod fake;
 mod map;
 mod network;
 mod restart;
 mod table;
+mod voice;
+mod voice_here;
+mod voice_kv;

@@ -43,6 +43,11 @@ pub struct Network {
 
 impl Network {
     pub fn new(seed: u64) -> Network {
+        Network::with_rights(seed, &[])
+    }
+
+    /// The same; voice users have these rights from the start.
+    pub fn with_rights(seed: u64, rights: &[&str]) -> Network {
         let mut sim = Sim::new(seed);
         let settings = management::Settings {
             name: "box".into(),
@@ -51,6 +56,7 @@ impl Network {
             token_days: 2,
             fingerprint: [1; 32],
             ports: Vec::new(),
+            voice_rights: rights.iter().map(|right| (*right).to_owned()).collect(),
         };
         let listen = [
             (PortKey::ClientManagement, "net:client"),
@@ -58,6 +64,7 @@ impl Network {
             (PortKey::Admin, "net:admin"),
             (PortKey::MainManagement, "net:main_management"),
             (PortKey::MainManagement, "main_management"),
+            (PortKey::DatamanagementManagement, "datamanagement_management"),
         ];
         let make = move || management::Management::new(settings.clone());
         let management =
@@ -125,14 +132,44 @@ impl Network {
         command: &str,
         fields: &[&str],
     ) -> channel::Receiver<Result> {
-        let (send, answer) = channel::bounded(1);
         let fields: Vec<&[u8]> = fields.iter().map(|field| field.as_bytes()).collect();
+        self.post_bytes::<R>(node, link, command, &fields)
+    }
+
+    /// The same with fields of any bytes.
+    fn post_bytes<R: Role>(
+        &mut self,
+        node: NodeId,
+        link: LinkId,
+        command: &str,
+        fields: &[&[u8]],
+    ) -> channel::Receiver<Result> {
+        let (send, answer) = channel::bounded(1);
         self.sim.with(node, |_: &mut R, ctx: &mut Ctx<R>| {
-            ctx.request(link, command, &fields, move |_, _, result| {
+            ctx.request(link, command, fields, move |_, _, result| {
                 let _ = send.try_send(result.map(|data| String::from_utf8_lossy(&data.unescape()).into_owned()));
             });
         });
         answer
+    }
+
+    /// A main server passes on a request of KV.
+    #[track_caller]
+    pub fn kv(&mut self, node: NodeId, local: bool, request: &[u8]) -> Result {
+        let link = self.at(node, |fake| fake.link.expect("a link"));
+        let local: &[u8] = if local { b"1" } else { b"0" };
+        let answer = self.post_bytes::<Fake>(node, link, "VOICECONTROL", &[local, request]);
+        self.wait(&answer)
+    }
+
+    /// A user signs on at management, and asks something.
+    #[track_caller]
+    pub fn as_user(&mut self, user: &str, command: &str, fields: &[&str]) -> Result {
+        let link = self.open("net:client");
+        let answer = self.post::<Asker>(self.asker, link, "LOGIN", &[user, PASSWORD]);
+        self.wait(&answer).expect("signed on");
+        let answer = self.post::<Asker>(self.asker, link, command, fields);
+        self.wait(&answer)
     }
 
     /// Asks on a link of its own: that of the last answer, with `link`.

@@ -13,3 +13,4 @@ mod order;
 mod rogue;
 mod storage;
 mod upgrade;
+mod voice;

@@ -88,8 +88,17 @@ impl Network {
         Network::with_rows(seed, mains, &servers(added), names)
     }
 
+    /// As `of`; everybody may make voice channels.
+    pub fn talking(seed: u64, mains: &[&str], names: &[&str]) -> Network {
+        Network::build(seed, mains, &servers(mains), names, &["add_channel"])
+    }
+
     /// The same; `rows` adds the servers that the operator added.
     pub fn with_rows(seed: u64, mains: &[&str], rows: &str, names: &[&str]) -> Network {
+        Network::build(seed, mains, rows, names, &[])
+    }
+
+    fn build(seed: u64, mains: &[&str], rows: &str, names: &[&str], voice_rights: &[&str]) -> Network {
         let mut sim = Sim::new(seed);
         let sql = accounts(names) + rows;
         let migrations: Vec<&str> = management::MIGRATIONS.iter().copied().chain([sql.as_str()]).collect();
@@ -100,6 +109,7 @@ impl Network {
             token_days: 30,
             fingerprint: MANAGEMENT,
             ports: vec![("public_management", 74), ("client_management", 75), ("validation", 82)],
+            voice_rights: voice_rights.iter().map(|right| (*right).to_owned()).collect(),
         };
         let listen = [
             (PortKey::PublicManagement, "net:74"),

@@ -8,5 +8,5 @@ mod lies;
 mod management;
 mod receipts;
 mod relay;
-mod server;
+pub mod server;
 pub mod stage;

@@ -40,7 +40,7 @@ pub struct Rogue {
     pub mesh: HashMap<String, LinkId>,
     /// When the others were started.
     pub boots: HashMap<String, String>,
-    /// DATA of RELAY and RELAYED as it came, each with its sender.
+    /// DATA of RELAY, RELAYED and VOICE as it came, each with its sender.
     pub got: Vec<(String, String, String)>,
     /// Lines of ROUTES.
     pub routes: Vec<String>,
@@ -171,6 +171,7 @@ impl Role for Rogue {
                 handshake::prove(MESH),
                 row("RELAY", MESH, relayed),
                 row("RELAYED", MESH, relayed),
+                row("VOICE", MESH, relayed),
                 Command { name: "PROBE", ports: MESH, args: "", gate: anyone, run: |_, _, _| Ok(Answer::Ok) },
                 row("SERVERS", MANAGEMENT, told),
                 row("ROUTES", MANAGEMENT, told),

@@ -1,0 +1,198 @@
+//! Members that are here: their places, and the end of these.
+
+use super::Channel;
+use super::Member;
+use super::Place;
+use super::Seat;
+use super::Why;
+use crate::engine::Ctx;
+use crate::engine::LinkId;
+use crate::roles::main::Main;
+use crate::voice::Order;
+
+/// Channels that one session can be in.
+pub const CHANNELS: usize = 16;
+
+/// What management has granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub channel: u64,
+    pub uid: u64,
+    pub join: u64,
+    pub signed: bool,
+}
+
+/// A member is here from now on; one with its uid is replaced. `user`: its name, if it is known otherwise than from management's list. `link`:
+/// its session, and what that calls the channel. One that comes by UDP is no member of the thread's channel before `Order::Join`.
+pub fn place(
+    main: &mut Main,
+    ctx: &mut Ctx<Main>,
+    grant: Grant,
+    user: Option<&str>,
+    link: Option<(LinkId, &str)>,
+    udp: bool,
+) {
+    let Grant { channel, uid, join, signed } = grant;
+    let own = main.own;
+    let entry = main.voice.channels.entry(channel).or_default();
+    entry.signed = signed;
+    let session = link.map(|(link, _)| link);
+    let old = entry.here.insert(uid, Place { join, link: session, udp, counter: 0 });
+    if let Some(old) = old {
+        if old.udp && !udp {
+            ctx.voice(Order::Leave { channel, uid });
+        }
+        if let Some(link) = old.link {
+            leave_seat(main, link, channel);
+            if old.link != session {
+                tell_ended(main, ctx, link, channel, Why::Elsewhere);
+            }
+        }
+    }
+    if let Some((link, name)) = link {
+        let seat = main.voice.seats.entry(link).or_default();
+        seat.places.push((channel, uid, Box::from(name)));
+    }
+    let told = main.voice.channels.get(&channel).and_then(|entry| entry.members.get(&uid));
+    let user = user.or(told.map(|member| &*member.user)).unwrap_or_default();
+    let member = Member { server: own, join, user: Box::from(user) };
+    came(main, ctx, channel, uid, member);
+    refresh(main, ctx, channel);
+}
+
+fn leave_seat(main: &mut Main, link: LinkId, channel: u64) {
+    if let Some(seat) = main.voice.seats.get_mut(&link) {
+        seat.places.retain(|(at, ..)| *at != channel);
+    }
+}
+
+/// A seat of which nothing is left goes.
+pub fn drop_seat(main: &mut Main, link: LinkId) {
+    let idle = |seat: &Seat| seat.places.is_empty() && seat.joining == 0 && seat.leaving == 0;
+    if main.voice.seats.get(&link).is_some_and(idle) {
+        main.voice.seats.remove(&link);
+    }
+}
+
+/// A session hears that it is a member no more.
+fn tell_ended(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, channel: u64, why: Why) {
+    match main.voice.seats.get_mut(&link) {
+        Some(seat) if seat.joining > 0 => seat.ended.push((channel, why)),
+        Some(seat) if seat.leaving > 0 && why == Why::Left => {}
+        // Whose queue is full is told no more than others.
+        Some(_) | None => push_ended(ctx, link, channel, why),
+    }
+}
+
+fn push_ended(ctx: &mut Ctx<Main>, link: LinkId, channel: u64, why: Why) {
+    let _ = ctx.push(link, "VOICEENDED", &[channel.to_string().as_bytes(), why.word().as_bytes()]);
+}
+
+/// One of a session's joins is answered; by `joined` it is in that channel.
+pub fn join_answered(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, joined: Option<u64>) {
+    let Some(seat) = main.voice.seats.get_mut(&link) else { return };
+    seat.joining = seat.joining.saturating_sub(1);
+    seat.ended.retain(|(channel, _)| Some(*channel) != joined);
+    if seat.joining > 0 {
+        return;
+    }
+    let ended = std::mem::take(&mut seat.ended);
+    drop_seat(main, link);
+    for (channel, why) in ended {
+        push_ended(ctx, link, channel, why);
+    }
+}
+
+/// Somebody is in the channel, by management's word or the place that it has here: sessions here hear of it, unless they know.
+pub fn came(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, uid: u64, member: Member) {
+    let entry = main.voice.channels.entry(channel).or_default();
+    let user = member.user.clone();
+    if entry.members.insert(uid, member).is_none() {
+        let words = format!("VOICECAME {channel}|{uid}|");
+        let mut name = Vec::new();
+        crate::wire::raw::escape_into(&mut name, user.as_bytes());
+        tell(entry, ctx, uid, &[words.as_bytes(), &name]);
+    }
+}
+
+/// Somebody is in the channel no more.
+pub fn left(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, uid: u64, join: u64) {
+    let Some(entry) = main.voice.channels.get_mut(&channel) else { return };
+    if entry.members.get(&uid).is_some_and(|member| member.join == join) {
+        entry.members.remove(&uid);
+        tell(entry, ctx, uid, &[format!("VOICELEFT {channel}|{uid}").as_bytes()]);
+    }
+}
+
+/// Tells all sessions that have a place in the channel, but for that of the one it is about.
+fn tell(entry: &Channel, ctx: &mut Ctx<Main>, about: u64, parts: &[&[u8]]) {
+    for (_, place) in entry.here.iter().filter(|(uid, _)| **uid != about) {
+        if let Some(link) = place.link {
+            // Who misses it can ask for the list.
+            let _ = ctx.put_parts(link, parts);
+        }
+    }
+}
+
+/// The place of that uid here is no more; `why`: what its session is told.
+pub fn end(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, uid: u64, why: Option<Why>) {
+    let Some(entry) = main.voice.channels.get_mut(&channel) else { return };
+    let Some(place) = entry.here.remove(&uid) else { return };
+    if place.udp {
+        ctx.voice(Order::Leave { channel, uid });
+    }
+    if let Some(link) = place.link {
+        leave_seat(main, link, channel);
+        if let Some(why) = why {
+            tell_ended(main, ctx, link, channel, why);
+        }
+        drop_seat(main, link);
+    }
+    refresh(main, ctx, channel);
+}
+
+/// A member that is here has gone by itself: management is told.
+pub fn gone(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, uid: u64, why: Option<Why>) {
+    let place = main.voice.channels.get(&channel).and_then(|entry| entry.here.get(&uid));
+    let Some(join) = place.map(|place| place.join) else { return };
+    main.voice.gone.push(format!("{channel}|{uid}|{join}"));
+    end(main, ctx, channel, uid, why);
+    left(main, ctx, channel, uid, join);
+    refresh(main, ctx, channel);
+}
+
+/// The session on this link is over.
+pub fn session_over(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
+    let Some(seat) = main.voice.seats.remove(&link) else { return };
+    for (channel, uid, _) in seat.places {
+        gone(main, ctx, channel, uid, None);
+    }
+}
+
+/// Tells management who has gone. What it is not told now it sees by VOICEHERE.
+pub fn tell_gone(main: &mut Main, ctx: &mut Ctx<Main>) {
+    if main.voice.gone.is_empty() {
+        return;
+    }
+    let lines = std::mem::take(&mut main.voice.gone).join("\n");
+    if let Some(link) = main.management.link() {
+        let _ = ctx.push(link, "VOICEGONE", &[lines.as_bytes()]);
+    }
+}
+
+/// Somebody has come or gone: who hears over a link, which servers have members, and whether what UDP members say is wanted here.
+pub fn refresh(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64) {
+    let own = main.own;
+    let Some(entry) = main.voice.channels.get_mut(&channel) else { return };
+    let by_link = entry.here.iter().filter(|(_, place)| !place.udp);
+    entry.links = by_link.filter_map(|(uid, place)| Some((place.link?, *uid))).collect();
+    entry.links.sort_unstable();
+    entry.udp = entry.here.len() - entry.links.len();
+    entry.elsewhere = entry.members.values().map(|member| member.server).filter(|server| *server != own).collect();
+    entry.elsewhere.sort_unstable();
+    entry.elsewhere.dedup();
+    let on = entry.udp > 0 && !(entry.links.is_empty() && entry.elsewhere.is_empty());
+    if std::mem::replace(&mut entry.listening, on) != on {
+        ctx.voice(Order::Listen { channel, on });
+    }
+}

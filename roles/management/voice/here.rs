@@ -1,0 +1,207 @@
+//! VOICEGONE and VOICEHERE: main servers say who is a member no more, and, whenever they are back, who is one. And what becomes of members
+//! whose server is away, or whose session has ended.
+
+use std::collections::BTreeSet;
+
+use super::super::refused;
+use super::super::resync;
+use super::super::Management;
+use super::channels;
+use super::channels::Called;
+use super::channels::Channel;
+use super::members::Member;
+use super::place;
+use super::session;
+use super::users;
+use super::users::VoiceUser;
+use super::Asked;
+use crate::engine::Answer;
+use crate::engine::Ctx;
+use crate::engine::LinkId;
+use crate::engine::Request;
+use crate::wire::Code;
+use crate::wire::Fail;
+
+/// How long members are kept whose server's link is lost; milliseconds.
+pub const GRACE: u64 = 60_000;
+/// How often memberships of sessions are looked at; and how long a server that is back has to say who is signed on; milliseconds.
+pub const EVERY: u64 = 30_000;
+/// Members of one server.
+const LINES: usize = 65_536;
+
+/// What a main server says of one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Said {
+    channel: u64,
+    uid: u64,
+    join: u64,
+}
+
+/// `channel|uid|join`, and perhaps more behind it.
+fn said(line: &str) -> Result<Said, Fail> {
+    let bad = || Fail::bad_args("a line is channel|uid|join");
+    let mut numbers = line.split('|').map(|number| number.parse::<u64>().map_err(|_| bad()));
+    let mut number = || numbers.next().unwrap_or_else(|| Err(bad()));
+    Ok(Said { channel: number()?, uid: number()?, join: number()? })
+}
+
+fn lines(text: &str) -> Result<Vec<Said>, Fail> {
+    let lines: Vec<Said> = text.lines().take(LINES + 1).map(said).collect::<Result<_, _>>()?;
+    match lines.len() > LINES {
+        true => Err(Fail::new(Code::Limit, "a server has at most 65,536 members of channels")),
+        false => Ok(lines),
+    }
+}
+
+/// Those of this server that are members no more.
+pub fn gone(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let asked = Asked::new(ctx, request)?;
+    for Said { channel, uid, join } in lines(&request.data().text()?)? {
+        let member = management.voice.members.get(channel, uid);
+        // It may be somebody else's member by now, or have come again.
+        if member.is_some_and(|member| *member.server == asked.server && member.join == join) {
+            place::leave(management, ctx, channel, uid);
+        }
+    }
+    Ok(Answer::None)
+}
+
+/// All members of this server, after it has come back.
+pub fn here(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
+    let asked = Asked::new(ctx, request)?;
+    let lines = lines(&request.data().text()?)?;
+    let mut checked = Vec::with_capacity(lines.len());
+    for said in lines {
+        let Some(session) = management.voice.joins.check(said.join, said.channel, said.uid, &asked.server) else {
+            ctx.close(asked.link, "it names members that were never let in");
+            return Err(refused(&asked.server, "VOICEHERE", "this member was never let in at this server"));
+        };
+        checked.push((said, session));
+    }
+    management.voice.said.insert(asked.server.clone(), ctx.now());
+    ctx.store(
+        move |db| {
+            let row = |(said, session): (Said, bool)| {
+                let channel = channels::find(db, &Called::Id(said.channel));
+                let user = users::acting(db, said.uid);
+                match (channel, user) {
+                    (Err(fail), _) | (_, Err(fail)) if fail.code == Code::Internal => Err(fail),
+                    (channel, user) => Ok((said, session, channel.ok(), user.ok())),
+                }
+            };
+            checked.into_iter().map(row).collect::<Result<Vec<_>, Fail>>()
+        },
+        move |management, ctx, rows| match rows {
+            Ok(rows) => take(management, ctx, &asked, rows),
+            Err(fail) => asked.answer(ctx, Err(fail)),
+        },
+    );
+    Ok(Answer::Later)
+}
+
+type Row = (Said, bool, Option<Channel>, Option<VoiceUser>);
+
+fn take(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked, rows: Vec<Row>) {
+    let mut not = BTreeSet::new();
+    for (said, session, channel, user) in rows {
+        let (Some(channel), Some(user)) = (channel, user) else {
+            not.insert(said);
+            continue;
+        };
+        if !keep(management, ctx, asked, said, session, &channel, &user) {
+            not.insert(said);
+        }
+    }
+    // Those that it does not know any more; but not those that have come over this link meanwhile.
+    let server = asked.server.as_str();
+    for (channel, uid) in
+        management.voice.members.find(|_, member| &*member.server == server && member.link != asked.link)
+    {
+        place::leave(management, ctx, channel, uid);
+    }
+    asked.answer(ctx, Ok(String::new()));
+    for Said { channel, uid, join } in not {
+        place::tell(management, ctx, server, "VOICELEFT", &format!("{channel}|{server}|{uid}|{join}|"));
+    }
+    let channels: BTreeSet<u64> =
+        management.voice.members.find(|_, member| &*member.server == server).into_iter().map(|(id, _)| id).collect();
+    for channel in channels {
+        place::tell_all(management, ctx, server, channel);
+    }
+}
+
+/// Whether the member is one; it is put where it is not known.
+fn keep(
+    management: &mut Management,
+    ctx: &mut Ctx<Management>,
+    asked: &Asked,
+    said: Said,
+    session: bool,
+    channel: &Channel,
+    user: &VoiceUser,
+) -> bool {
+    let Said { channel: id, uid, join } = said;
+    if management.mains.get(&asked.server).is_none_or(|server| server.link != asked.link) {
+        return false;
+    }
+    let now = management.voice.members.get(id, uid);
+    if now.is_some_and(|now| now.join == join && *now.server == asked.server) {
+        management.voice.members.relink(id, uid, asked.link);
+        return true;
+    }
+    if now.is_some_and(|now| now.join >= join) || management.voice.members.room(id, uid, &asked.server).is_err() {
+        return false;
+    }
+    let member = Member {
+        server: Box::from(asked.server.as_str()),
+        link: asked.link,
+        join,
+        session,
+        account: user.account,
+        user: Box::from(user.name.as_str()),
+    };
+    place::come(management, ctx, channel, uid, member, false);
+    true
+}
+
+/// The server of that link has not come back in time, or has not said that these are there.
+pub fn forget(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId) {
+    for (channel, uid) in management.voice.members.find(|_, member| member.link == link) {
+        place::leave(management, ctx, channel, uid);
+    }
+}
+
+/// A membership that a session asked for ends with it: the main server says so, and if it does not, it is not believed for long.
+pub fn sweep(management: &mut Management, ctx: &mut Ctx<Management>) {
+    let now = ctx.now();
+    let settled = |server: &str, link: LinkId| {
+        let said = management.voice.said.get(server).copied().unwrap_or(0);
+        let up = management.mains.get(server).is_some_and(|main| main.link == link);
+        up && now.saturating_sub(said) >= EVERY && !resync::is_on(management, server, now)
+    };
+    let ended = management.voice.members.find(|_, member| {
+        let away = |account| !session::signed_on(management, &member.user, account, &member.server);
+        member.session && member.account.is_some_and(away) && settled(&member.server, member.link)
+    });
+    for (channel, uid) in ended {
+        log::debug!("a member of the channel {channel} is not signed on any more");
+        place::leave(management, ctx, channel, uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says() {
+        assert_eq!(said("1|2|3").unwrap(), Said { channel: 1, uid: 2, join: 3 });
+        assert_eq!(said("1|2|3|Alice").unwrap().join, 3);
+        for bad in ["", "1|2", "1|2|x", "1|2|", "-1|2|3", "1|2|99999999999999999999"] {
+            assert_eq!(said(bad).unwrap_err().code, Code::BadArgs, "{bad}");
+        }
+        assert_eq!(lines("").unwrap(), []);
+        assert_eq!(lines(&"1|2|3\n".repeat(LINES)).unwrap().len(), LINES);
+        assert_eq!(lines(&"1|2|3\n".repeat(LINES + 1)).unwrap_err().code, Code::Limit);
+    }
+}
