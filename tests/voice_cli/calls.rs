@@ -27,7 +27,7 @@ fn from_alice_to_bob(signed: bool, channels: u16, alice_by: &[&str], bob_by: &[&
 }
 
 /// Ctrl-C leaves, in good order.
-fn ends_well(call: Call) {
+pub fn ends_well(call: Call) {
     call.interrupt();
     let ended = call.event("ended");
     for speaker in ended["speakers"].as_array().unwrap() {
@@ -137,7 +137,7 @@ fn whose_membership_is_ended_hears_why() {
     let [alice, bob] = ["alice", "bob"].map(|name| Person::new(fake.url(), name));
     let ends: [(&Person, &[&str], &str); 3] = [
         (&alice, &["kick", "team", "bob"], "you were removed"),
-        (&bob, &["leave", "team"], "another place"),
+        (&bob, &["leave", "team"], "left it at another place"),
         (&alice, &["delete", "team"], "was deleted"),
     ];
     for (person, command, words) in ends {

@@ -188,7 +188,7 @@ fn serve(role: &mut Server, ctx: &mut Ctx<Server>, request: &Request<'_>) -> Res
             let link = request.link;
             // Who leaves here is told nothing; a session elsewhere is.
             role.remove(ctx, &name, |member| member.link == link, None);
-            role.remove(ctx, &name, |member| member.user == user, Some("elsewhere"));
+            role.remove(ctx, &name, |member| member.user == user, Some("left"));
             Ok(Answer::Ok)
         }
         _ if owner != user => fail(Code::Denied),

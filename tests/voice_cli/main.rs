@@ -4,6 +4,7 @@
 mod calls;
 mod commands;
 mod fake;
+mod real;
 mod sound;
 #[path = "../support/mod.rs"]
 mod support;

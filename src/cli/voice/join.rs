@@ -284,7 +284,8 @@ impl Call {
         let words = match why {
             "kicked" => "you were removed from the channel",
             "deleted" => "the channel was deleted",
-            "elsewhere" => "you have left it, or are in it at another place now",
+            "elsewhere" => "you are in it at another place now",
+            "left" => "you have left it at another place",
             why => &format!("the server has ended it: {}", text::clean(why)),
         };
         Stop::Refused(format!("{}: {words}", text::clean(&self.name)))

@@ -85,7 +85,7 @@ pub enum Told {
     },
     /// No member at the moment, and why; it is tried again.
     Away(String),
-    /// No member any more: why, in the server's word (`kicked`, `deleted`, `elsewhere`).
+    /// No member any more: why, in the server's word: `kicked`, `deleted`, `elsewhere`, `left`.
     Over(String),
     /// The same, because the channel cannot be joined anew, or the client has given up.
     Failed(Fail),
@@ -384,14 +384,14 @@ impl Voice {
         (self.seat, self.settled, self.ending) = (None, false, None);
         match why {
             _ if self.over => {}
-            // Not meant by anybody: it is joined anew.
-            "silent" | "unavailable" => {
-                self.away(format!("the server has ended the membership: {why}"));
-                self.again = Some(Instant::now() + self.wait);
-            }
-            why => {
+            "kicked" | "deleted" | "elsewhere" | "left" => {
                 self.over = true;
                 self.told.push_back(Told::Over(why.to_owned()));
+            }
+            // Not meant by anybody: it is joined anew.
+            why => {
+                self.away(format!("the server has ended the membership: {why}"));
+                self.again = Some(Instant::now() + self.wait);
             }
         }
     }
