@@ -354,6 +354,17 @@ fn the_operator_of_people() {
     let put = ["put", file, "/users/bob/file", "--user", "bob"];
     assert!(person.run(&put).expect(1).err.contains("QUOTA"));
     person.run(&["admin", "quota", "bob", "default"]).expect(0);
+    assert_eq!(person.run(&["admin", "voice"]).expect(0).out, "UID  NAME  RIGHTS  CHANNELS\n");
+    let done = person.run(&["admin", "voice-rights", "BOB", "kick_user,add_channel"]).expect(0).out;
+    assert_eq!(done, "BOB has these rights: add_channel,kick_user\n");
+    let voice = person.run(&["admin", "voice", "--json"]).expect(0).json();
+    assert_eq!((&voice[0]["name"], &voice[0]["channels"]), (&json!("bob"), &json!(0)));
+    assert_eq!(voice[0]["rights"], json!(["add_channel", "kick_user"]));
+    let uid = voice[0]["uid"].as_str().expect("text");
+    assert_eq!(person.run(&["admin", "voice-rights", uid, "none", "--json"]).expect(0).json()[0]["uid"], uid);
+    assert_eq!(person.run(&["admin", "voice", "--json"]).expect(0).json()[0]["rights"], json!([]));
+    assert!(person.run(&["admin", "voice-rights", "nobody", "admin"]).expect(1).err.contains("NOTFOUND"));
+    assert!(person.run(&["admin", "voice-rights", "bob", "all"]).expect(2).err.contains("RIGHTS"));
     person.run(&put).expect(0);
     assert_eq!((&user("bob")["quota"], &user("bob")["used"]), (&json!(10_737_418_240u64), &json!(1_025)));
     for wrong in [&["admin", "quota", "bob", "much"][..], &["admin", "quota", "bob"], &["admin", "notice"]] {

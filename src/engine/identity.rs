@@ -132,6 +132,11 @@ impl ServerKey {
     pub fn own_key(&self, purpose: &str) -> Option<Zeroizing<[u8; 32]>> {
         derive(&self.secret.bytes, &[purpose.as_bytes(), &[0], &self.public.0])
     }
+
+    /// The seed of the Ed25519 key with which packets of voice channels are signed: `own_key` of the purpose `voice`.
+    pub fn voice_seed(&self) -> Option<Zeroizing<[u8; 32]>> {
+        self.own_key("voice")
+    }
 }
 
 /// HKDF-SHA256 without salt, for 32 bytes; `info` in parts.
@@ -223,7 +228,8 @@ mod tests {
         assert_ne!(key, alice.mac_key(&alice.public(), "relay").unwrap());
         let own = alice.own_key("relay").unwrap();
         assert_eq!(own, ServerKey::from_bytes(&[7; 32]).own_key("relay").unwrap(), "after a restart too");
-        assert!(![alice.own_key("other"), bob.own_key("relay"), Some(key)].contains(&Some(own)));
+        assert!(![alice.own_key("other"), bob.own_key("relay"), alice.voice_seed(), Some(key)].contains(&Some(own)));
+        assert_ne!(alice.voice_seed().unwrap(), bob.voice_seed().unwrap());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Floor 1: voice (KV): what is on the wire, and the state of a channel. Pure: no socket, clock, or thread.
 
+pub mod channel;
 pub mod control;
 mod order;
 pub mod packet;
 pub mod rights;
+mod window;
 
 pub use order::Event;
 pub use order::Order;

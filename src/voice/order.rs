@@ -18,7 +18,8 @@ pub enum Terms {
 /// What a role asks. Orders are carried out one after the other.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// The channel gets a UDP port, unless it has one. `Event::Opened` tells it, in every case.
+    /// The channel gets a UDP port, unless it has one. `Event::Opened` tells it, in every case. When all ports are used, the one of another
+    /// channel without members is taken: so this comes before each `Join`. One that is open with other terms is closed first.
     Open {
         /// The channel.
         channel: u64,
@@ -30,7 +31,8 @@ pub enum Order {
         /// The channel.
         channel: u64,
     },
-    /// A member that sends and hears by UDP; one that is there is replaced, as if it had left.
+    /// A member that sends and hears by UDP; one that is there is replaced, as if it had left. When that cannot be, as the channel is not open or
+    /// full, `Event::Silent` comes. The key must be new each time: counters begin anew.
     Join {
         /// The channel; it must be open.
         channel: u64,
@@ -81,7 +83,7 @@ pub enum Event {
         /// A multiple of `PACKET` bytes.
         packets: Vec<u8>,
     },
-    /// A member has sent nothing for 60 s, and is none any more.
+    /// A member has sent nothing for 60 s, or could not join, and is none any more.
     Silent {
         /// The channel.
         channel: u64,

@@ -105,6 +105,13 @@ const ROWS: &[Row] = &[
     row("client_main", "DELETEWORKSPACE", SignedOn, &[(Token, "none")]),
     row("client_main", "GETMETADATA", SignedOn, &[(User, "nobody"), (Token, "public-none")]),
     row("client_main", "LISTMETADATA", SignedOn, &[(User, "nobody")]),
+    row("client_main", "CREATEVOICE", SignedOn, &[(Text, "none")]),
+    row("client_main", "DELETEVOICE", SignedOn, &[(Token, "none")]),
+    row("client_main", "LISTVOICE", SignedOn, &[]),
+    row("client_main", "GETVOICE", SignedOn, &[(Token, "none")]),
+    row("client_main", "JOINVOICE", SignedOn, &[(Token, "none"), (Token, "link")]),
+    row("client_main", "LEAVEVOICE", SignedOn, &[(Token, "none")]),
+    row("client_main", "KICKVOICE", SignedOn, &[(Token, "none"), (User, "nobody")]),
 ];
 
 /// A link on which the row's command may be sent; where that needs a sign-on, as `user`.

@@ -18,7 +18,7 @@ fn a_lost_server_keeps_its_members_for_a_while() {
     assert_eq!(it.ask(b, "2", "GETVOICE", &[&hall]).unwrap().lines().count(), 3);
     it.told(b);
     it.net.sim.run_for(122_000);
-    assert_eq!(it.told(b), [format!("LEFT {hall}|a|{alice}|{first}")]);
+    assert_eq!(it.told(b), [format!("LEFT {hall}|a|{alice}|{first}|")]);
     assert_eq!(it.ask(b, "2", "GETVOICE", &[&hall]).unwrap(), format!("{hall}|Hall|1\n{bob}|bob"));
     assert!(second > first);
 }
@@ -42,8 +42,8 @@ fn a_link_that_breaks_costs_no_member() {
     let told = it.told(a);
     let mut told: Vec<&str> = told.iter().map(String::as_str).collect();
     told.sort_unstable();
-    assert_eq!(told, ["HERE OK", &*format!("LEFT {hall}|a|{carol}|{third}"), &*list]);
-    assert_eq!(it.told(b), [format!("LEFT {hall}|a|{carol}|{third}")]);
+    assert_eq!(told, ["HERE OK", &*format!("LEFT {hall}|a|{carol}|{third}|"), &*list]);
+    assert_eq!(it.told(b), [format!("LEFT {hall}|a|{carol}|{third}|")]);
     // The time of the lost link is over, and nothing happens.
     it.net.sim.run_for(100_000);
     assert_eq!((it.told(a), it.told(b)), (vec![], vec![]));
@@ -75,7 +75,7 @@ fn after_a_restart_of_management_all_members_are_there() {
     let text = it.ask(b, "2", "GETVOICE", &[&hall]).unwrap();
     assert_eq!(text, format!("{hall}|Hall|1\n{alice}|alice\n{bob}|bob"));
     // Of what is no more it is told.
-    assert!(it.told(a).contains(&format!("LEFT {gone}|a|{alice}|{other}")));
+    assert!(it.told(a).contains(&format!("LEFT {gone}|a|{alice}|{other}|")));
     // Sessions that are there stay, and numbers rise on.
     it.net.sim.run_for(400_000);
     assert_eq!(it.ask(b, "2", "GETVOICE", &[&hall]).unwrap(), text);
@@ -84,7 +84,7 @@ fn after_a_restart_of_management_all_members_are_there() {
     // A session that has ended meanwhile, of which the server says nothing.
     it.told(b);
     it.net.presence(a, "alice", 0, false).unwrap();
-    it.net.until(b, |fake| fake.told("VOICELEFT") == [format!("{hall}|a|{alice}|{first}")]);
+    it.net.until(b, |fake| fake.told("VOICELEFT") == [format!("{hall}|a|{alice}|{first}|")]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_server_names_no_member_that_was_never_let_in() {
     let (_, second, _) = it.join(b, "1", &hall);
     it.told(a);
     it.net.say(a, "VOICEHERE", &[&format!("{hall}|{alice}|{join}|alice")]).unwrap();
-    assert_eq!(it.told(a), [format!("LEFT {hall}|a|{alice}|{join}")]);
+    assert_eq!(it.told(a), [format!("LEFT {hall}|a|{alice}|{join}|")]);
     assert!(it.ask(b, "2", "GETVOICE", &[&hall]).unwrap().contains(&alice) && second > first);
 }
 
@@ -132,5 +132,5 @@ fn a_server_that_dies_and_comes_back_has_nobody() {
     it.net.sim.start(a);
     it.net.until(a, |fake| fake.loaded);
     it.net.say(a, "VOICEHERE", &[""]).unwrap();
-    assert_eq!(it.told(b), [format!("LEFT {hall}|a|{alice}|{first}")]);
+    assert_eq!(it.told(b), [format!("LEFT {hall}|a|{alice}|{first}|")]);
 }

@@ -82,7 +82,7 @@ fn every_command_is_done() {
     // It was told before the answer.
     assert_eq!(it.told("VOICEMEMBERS"), [format!("{chid}|0\na|{uid}|{join}|")]);
     assert_eq!(it.value(Command::Leave { uid, luid: uid, chid }), 1);
-    assert_eq!(it.told("VOICELEFT"), [format!("{chid}|a|{uid}|{join}")]);
+    assert_eq!(it.told("VOICELEFT"), [format!("{chid}|a|{uid}|{join}|left")]);
     it.fails(Command::Leave { uid, luid: uid, chid }, Code::NotFound);
     it.ask(Command::Join { uid, juid: uid, chid: second }).unwrap();
     assert_eq!(it.value(Command::Delete { uid, chid }), chid);

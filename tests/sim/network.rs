@@ -133,7 +133,7 @@ impl Network {
     }
 
     fn add_main(&mut self, id: &str, number: u8) -> NodeId {
-        let (clients, mesh) = (format!("{id}:73"), format!("{id}:77"));
+        let (clients, mesh, voice) = (format!("{id}:73"), format!("{id}:77"), format!("{id}:84"));
         let settings = main::Settings {
             server_id: id.into(),
             name: id.into(),
@@ -148,7 +148,7 @@ impl Network {
             realm: None,
         };
         let make = move || main::Main::new(settings.clone());
-        let listen = [(PortKey::ClientMain, &*clients), (PortKey::MainMain, &*mesh)];
+        let listen = [(PortKey::ClientMain, &*clients), (PortKey::MainMain, &*mesh), (PortKey::VoiceControl, &*voice)];
         self.sim.add(Some(main::MIGRATIONS), Limits::default(), [number; 32], &listen, make).unwrap()
     }
 

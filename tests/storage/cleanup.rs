@@ -38,6 +38,12 @@ fn nothing_of_a_removed_account_is_found() {
     workspaces::create(&db, &bob, "his", std::slice::from_ref(&alice), 3).unwrap();
     put("/workspaces/hers/f", 200);
     workspaces::post(&db, &bob, "his", Body::Here(b"wait"), 3).unwrap();
+    let takes_part = |account: u64, name: &str| workspaces::takes_part(&db, account, name).map_err(|fail| fail.code);
+    assert_eq!(takes_part(alice.account, "his"), Ok(bob.account));
+    assert_eq!((takes_part(bob.account, "his"), takes_part(bob.account, "hers")), (Ok(bob.account), Ok(alice.account)));
+    for (account, name) in [(bob.account, "lonely"), (alice.account, "none"), (99, "his"), (u64::MAX, "his")] {
+        assert_eq!(takes_part(account, name), Err(Code::NotFound));
+    }
     workspaces::ack(&db, &bob, "his", 1).unwrap();
     let used = |n| accounts::usage(&db, n).unwrap().used;
     assert_eq!(used(2), 4, "alice has not acknowledged it");

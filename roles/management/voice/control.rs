@@ -2,7 +2,6 @@
 
 use rusqlite::Connection;
 
-use super::super::Management;
 use super::channels;
 use super::channels::Called;
 use super::join;
@@ -12,6 +11,7 @@ use super::place;
 use super::rights::need;
 use super::users;
 use super::Asked;
+use super::Management;
 use super::Who;
 use crate::accounts::keyring;
 use crate::engine::Answer;
@@ -207,7 +207,8 @@ fn leave(ctx: &mut Ctx<Management>, asked: Asked, uid: u64, luid: u64, chid: u64
         },
         move |management, ctx, done| {
             let none = || Fail::new(Code::NotFound, "that user is no member of this channel");
-            let left = done.and_then(|()| place::leave(management, ctx, chid, luid).ok_or_else(none));
+            let why = if uid == luid { "left" } else { "" };
+            let left = done.and_then(|()| place::leave_as(management, ctx, chid, luid, why).ok_or_else(none));
             asked.answer(ctx, left.map(|_| value(1)));
         },
     );

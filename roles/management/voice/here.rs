@@ -3,18 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use super::super::refused;
-use super::super::resync;
-use super::super::Management;
 use super::channels;
 use super::channels::Called;
 use super::channels::Channel;
 use super::members::Member;
 use super::place;
+use super::refused;
+use super::resync;
 use super::session;
 use super::users;
 use super::users::VoiceUser;
 use super::Asked;
+use super::Management;
 use crate::engine::Answer;
 use crate::engine::Ctx;
 use crate::engine::LinkId;

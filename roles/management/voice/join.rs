@@ -3,7 +3,6 @@
 
 use rusqlite::Connection;
 
-use super::super::Management;
 use super::channels;
 use super::channels::Called;
 use super::channels::Channel;
@@ -14,6 +13,7 @@ use super::users::VoiceUser;
 use super::workspace;
 use super::Asked;
 use super::Fresh;
+use super::Management;
 use super::Who;
 use crate::accounts::users::UserId;
 use crate::engine::Ctx;

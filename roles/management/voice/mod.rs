@@ -21,7 +21,11 @@ mod workspace;
 
 use std::collections::HashMap;
 
+use super::admin;
 use super::introduced;
+use super::refused;
+use super::resync;
+use super::usage;
 use super::Management;
 use crate::accounts::users::UserId;
 use crate::config::PortKey;

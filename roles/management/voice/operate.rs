@@ -2,11 +2,11 @@
 
 use rusqlite::Connection;
 
-use super::super::admin;
-use super::super::Management;
+use super::admin;
 use super::users;
 use super::users::VoiceUser;
 use super::Fresh;
+use super::Management;
 use crate::config::PortKey;
 use crate::engine::anyone;
 use crate::engine::Answer;

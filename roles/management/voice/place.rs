@@ -1,10 +1,10 @@
 //! Members come and go: memory is changed, and the servers that have members in the channel are told.
 
-use super::super::Management;
 use super::channels::Channel;
 use super::members::Member;
 use super::users::VoiceUser;
 use super::Asked;
+use super::Management;
 use crate::engine::Ctx;
 use crate::wire::Code;
 use crate::wire::Fail;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::super::Management;
 use super::channels;
 use super::channels::Called;
 use super::channels::Channel;
@@ -17,6 +16,7 @@ use super::users;
 use super::workspace;
 use super::Asked;
 use super::Fresh;
+use super::Management;
 use super::Who;
 use crate::accounts::users as accounts;
 use crate::accounts::users::State;

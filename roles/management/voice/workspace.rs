@@ -1,7 +1,7 @@
 //! Channels of workspaces: data management alone knows who takes part.
 
-use super::super::usage;
-use super::super::Management;
+use super::usage;
+use super::Management;
 use crate::accounts::users::UserId;
 use crate::engine::Ctx;
 use crate::wire::Code;

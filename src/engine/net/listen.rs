@@ -21,6 +21,7 @@ use super::io::spawn;
 use super::io::Listener;
 use super::io::Socket;
 use super::io::Task;
+use super::kv;
 use super::link::LinkTask;
 use super::web;
 use super::web::Assets;
@@ -70,6 +71,30 @@ pub fn listen_on<R: Role>(
     identity: &Arc<Identity>,
     assets: Option<Arc<Assets>>,
 ) -> Result<(SocketAddr, Listening), String> {
+    let acceptor = TlsAcceptor::from(tls);
+    listen_how(handle, port, address, How::Tls { acceptor, identity: Arc::clone(identity), assets })
+}
+
+/// What is done with a connection.
+pub enum How {
+    /// TLS first.
+    Tls {
+        acceptor: TlsAcceptor,
+        identity: Arc<Identity>,
+        /// Of the web port.
+        assets: Option<Arc<Assets>>,
+    },
+    /// One request of KV, in the clear.
+    Kv,
+}
+
+/// Listens in any of these ways.
+pub fn listen_how<R: Role>(
+    handle: &Handle<R>,
+    port: PortKey,
+    address: SocketAddr,
+    how: How,
+) -> Result<(SocketAddr, Listening), String> {
     let fail = |error: io::Error| format!("cannot listen on {address} ({error}); listen.{} moves it", port.name());
     let socket = std::net::TcpListener::bind(address).map_err(fail)?;
     rustix::net::listen(&socket, BACKLOG).map_err(|error| fail(error.into()))?;
@@ -77,9 +102,7 @@ pub fn listen_on<R: Role>(
     let listener = Listener::new(socket).map_err(fail)?;
     let source = listener.source();
     let ended = Arc::new(AtomicBool::new(false));
-    let acceptor = TlsAcceptor::from(tls);
-    let (identity, ended_too) = (Arc::clone(identity), Arc::clone(&ended));
-    let task = ListenTask { handle: handle.clone(), port, listener, acceptor, identity, assets, ended: ended_too };
+    let task = ListenTask { handle: handle.clone(), port, listener, how, ended: Arc::clone(&ended) };
     spawn(Box::new(task), Some(&source));
     Ok((bound, Listening(ended)))
 }
@@ -88,10 +111,7 @@ struct ListenTask<R: Role> {
     handle: Handle<R>,
     port: PortKey,
     listener: Listener,
-    acceptor: TlsAcceptor,
-    identity: Arc<Identity>,
-    /// Of the web port.
-    assets: Option<Arc<Assets>>,
+    how: How,
     ended: Arc<AtomicBool>,
 }
 
@@ -102,12 +122,16 @@ impl<R: Role> ListenTask<R> {
         let Some(link) = self.handle.enter(|host, now| host.accepted(now, self.port, Some(remote), local)) else {
             return;
         };
-        if let Some(assets) = &self.assets {
-            return web::take(&self.handle, link, socket, remote, &self.acceptor, &self.identity, assets);
-        }
+        let (acceptor, identity) = match &self.how {
+            How::Kv => return kv::take(&self.handle, link, socket),
+            How::Tls { acceptor, identity, assets: Some(assets) } => {
+                return web::take(&self.handle, link, socket, remote, acceptor, identity, assets);
+            }
+            How::Tls { acceptor, identity, assets: None } => (acceptor.clone(), Arc::clone(identity)),
+        };
         let source = socket.source();
-        let stage = Stage::Silent(Some((socket, self.acceptor.clone())));
-        let (handle, identity) = (self.handle.clone(), Arc::clone(&self.identity));
+        let stage = Stage::Silent(Some((socket, acceptor)));
+        let handle = self.handle.clone();
         spawn(Box::new(AcceptTask { handle, link, stage, identity, shown: Fingerprint::default() }), Some(&source));
     }
 }

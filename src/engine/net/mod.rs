@@ -2,9 +2,11 @@
 
 mod dial;
 pub mod io;
+mod kv;
 mod link;
 mod listen;
 mod local;
+mod voice;
 mod web;
 
 use std::collections::HashMap;
@@ -35,6 +37,7 @@ use super::tls;
 use super::worker::Workers;
 use crate::config::PortKey;
 
+pub use kv::listen_kv;
 pub use listen::listen;
 pub use listen::listen_admin;
 pub use listen::Listening;
@@ -66,6 +69,8 @@ impl Registry {
 struct Shared<R: Role> {
     host: Mutex<Host<R>>,
     workers: OnceLock<Workers>,
+    /// To the thread of voice, if the role has channels.
+    voice: OnceLock<voice::Orders>,
     registry: Arc<Registry>,
     /// When the timer task will look next, and how to make it look earlier.
     armed: AtomicU64,
@@ -106,6 +111,7 @@ impl<R: Role> Handle<R> {
         let shared = Arc::new(Shared {
             host: Mutex::new(host),
             workers: OnceLock::new(),
+            voice: OnceLock::new(),
             registry: Arc::clone(registry),
             armed: AtomicU64::new(0),
             rearm,
@@ -178,6 +184,9 @@ impl<R: Role> Handle<R> {
             if let Some(workers) = self.shared.workers.get() {
                 workers.run(job);
             }
+        }
+        if let Some(voice) = self.shared.voice.get() {
+            voice.send(effects.voice);
         }
         for connect in effects.connects {
             let handle = self.clone();

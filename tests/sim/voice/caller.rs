@@ -1,5 +1,7 @@
 //! A client that signs on at the server that a test names, asks what it wants, and remembers what it is told.
 
+use std::collections::HashMap;
+
 use convergia::config::PortKey;
 use convergia::engine::anyone;
 use convergia::engine::rt::channel;
@@ -17,6 +19,8 @@ use convergia::wire::Fail;
 
 use crate::network::token;
 
+type Waiter = channel::Sender<Result<Vec<u8>, Fail>>;
+
 #[derive(Default)]
 pub struct Caller {
     user: String,
@@ -25,6 +29,8 @@ pub struct Caller {
     pub link: Option<LinkId>,
     /// Where it goes on, when it is redirected.
     next: Option<(LinkId, [String; 3])>,
+    /// What it asks as a client of KV, once the link is open.
+    controls: HashMap<LinkId, (Vec<u8>, Waiter)>,
     /// Commands of the server and their DATA, oldest first.
     pub told: Vec<(String, Vec<u8>)>,
 }
@@ -50,6 +56,19 @@ impl Caller {
         ctx.request(self.link.expect("signed on"), command, &fields, move |_, _, result| {
             let _ = send.try_send(result.map(|data| String::from_utf8_lossy(&data.unescape()).into_owned()));
         });
+        answer
+    }
+
+    /// What a client of KV asks at a server: one request, on a link of its own. The answer's bytes.
+    pub fn control(
+        &mut self,
+        ctx: &mut Ctx<Caller>,
+        server: &str,
+        request: &[u8],
+    ) -> channel::Receiver<Result<Vec<u8>, Fail>> {
+        let (send, answer) = channel::bounded(1);
+        let link = Caller::connect(ctx, PortKey::VoiceControl, &format!("{server}:84"));
+        self.controls.insert(link, (request.to_vec(), send));
         answer
     }
 
@@ -116,6 +135,12 @@ impl Role for Caller {
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Caller>, link: LinkId) {
+        if let Some((request, send)) = self.controls.remove(&link) {
+            return ctx.request(link, "VOICECONTROL", &[&request], move |_, ctx, answer| {
+                let _ = send.try_send(answer.map(|data| data.unescape().into_owned()));
+                ctx.close(link, "answered");
+            });
+        }
         if ctx.info(link).expect("a link").port == PortKey::ClientManagement {
             let secret = format!("token:{}", token(&self.user));
             let fields = [self.user.as_bytes(), secret.as_bytes()];

@@ -3,6 +3,7 @@
 mod caller;
 mod desk;
 mod ends;
+mod kv;
 mod lying;
 mod real;
 
@@ -44,6 +45,15 @@ impl Stage {
     fn with(mut net: Network, servers: &[&'static str]) -> Stage {
         let listen = [(PortKey::MainManagement, PortKey::MainManagement.name())];
         let desk = net.sim.add(None, Limits::default(), [0; 32], &listen, Desk::default).expect("a node");
+        let mut stage = Stage { net, desk, servers: servers.to_vec() };
+        stage.prepare();
+        stage
+    }
+
+    /// With management as it is, where everybody may make channels.
+    fn real(seed: u64, servers: &[&'static str]) -> Stage {
+        let net = Network::talking(seed, servers, &USERS);
+        let desk = net.management;
         let mut stage = Stage { net, desk, servers: servers.to_vec() };
         stage.prepare();
         stage

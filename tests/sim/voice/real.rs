@@ -5,15 +5,10 @@ use convergia::roles::main::Main;
 
 use super::data;
 use super::Stage;
-use super::USERS;
-use crate::network::Network;
 
 /// Three servers in a line, and a channel that alice has made: its number.
 fn talk(seed: u64) -> (Stage, [NodeId; 3], u64) {
-    let net = Network::talking(seed, &["a", "b", "c"], &USERS);
-    let management = net.management;
-    let mut stage = Stage { net, desk: management, servers: vec!["a", "b", "c"] };
-    stage.prepare();
+    let mut stage = Stage::real(seed, &["a", "b", "c"]);
     stage.cut("a", "c");
     let all = [stage.caller("alice", "a"), stage.caller("bob", "b"), stage.caller("carol", "c")];
     let channel = stage.ask(all[0], "CREATEVOICE", &["coffee"]).expect("made").parse().expect("a number");
@@ -101,4 +96,18 @@ fn management_is_started_anew_and_the_talk_goes_on() {
     stage.say(alice, "coffee", &data("still here"));
     stage.run();
     assert_eq!(stage.told(bob).last(), Some(&heard(channel, uids[0], "still here")));
+}
+
+#[test]
+fn a_session_is_in_sixteen_channels_at_most() {
+    let mut stage = Stage::real(43, &["a"]);
+    let alice = stage.caller("alice", "a");
+    for n in 0..17 {
+        let name = format!("channel {n}");
+        stage.ask(alice, "CREATEVOICE", &[&name]).expect("made");
+        let joined = stage.ask(alice, "JOINVOICE", &[&name, "link"]);
+        assert_eq!(joined.as_ref().err().map(|fail| fail.code.word()), (n == 16).then_some("LIMIT"), "{joined:?}");
+    }
+    stage.ask(alice, "LEAVEVOICE", &["channel 3"]).expect("left");
+    stage.join(alice, "channel 16");
 }
