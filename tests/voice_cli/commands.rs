@@ -4,6 +4,8 @@ use std::fs;
 
 use super::fake::Fake;
 use super::sound;
+use super::support;
+use super::support::TempDir;
 use super::Person;
 
 #[test]
@@ -70,4 +72,14 @@ fn what_cannot_be_is_told_before_anybody_joins() {
     assert_eq!(fs::read(alice.path("kept.opus")).unwrap(), b"kept");
     let silence = alice.voice(&["join", "team", "--record", "nobody.opus", "--for", "0.1"]).expect(0);
     assert!(silence.err.contains("nobody spoke") && !alice.path("nobody.opus").exists(), "{silence:?}");
+}
+
+#[test]
+fn the_key_of_a_server() {
+    let folder = TempDir::new();
+    let folder = folder.path().to_str().unwrap();
+    let key = support::run(&["voice", "key", "--data-dir", folder]);
+    assert_eq!((key.status, key.out.trim_end().len()), (0, 64), "{key:?}");
+    let json = support::run(&["voice", "--json", "key", "--data-dir", folder]);
+    assert_eq!(json.out.trim_end(), format!("{{\"key\":\"{}\"}}", key.out.trim_end()), "the same again");
 }

@@ -43,7 +43,7 @@ placed! {
         example = "{command_name} standup --play hello.opus\n  ends when the file does",
         example = "{command_name} standup --record talk.opus --for 60",
         example = "{command_name} standup --play music.opus --loop",
-        example = "arecord -f dat | opusenc --quiet --max-delay 0 - - | {command_name} standup --play -\n  your microphone",
+        example = "arecord -q -f dat | opusenc --quiet --bitrate 64 --max-delay 0 - - | {command_name} standup --play -\n  your microphone",
         note = "--record: talk.opus has who spoke first, talk-NAME.opus each other speaker; all begin at the same moment, and silence and \
                 what got lost take their time in them, so that played at once they are the conversation. Nothing is overwritten.\nOnly Ogg \
                 Opus of one or two channels is played, in packets of at most 472 bytes: `opusenc --bitrate 64 sound.wav sound.opus` \
@@ -176,7 +176,11 @@ impl Call {
     /// Whether the channel's datagrams carry what the file has.
     fn fits(&self, source: Option<&Source>) -> Result<(), Stop> {
         let room = self.voice.room();
-        match source.map_or(0, |source| source.longest) {
+        Self::fit(source.map_or(0, |source| source.longest), room)
+    }
+
+    fn fit(longest: usize, room: usize) -> Result<(), Stop> {
+        match longest {
             longest if longest > room => Err(Stop::Refused(format!(
                 "--play: the file has packets of {longest} bytes, and one of this channel carries {room}.\nEncode it with \
                  less, `opusenc --bitrate 64 sound.wav sound.opus` for example."
@@ -241,6 +245,8 @@ impl Call {
             }
             if let Some(player) = &mut player {
                 while let Some((heard, timestamp)) = player.take()? {
+                    // What comes by standard input was not looked through.
+                    Self::fit(heard.opus.len(), self.voice.room())?;
                     match self.voice.say(&heard.opus, timestamp).await {
                         true => self.sent += 1,
                         false => self.unsent += 1,

@@ -1,6 +1,7 @@
 //! `convergia voice`: channels, and being in one.
 
 mod join;
+mod key;
 mod play;
 mod record;
 mod show;
@@ -58,6 +59,7 @@ enum Task {
     Leave(Leave),
     Kick(Kick),
     Delete(Delete),
+    Key(key::Key),
 }
 
 placed! {
@@ -163,6 +165,7 @@ impl Voice {
         let place = self.place();
         let (task, name) = match self.task {
             Task::Join(join) => return join.run(&place),
+            Task::Key(key) => return key.run(&place),
             Task::List(List { channel: None, .. }) => (self.task, String::new()),
             Task::Create(Create { name: ref channel, .. })
             | Task::List(List { channel: Some(ref channel), .. })
@@ -182,8 +185,8 @@ impl Task {
         match self {
             Task::Create(task) => task.place(),
             Task::List(task) => task.place(),
-            // It has a loop of its own.
-            Task::Join(_) => Place::default(),
+            // These two run by themselves.
+            Task::Join(_) | Task::Key(_) => Place::default(),
             Task::Leave(task) => task.place(),
             Task::Kick(task) => task.place(),
             Task::Delete(task) => task.place(),
@@ -204,7 +207,7 @@ impl Task {
                 Task::Leave(_) => simply(&work, "LEAVEVOICE", name, None).await,
                 Task::Kick(_) => simply(&work, "KICKVOICE", name, who.as_deref()).await,
                 Task::Delete(_) => simply(&work, "DELETEVOICE", name, None).await,
-                Task::Join(_) => Ok(()),
+                Task::Join(_) | Task::Key(_) => Ok(()),
             };
             let ended = work.end().await;
             done.and(ended)

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use crate::cli::outcome::Stop;
 use crate::client::voice::jitter::Sound;
+use crate::client::voice::ogg::PAGE;
 use crate::client::voice::toc::RATE;
 use crate::client::voice::track::Track;
 
@@ -105,8 +106,10 @@ impl Recorder {
             }
         };
         let lead = now.saturating_sub(self.began);
+        // Who reads standard output does so at once.
+        let page = if path.is_some() { PAGE } else { 0 };
         let track =
-            Track::new(out, rand::random(), now, lead, sound).map_err(|error| broken(path.as_deref(), &error))?;
+            Track::new(out, rand::random(), page, now, lead, sound).map_err(|error| broken(path.as_deref(), &error))?;
         self.tracks.insert(user.to_owned(), (path, track));
         Ok(None)
     }

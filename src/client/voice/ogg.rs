@@ -16,8 +16,8 @@ use super::toc::RATE;
 /// What a decoder drops at the beginning, in samples: how far the usual encoder looks ahead, so that a recording is as long as what
 /// was said.
 pub const PRE_SKIP: u16 = 312;
-/// A page is written when it has so many samples: what was heard a second ago is in the file.
-const PAGE: u64 = RATE as u64;
+/// A page of a file has so many samples: what was heard a second ago is in it.
+pub const PAGE: u64 = RATE as u64;
 /// The beginning of a page.
 const CAPTURE: &[u8] = b"OggS";
 
@@ -144,6 +144,7 @@ impl<R: Read> Reader<R> {
 pub struct Writer<W: Write> {
     to: PacketWriter<'static, W>,
     serial: u32,
+    page: u64,
     /// The last packet: only the next one, or the end, tells how its page ends.
     last: Option<Vec<u8>>,
     /// Samples behind the last packet, and behind the last page.
@@ -152,11 +153,12 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a stream of one or two channels, with a serial number that should be random.
+    /// Begins a stream of one or two channels, with a serial number that should be random. A page is written when it has `page`
+    /// samples, and is at once in `to`.
     ///
     /// # Errors
     /// Writing fails.
-    pub fn new(to: W, serial: u32, channels: u8) -> io::Result<Writer<W>> {
+    pub fn new(to: W, serial: u32, channels: u8, page: u64) -> io::Result<Writer<W>> {
         let mut to = PacketWriter::new(to);
         let mut head = b"OpusHead\x01".to_vec();
         head.push(channels);
@@ -172,7 +174,7 @@ impl<W: Write> Writer<W> {
         tags.extend_from_slice(&0u32.to_le_bytes());
         to.write_packet(tags, serial, PacketWriteEndInfo::EndPage, 0)?;
         to.inner_mut().flush()?;
-        Ok(Writer { to, serial, last: None, position: 0, paged: 0 })
+        Ok(Writer { to, serial, page, last: None, position: 0, paged: 0 })
     }
 
     /// Samples that were written.
@@ -194,7 +196,7 @@ impl<W: Write> Writer<W> {
 
     fn flush_last(&mut self, end: bool) -> io::Result<()> {
         let Some(packet) = self.last.take() else { return Ok(()) };
-        let full = self.position.saturating_sub(self.paged) >= PAGE;
+        let full = self.position.saturating_sub(self.paged) >= self.page;
         let how = match (end, full) {
             (true, _) => PacketWriteEndInfo::EndStream,
             (false, true) => PacketWriteEndInfo::EndPage,
@@ -233,7 +235,7 @@ mod tests {
     }
 
     fn file(packets: &[Vec<u8>]) -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new(), 7, 1).unwrap();
+        let mut writer = Writer::new(Vec::new(), 7, 1, PAGE).unwrap();
         packets.iter().for_each(|packet| writer.write(packet).unwrap());
         writer.end().unwrap()
     }
@@ -270,7 +272,7 @@ mod tests {
     #[test]
     fn a_second_stream_follows() {
         let both = [file(&packets(3)), {
-            let mut writer = Writer::new(Vec::new(), 8, 2).unwrap();
+            let mut writer = Writer::new(Vec::new(), 8, 2, 0).unwrap();
             writer.write(&[0xfc, 9]).unwrap();
             writer.end().unwrap()
         }]

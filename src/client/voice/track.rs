@@ -23,12 +23,12 @@ pub struct Track<W: Write> {
 }
 
 impl<W: Write> Track<W> {
-    /// Begins with `sound`, `lead` milliseconds after the beginning of the recording.
+    /// Begins with `sound`, `lead` milliseconds after the beginning of the recording. `page` as for `Writer::new`.
     ///
     /// # Errors
     /// Writing fails.
-    pub fn new(to: W, serial: u32, now: u64, lead: u64, sound: &Sound) -> io::Result<Track<W>> {
-        let writer = Writer::new(to, serial, if toc::is_stereo(&sound.opus) { 2 } else { 1 })?;
+    pub fn new(to: W, serial: u32, page: u64, now: u64, lead: u64, sound: &Sound) -> io::Result<Track<W>> {
+        let writer = Writer::new(to, serial, if toc::is_stereo(&sound.opus) { 2 } else { 1 }, page)?;
         let toc = sound.opus.first().copied().unwrap_or_default();
         let mut track = Track { writer, toc, next: sound.timestamp, at: now };
         track.bridge(samples(lead))?;
@@ -88,6 +88,7 @@ fn samples(ms: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::ogg::Reader;
+    use super::super::ogg::PAGE;
     use super::*;
 
     fn sound(n: u32, follows: bool) -> Sound {
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn gaps_take_their_time() {
-        let mut track = Track::new(Vec::new(), 1, 500, 400, &sound(7, false)).unwrap();
+        let mut track = Track::new(Vec::new(), 1, PAGE, 500, 400, &sound(7, false)).unwrap();
         track.write(520, &sound(8, true)).unwrap();
         // Three were lost.
         track.write(600, &sound(12, true)).unwrap();
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn timestamps_are_not_believed_far() {
-        let mut track = Track::new(Vec::new(), 1, 0, 0, &sound(0, false)).unwrap();
+        let mut track = Track::new(Vec::new(), 1, PAGE, 0, 0, &sound(0, false)).unwrap();
         // Half a day ahead, 20 ms later.
         track.write(20, &sound(2_000_000, true)).unwrap();
         // Behind what was there.
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn timestamps_go_round() {
-        let mut track = Track::new(Vec::new(), 1, 0, 0, &sound(0, false)).unwrap();
+        let mut track = Track::new(Vec::new(), 1, PAGE, 0, 0, &sound(0, false)).unwrap();
         track.next = 0u32.wrapping_sub(960);
         track.write(20, &sound(0, true)).unwrap();
         assert_eq!(shape(track), [1, -1, 1]);
