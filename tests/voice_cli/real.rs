@@ -1,5 +1,9 @@
 //! The same with a real server.
 
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpStream;
+
 use super::calls::ends_well;
 use super::sound;
 use super::support::sign_on::register_if_new;
@@ -30,6 +34,41 @@ fn from_alice_to_bob(channel: &str, alice: &Person, alice_by: &[&str], bob: &Per
     assert_eq!(listening.event("left")["user"], "alice");
     ends_well(listening);
     sound::compare(&alice.path("in.opus"), &bob.path("out.opus"));
+}
+
+#[test]
+fn by_udp() {
+    let server = server();
+    let [alice, bob] = people(&server);
+    alice.voice(&["create", "team"]).expect(0);
+    from_alice_to_bob("team", &alice, &[], &bob, &[]);
+    let alice_again = Person::new(&server.url(), "alice");
+    from_alice_to_bob("workspace:plans", &alice_again, &[], &with_workspace(&server, &alice_again), &["--link"]);
+}
+
+/// Bob, in a workspace that alice has made.
+fn with_workspace(server: &Server, alice: &Person) -> Person {
+    let made = alice.command(&["workspace", "create", "plans", "bob"]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    Person::new(&server.url(), "bob")
+}
+
+#[test]
+fn in_a_channel_of_kv_that_nobody_signs() {
+    let server = server();
+    let [alice, bob] = people(&server);
+    let control = server.addr("voice_control");
+    let ask = |words: &[u64], kind: u32| {
+        let mut socket = TcpStream::connect(control.as_str()).unwrap();
+        socket.write_all(&kind.to_be_bytes()).unwrap();
+        socket.write_all(&words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>()).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        u64::from_be_bytes(answer.as_slice().try_into().expect("one number"))
+    };
+    let stranger = ask(&[0, 0], 4);
+    let channel = ask(&[stranger], 0).to_string();
+    from_alice_to_bob(&channel, &alice, &[], &bob, &[]);
 }
 
 #[test]
