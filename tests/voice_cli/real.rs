@@ -88,6 +88,12 @@ fn the_channel_of_a_workspace() {
     from_alice_to_bob("workspace:plans", &alice, &["--link"], &bob, &["--link"]);
     register_if_new(&server, "carol");
     let carol = Person::new(&server.url(), "carol");
+    // Who is taken out while it goes on is taken out of the channel too.
+    let call = bob.join("workspace:plans", &["--link"]);
+    let out = alice.command(&["workspace", "remove", "plans", "bob"]).output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    let done = call.end().expect(1);
+    assert!(done.err.contains("you were removed"), "{done:?}");
     let refused = carol.voice(&["join", "workspace:plans", "--link"]).expect(1);
     assert!(refused.err.contains("NOTFOUND") || refused.err.contains("DENIED"), "{refused:?}");
 }

@@ -13,6 +13,7 @@ use super::resync;
 use super::session;
 use super::users;
 use super::users::VoiceUser;
+use super::workspace;
 use super::Asked;
 use super::Management;
 use crate::engine::Answer;
@@ -137,6 +138,10 @@ fn take(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked, r
     let channels: BTreeSet<u64> = own.into_iter().filter(|_| last).map(|(id, _)| id).collect();
     for channel in channels {
         place::tell_all(management, ctx, server, channel);
+    }
+    if last {
+        // They may have left while management did not know of them.
+        workspace::check(management, ctx, |_| true);
     }
 }
 
