@@ -3,6 +3,7 @@
 pub mod backup;
 mod join;
 mod realm;
+mod voice;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -299,6 +300,7 @@ impl Node {
         )?;
         self.listen(&running, &[PortKey::ClientMain, PortKey::MainMain, PortKey::Realm])?;
         self.listen_web(&running)?;
+        self.listen_voice(&running)?;
         let (address, mesh) = (self.told(PortKey::ClientMain), self.told(PortKey::MainMain));
         let realm = self.told(PortKey::Realm);
         running.handle.with(|main, _| {

@@ -88,7 +88,7 @@ fn hello_of_tls_1_2() -> Vec<u8> {
 #[test]
 fn tls_1_2_is_refused_on_every_port() {
     let server = Server::open();
-    for key in server.listeners() {
+    for key in server.tls_listeners() {
         let mut tcp = TcpStream::connect(server.addr(&key)).expect("a connection");
         tcp.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
         tcp.write_all(&hello_of_tls_1_2()).expect("sent");

@@ -255,7 +255,7 @@ fn sessions_of_both_doors_meet_and_files_stay_over_a_restart() {
 fn a_realm_that_stands_alone_keeps_what_it_has() {
     let mut server =
         Server::start(&["--role", "realm", "--set", "realm.registration=open", "--set", "realm.quota=64 KiB"]);
-    assert_eq!(server.listeners(), ["realm", "web"], "it opens no other port");
+    assert_eq!(server.listeners(), ["realm", "voice_control", "voice_udp", "web"], "it opens no other port");
     assert!(server.url().starts_with("realm://127.0.0.1:"), "{}", server.url());
     register(&mut greeted(&server), "alice").ok();
     let mut alice = connected(&server, "alice");
@@ -277,7 +277,7 @@ fn a_realm_of_another_machine_is_a_member_of_the_mesh() {
     let realm = Plan::new("door", &["realm"]).set("realm.attach=true").set("realm.registration=open");
     let cluster = Cluster::builder().management().mains(&["first"]).node(realm).start();
     let door = cluster.server("door");
-    assert_eq!(door.listeners(), ["main_main", "realm", "web"]);
+    assert_eq!(door.listeners(), ["main_main", "realm", "voice_control", "voice_udp", "web"]);
     register(&mut greeted(door), "alice").ok();
     let mut alice = connected(door, "alice");
     let mut bob = cluster.sign_on("bob", "first");

@@ -12,6 +12,7 @@ mod reload;
 mod restart;
 mod start;
 mod stop;
+mod voice;
 
 use std::time::Duration;
 

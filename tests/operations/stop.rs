@@ -125,14 +125,14 @@ fn nobody_holds_up_a_stop() {
     let body = "x".repeat(500_000);
     while let Answer::Ok(_) = alice.ask("SENDMESSAGE", &["bob", &body]) {}
     let mut half = Vec::new();
-    for key in server.listeners() {
+    for key in server.tls_listeners() {
         let mut tcp = TcpStream::connect(server.addr(&key)).expect("a connection");
         let hello = tls::client_hello();
         tcp.write_all(&hello[..hello.len() / 2]).expect("sent");
         half.push(tcp);
     }
     let mut open = Vec::new();
-    for key in server.listeners() {
+    for key in server.tls_listeners() {
         let mut link = Raw::connect(&server.addr(&key));
         link.send_bytes(b"1 PIN").expect("sent");
         open.push(link);

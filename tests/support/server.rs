@@ -152,6 +152,11 @@ impl Server {
         listen.keys().cloned().collect()
     }
 
+    /// Those of them that speak TLS: voice does not.
+    pub fn tls_listeners(&self) -> Vec<String> {
+        self.listeners().into_iter().filter(|key| !key.starts_with("voice_")).collect()
+    }
+
     /// The `convergia://HOST:PORT#FINGERPRINT` that clients are given.
     pub fn url(&self) -> String {
         self.ready["management"].as_str().expect("the ready file's management address").to_owned()
