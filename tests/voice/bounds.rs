@@ -70,10 +70,11 @@ fn thousands_of_connections_that_say_nothing() {
     let grown = server.peak_rss_kib().saturating_sub(before);
     println!("memory: {before} KiB before, {grown} KiB more at most");
     assert!(grown < 100 << 10, "{grown} KiB");
-    // All are told, and closed.
-    for tcp in silent {
-        assert_eq!(answer(tcp), failure(TOO_FEW));
-    }
+    // All are closed, and told why; but for those that had to make room for others.
+    let closed: Vec<Vec<u8>> = silent.into_iter().map(answer).collect();
+    let made_room = closed.iter().position(|said| !said.is_empty()).expect("some were told");
+    assert!(made_room < COUNT / 4, "{made_room}");
+    assert!(closed[made_room..].iter().all(|said| *said == failure(TOO_FEW)));
     assert!(server.is_alive());
     assert_eq!(kv::channels(at), [chid]);
 }

@@ -91,10 +91,13 @@ fn a_keepalive_is_acknowledged_if_it_wants_to_be() {
     for ackid in 1..=50 {
         one.keepalive(ackid);
     }
-    let marker = other.say(b"end");
+    // What is acknowledged may be told behind what was said in the same moment; but not behind what was said once that was heard.
     let mut acknowledged = 0;
-    while one.next() != marker {
-        acknowledged += 1;
+    for marker in [b"first", b"later"] {
+        let marker = other.say(marker);
+        while one.next() != marker {
+            acknowledged += 1;
+        }
     }
     assert!((1..=8).contains(&acknowledged), "{acknowledged}");
     other.acknowledged(9);
