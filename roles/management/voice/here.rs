@@ -27,6 +27,9 @@ use crate::wire::Fail;
 pub const GRACE: u64 = 60_000;
 /// How often memberships of sessions are looked at; and how long a server that is back has to say who is signed on; milliseconds.
 pub const EVERY: u64 = 30_000;
+/// After a start, lists wait so long for the servers that are not back yet, which try at least every 10 s: what their members say would be
+/// dropped by those that have a list without them. Milliseconds.
+const SETTLE: u64 = 15_000;
 /// More packets follow.
 const MORE: &str = "more";
 /// Members of one server.
@@ -130,14 +133,30 @@ fn take(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked, r
     for (channel, uid) in others.into_iter().filter(|_| last) {
         place::leave(management, ctx, channel, uid);
     }
-    asked.answer(ctx, Ok(String::new()));
     for Said { channel, uid, join } in not {
         place::tell(management, ctx, server, "VOICELEFT", &format!("{channel}|{server}|{uid}|{join}|"));
     }
-    let own = management.voice.members.find(|_, member| &*member.server == server && member.link == asked.link);
-    let channels: BTreeSet<u64> = own.into_iter().filter(|_| last).map(|(id, _)| id).collect();
-    for channel in channels {
-        place::tell_all(management, ctx, server, channel);
+    let began = *management.voice.began.get_or_insert(ctx.now());
+    let wait = began.saturating_add(SETTLE).saturating_sub(ctx.now());
+    if !last || wait == 0 || own(management, asked).is_empty() {
+        return settle(management, ctx, asked, last);
+    }
+    // Until then it goes on by the lists that it has, and hears of changes.
+    let asked = asked.clone();
+    ctx.after(wait, move |management, ctx| settle(management, ctx, &asked, true));
+}
+
+/// The channels of a server's members.
+fn own(management: &Management, asked: &Asked) -> BTreeSet<u64> {
+    let own = |member: &Member| *member.server == asked.server && member.link == asked.link;
+    management.voice.members.find(|_, member| own(member)).into_iter().map(|(id, _)| id).collect()
+}
+
+/// VOICEHERE is answered; after the last of its packets, with the lists.
+fn settle(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked, last: bool) {
+    asked.answer(ctx, Ok(String::new()));
+    for channel in own(management, asked).into_iter().filter(|_| last) {
+        place::tell_all(management, ctx, &asked.server, channel);
     }
     if last {
         // They may have left while management did not know of them.

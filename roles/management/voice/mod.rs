@@ -52,6 +52,8 @@ pub struct Voice {
     joins: joins::Joins,
     /// When a server said last who is there; Unix milliseconds.
     said: HashMap<String, u64>,
+    /// When the first server said who is there, since the start; Unix milliseconds.
+    began: Option<u64>,
     /// When memberships of sessions are looked at next.
     next: u64,
 }
@@ -59,7 +61,8 @@ pub struct Voice {
 impl Voice {
     /// Without any member.
     pub fn new(key: &ServerKey) -> Voice {
-        Voice { members: members::Members::default(), joins: joins::Joins::new(key), said: HashMap::new(), next: 0 }
+        let (members, said) = Default::default();
+        Voice { members, joins: joins::Joins::new(key), said, began: None, next: 0 }
     }
 }
 

@@ -91,8 +91,8 @@ fn management_is_started_anew_and_the_talk_goes_on() {
     assert_eq!(uid_of(&mut stage, alice, "bob"), uids[1]);
     assert_eq!(stage.ask(alice, "GETVOICE", &["coffee"]).expect("a list").lines().count(), 3);
     let left = format!("VOICELEFT {channel}|{}", uids[2]);
-    let told = stage.told(alice);
-    assert!(told.contains(&left) && !told.iter().any(|line| line.starts_with("VOICEENDED")), "{told:?}");
+    // Those who stay neither go nor come, whichever server is back first.
+    assert_eq!(stage.told(alice), [left]);
     stage.say(alice, "coffee", &data("still here"));
     stage.run();
     assert_eq!(stage.told(bob).last(), Some(&heard(channel, uids[0], "still here")));
