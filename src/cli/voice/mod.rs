@@ -4,6 +4,8 @@ mod join;
 mod play;
 mod record;
 mod show;
+#[cfg(feature = "sound-card")]
+mod sound;
 
 use argh::FromArgs;
 use serde_json::json;
