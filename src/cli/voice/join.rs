@@ -17,6 +17,8 @@ use super::play::Source;
 use super::record::Recorder;
 use super::refused;
 use super::show::Show;
+#[cfg(feature = "sound-card")]
+use super::sound::Sound;
 use crate::cli::outcome::Stop;
 use crate::cli::session;
 use crate::cli::session::Stay;
@@ -50,6 +52,14 @@ placed! {
                 makes such a file. The channel is joined by UDP; where that does not get through, or with --link, over the \
                 connection to the server."
     )]
+    #[cfg_attr(
+        feature = "sound-card",
+        argh(
+            example = "{command_name} standup --mute\n  you hear the others; your microphone is off",
+            note = "Your microphone is on unless you --play something, and the others come from your loudspeaker unless you --record them; \
+                    what this machine does not have is left out."
+        )
+    )]
     pub struct Join {
         /// the channel
         #[argh(positional)]
@@ -69,6 +79,14 @@ placed! {
         /// not by UDP
         #[argh(switch)]
         link: bool,
+        /// leave your microphone off
+        #[cfg(feature = "sound-card")]
+        #[argh(switch)]
+        mute: bool,
+        /// leave your loudspeaker off
+        #[cfg(feature = "sound-card")]
+        #[argh(switch)]
+        deaf: bool,
     }
 }
 
@@ -101,6 +119,11 @@ struct Call {
     recorder: Option<Recorder>,
     sent: u64,
     unsent: u64,
+    /// Whether the microphone and the loudspeaker are to be turned on; None: that was done.
+    #[cfg(feature = "sound-card")]
+    wanted: Option<(bool, bool)>,
+    #[cfg(feature = "sound-card")]
+    sound: Sound,
 }
 
 impl Join {
@@ -136,7 +159,21 @@ impl Join {
             let recorder = self.record.as_deref().map(Recorder::new).transpose();
             let (began, speakers, members) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
             let call = recorder.and_then(|recorder| {
-                let call = Call { voice, show, name, began, speakers, members, recorder, sent: 0, unsent: 0 };
+                let call = Call {
+                    voice,
+                    show,
+                    name,
+                    began,
+                    speakers,
+                    members,
+                    recorder,
+                    sent: 0,
+                    unsent: 0,
+                    #[cfg(feature = "sound-card")]
+                    wanted: Some((!self.mute && self.play.is_none(), !self.deaf && self.record.is_none())),
+                    #[cfg(feature = "sound-card")]
+                    sound: Sound::default(),
+                };
                 call.fits(source.as_ref()).map(|()| call)
             });
             let done = match call {
@@ -253,8 +290,35 @@ impl Call {
                     }
                 }
             }
+            #[cfg(feature = "sound-card")]
+            self.speak().await;
             self.sound()?;
         }
+    }
+
+    /// What the microphone heard.
+    #[cfg(feature = "sound-card")]
+    async fn speak(&mut self) {
+        if let Some(words) = self.sound.trouble() {
+            self.show.warn(&words);
+        }
+        while let Some((opus, timestamp)) = self.sound.take() {
+            match self.voice.say(&opus, timestamp).await {
+                true => self.sent += 1,
+                false => self.unsent += 1,
+            }
+        }
+    }
+
+    /// Turns the devices on, the first time.
+    #[cfg(feature = "sound-card")]
+    fn turn_on(&mut self) {
+        let Some((microphone, loudspeaker)) = self.wanted.take() else { return };
+        let (sound, missing) = Sound::open(microphone, loudspeaker, &self.voice.nudge());
+        self.sound = sound;
+        missing.iter().for_each(|words| self.show.warn(words));
+        let (microphone, loudspeaker) = self.sound.is_on();
+        self.show.sound(microphone, loudspeaker);
     }
 
     fn told(&mut self, told: Told) -> Result<(), Stop> {
@@ -266,6 +330,8 @@ impl Call {
                 }
                 self.members = members.iter().map(|person| (person.uid, person.user.clone())).collect();
                 self.show.joined(&self.name, self.voice.channel(), self.voice.uid(), udp, &members);
+                #[cfg(feature = "sound-card")]
+                self.turn_on();
             }
             Told::Came(person) => {
                 self.members.insert(person.uid, person.user.clone());
@@ -336,6 +402,8 @@ impl Call {
     fn quiet(&mut self, uid: u64) {
         if let Some(speaker) = self.speakers.get_mut(&uid).filter(|speaker| speaker.heard.is_some()) {
             speaker.heard = None;
+            #[cfg(feature = "sound-card")]
+            self.sound.quiet(uid);
             self.show.person("silent", &speaker.person);
         }
     }
@@ -345,6 +413,8 @@ impl Call {
         let now = self.now();
         for speaker in self.speakers.values_mut() {
             while let Some(sound) = speaker.jitter.pop(now) {
+                #[cfg(feature = "sound-card")]
+                self.sound.hear(speaker.person.uid, &sound);
                 let Some(recorder) = &mut self.recorder else { continue };
                 if let Some(why) = recorder.write(now, &speaker.person.name(), &sound)? {
                     let name = text::clean(&speaker.person.name());

@@ -5,6 +5,8 @@ mod key;
 mod play;
 mod record;
 mod show;
+#[cfg(feature = "sound-card")]
+mod sound;
 
 use argh::FromArgs;
 use serde_json::json;

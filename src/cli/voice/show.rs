@@ -65,6 +65,21 @@ impl Show {
         });
     }
 
+    /// Which devices are on.
+    #[cfg(feature = "sound-card")]
+    pub fn sound(self, microphone: bool, loudspeaker: bool) {
+        let fields = || json!({ "event": "sound", "microphone": microphone, "loudspeaker": loudspeaker });
+        self.tell(fields, |_| {
+            let words = match (microphone, loudspeaker) {
+                (true, true) => "Your microphone is on, and you hear the others.",
+                (true, false) => "Your microphone is on; you do not hear the others.",
+                (false, true) => "You hear the others; your microphone is off.",
+                (false, false) => "Without sound.",
+            };
+            words.to_owned()
+        });
+    }
+
     /// Somebody comes, leaves, speaks, or is silent.
     pub fn person(self, event: &str, person: &Person) {
         let fields = || json!({ "event": event, "uid": person.uid, "user": person.user });
