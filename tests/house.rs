@@ -74,7 +74,10 @@ impl Source {
     }
 
     fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.starts_with("tests/") || self.path.starts_with("benches/")
+        self.path.ends_with("/tests.rs")
+            || self.path.contains("/tests/")
+            || self.path.starts_with("tests/")
+            || self.path.starts_with("benches/")
     }
 }
 

@@ -217,6 +217,15 @@ fn clean(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>) {
     );
 }
 
+/// Management hears that people may have left a workspace: its voice channel is not for them any more. If it is away it asks when this
+/// server introduces itself.
+pub fn participants_changed(dm: &DataManagement, ctx: &mut Ctx<DataManagement>, workspace: &str) {
+    if let Some(link) = dm.uplink.link() {
+        // A full queue: management closes a link that is not read, and asks anew.
+        let _ = ctx.push(link, "PARTICIPANTS", &[workspace.as_bytes()]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use rusqlite::Connection;
 
+use super::accounts;
 use super::errands;
 use super::names;
 use super::put;
@@ -46,6 +47,8 @@ pub struct Done {
     pub sent: Option<Sent>,
     /// A realm that has to be told something.
     pub errand: Option<String>,
+    /// A workspace that fewer people may take part in now.
+    pub fewer: Option<String>,
 }
 
 /// A change on the database.
@@ -233,6 +236,9 @@ fn commit(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, at: At) {
                             // What other realms say of it at once is a part of the answer.
                             Some(sent) if !sent.abroad.is_empty() => errands::sent(dm, ctx, later, sent),
                             _ => ctx.answer(&later, Ok(done.answer)),
+                        }
+                        if let Some(workspace) = done.fewer {
+                            accounts::participants_changed(dm, ctx, &workspace);
                         }
                         if let Some(realm) = done.errand {
                             errands::kick(dm, ctx, &realm);

@@ -181,6 +181,10 @@ fn posted(posted: Vec<Posted>) -> Done {
     Done { posted, ..Done::default() }
 }
 
+fn fewer(workspace: String) -> Done {
+    Done { fewer: Some(workspace), ..Done::default() }
+}
+
 fn answer(text: String) -> Done {
     Done { answer: text.into_bytes(), ..Done::default() }
 }
@@ -315,7 +319,8 @@ fn create_workspace(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask:
 fn set_participants(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
     let (workspace, people) = args::participants(ask.data)?;
     change(dm, ctx, ask, local(&people), move |db, caller, inputs, now| {
-        workspaces::set_participants(db, caller, &workspace, &callers(inputs, &people)?, now).map(|()| Done::default())
+        workspaces::set_participants(db, caller, &workspace, &callers(inputs, &people)?, now)?;
+        Ok(fewer(workspace))
     })
 }
 
@@ -347,14 +352,16 @@ fn ack(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> 
 fn leave(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
     let workspace = args::workspace(ask.data)?;
     change(dm, ctx, ask, Vec::new(), move |db, caller, _, _| {
-        workspaces::leave(db, caller, &workspace).map(|()| Done::default())
+        workspaces::leave(db, caller, &workspace)?;
+        Ok(fewer(workspace))
     })
 }
 
 fn delete_workspace(dm: &mut DataManagement, ctx: &mut Ctx<DataManagement>, ask: Ask<'_>) -> Result<(), Fail> {
     let workspace = args::workspace(ask.data)?;
     change(dm, ctx, ask, Vec::new(), move |db, caller, _, _| {
-        workspaces::delete(db, caller, &workspace).map(|()| Done::default())
+        workspaces::delete(db, caller, &workspace)?;
+        Ok(fewer(workspace))
     })
 }
 

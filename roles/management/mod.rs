@@ -327,6 +327,7 @@ impl Role for Management {
             join::JOIN,
             storage::STORAGE_SERVER,
             storage::STORAGE_STATUS,
+            voice::PARTICIPANTS,
             whois::CHECK_RECEIPT,
             whois::WHO_IS,
             whois::ACCOUNTS,

@@ -9,6 +9,7 @@ use super::map;
 use super::network;
 use super::network::Server;
 use super::servers;
+use super::voice;
 use super::Management;
 use crate::config::PortKey;
 use crate::config::RoleName;
@@ -139,7 +140,10 @@ fn come(management: &mut Management, ctx: &mut Ctx<Management>, request: &Reques
         // One of this process is in no table.
         member_changed(management, ctx, role, &id);
         match role {
-            RoleName::DataManagement => tell_all(management, ctx),
+            RoleName::DataManagement => {
+                tell_all(management, ctx);
+                voice::storage_is_up(management, ctx);
+            }
             _ => tell_place(management, ctx, link, false),
         }
     });

@@ -104,6 +104,7 @@ impl Map {
                 | Event::OfflineMessage { .. }
                 | Event::WorkspaceChange { .. }
                 | Event::Notice { .. }
+                | Event::Voice(_)
                 | Event::Disconnected(_) => {}
             }
         }

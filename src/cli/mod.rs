@@ -32,6 +32,7 @@ mod session;
 mod share;
 mod state;
 mod text;
+mod voice;
 mod work;
 mod workspace;
 
@@ -76,6 +77,8 @@ pub enum Command {
     Mail(mail::Mail),
     /// What a team works on together.
     Workspace(workspace::Workspace),
+    /// Talk in voice channels.
+    Voice(voice::Voice),
     /// Short values under keys.
     Metadata(metadata::Metadata),
     /// Show who is on the local network.
@@ -110,6 +113,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Share(share) => share.run(),
         Command::Mail(mail) => mail.run(),
         Command::Workspace(workspace) => workspace.run(),
+        Command::Voice(voice) => voice.run(),
         Command::Metadata(metadata) => metadata.run(),
         Command::Discover(discover) => discover.run(),
         Command::Open(open) => open.run(),

@@ -15,6 +15,9 @@ mod moving;
 mod signing_on;
 mod standby;
 mod told;
+mod voice;
+
+use std::net::IpAddr;
 
 use zeroize::Zeroizing;
 
@@ -37,6 +40,7 @@ use moving::Moving;
 use signing_on::Candidate;
 use standby::Standby;
 use standby::AT_ONCE;
+pub use voice::VoiceEvent;
 
 /// The wait before the next attempt, at first and at most; milliseconds.
 const BACK_OFF: (u64, u64) = (100, 30_000);
@@ -124,6 +128,8 @@ pub enum Event {
         /// What.
         body: Vec<u8>,
     },
+    /// VOICE, and what else a voice channel tells.
+    Voice(VoiceEvent),
     /// NOTICE: the operator says something to everybody.
     Notice {
         /// Unix milliseconds.
@@ -320,6 +326,17 @@ impl Core {
         });
     }
 
+    /// Sends what has no answer. FAIL: there is no connection, or too much waits to be written.
+    pub fn push(&mut self, ctx: &mut Ctx<Core>, command: &str, fields: &[&[u8]]) -> Result<(), Fail> {
+        let link = self.main.ok_or_else(|| Fail::new(Code::Unavailable, NOT_CONNECTED))?;
+        ctx.push(link, command, fields)
+    }
+
+    /// The address of the server that requests go to.
+    pub fn server_ip(&self, ctx: &Ctx<Core>) -> Option<IpAddr> {
+        ctx.info(self.main?)?.remote
+    }
+
     /// The reader of events has room again.
     pub fn resume(&mut self, ctx: &mut Ctx<Core>) {
         self.full = false;
@@ -498,6 +515,10 @@ impl Role for Core {
             told::WORKSPACE_CHANGED,
             told::NOTICE,
             told::DISCONNECTED,
+            voice::VOICE,
+            voice::CAME,
+            voice::LEFT,
+            voice::ENDED,
             moving::REDIRECT,
             standby::STANDBY_ON,
             standby::STANDBY_GONE,

@@ -7,8 +7,10 @@ pub mod core;
 pub mod lan;
 mod received;
 pub mod store;
+pub mod voice;
 pub mod window;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -30,7 +32,9 @@ pub use connection::ADMIN_SOCKET;
 pub use core::Event;
 pub use core::Options;
 pub use core::Secret;
+pub use core::VoiceEvent;
 pub use store::Store;
+pub use voice::Voice;
 
 /// Events that wait for `Client::next`, until reading from the server pauses.
 const EVENTS: usize = 4_096;
@@ -115,6 +119,19 @@ impl Client {
         let reply = move |result| drop(send.try_send(result));
         self.handle.with(|core, ctx| core.ask(ctx, command, fields, last, reply));
         Reply { answer }
+    }
+
+    /// Sends what has no answer.
+    ///
+    /// # Errors
+    /// UNAVAILABLE while there is no connection, BUSY when too much waits to be written.
+    pub fn push(&self, command: &str, fields: &[&[u8]]) -> Result<(), Fail> {
+        self.handle.with(|core, ctx| core.push(ctx, command, fields))
+    }
+
+    /// The address of the server that the client is signed on to now.
+    pub fn server_ip(&self) -> Option<IpAddr> {
+        self.handle.with(|core, ctx| core.server_ip(ctx))
     }
 
     /// Waits until the client is signed on, at most so long.

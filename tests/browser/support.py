@@ -51,9 +51,9 @@ def new_name(stem):
 class Person:
     """Somebody with a browser of their own."""
 
-    def __init__(self, story, name, **options):
+    def __init__(self, story, name, browser=None, **options):
         self.story, self.name = story, name
-        self.context = story.browser.new_context(**{**DESKTOP, "accept_downloads": True, **options})
+        self.context = (browser or story.browser).new_context(**{**DESKTOP, "accept_downloads": True, **options})
         self.page = self.context.new_page()
         self.complaints = []
         self.page.on("pageerror", lambda error: self.complaints.append(f"{self.name}: {error}"))
@@ -114,10 +114,15 @@ class Story(unittest.TestCase):
         self.artefacts = Path(os.environ.get("CONVERGIA_ARTEFACTS", ROOT / "target/browser"))
         self.artefacts.mkdir(parents=True, exist_ok=True)
         self.people = []
-        playwright = sync_playwright().start()
-        self.addCleanup(playwright.stop)
-        self.browser = playwright.chromium.launch(executable_path=os.environ.get("CONVERGIA_CHROMIUM") or None)
-        self.addCleanup(self.browser.close)
+        self.playwright = sync_playwright().start()
+        self.addCleanup(self.playwright.stop)
+        self.browser = self.launch()
+
+    def launch(self, *arguments):
+        """A browser, closed at the end of the story."""
+        browser = self.playwright.chromium.launch(executable_path=os.environ.get("CONVERGIA_CHROMIUM") or None, args=list(arguments))
+        self.addCleanup(browser.close)
+        return browser
 
     def tearDown(self):
         for person in self.people:

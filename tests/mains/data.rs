@@ -25,6 +25,7 @@ pub struct Data {
     /// By workspace: who takes part; the first is the creator.
     pub workspaces: BTreeMap<String, Vec<u64>>,
     pub known: bool,
+    link: LinkId,
 }
 
 impl Data {
@@ -34,6 +35,14 @@ impl Data {
         let known = net.sim.run(until, |sim| sim.with(node, |data: &mut Data, _| data.known) == Some(true));
         assert!(known, "management does not know it");
         node
+    }
+}
+
+impl Data {
+    /// The workspace has these participants now, and management hears that they are others.
+    pub fn set(&mut self, ctx: &mut Ctx<Data>, workspace: &str, participants: &[u64]) {
+        self.workspaces.insert(workspace.to_owned(), participants.to_vec());
+        ctx.push(self.link, "PARTICIPANTS", &[workspace.as_bytes()]).unwrap();
     }
 }
 
@@ -77,6 +86,7 @@ impl Role for Data {
     }
 
     fn opened(&mut self, ctx: &mut Ctx<Data>, link: LinkId) {
+        self.link = link;
         let (key, print) = (ServerKey::from_bytes(&[8; 32]).public().to_string(), "0b".repeat(32));
         let fields = ["data-management", "dm", "dm:81|dm:79", &print, &key, "1"].map(str::as_bytes);
         ctx.request(link, "STORAGESERVER", &fields, |data, _, answer| data.known = answer.is_ok());

@@ -185,6 +185,30 @@ fn a_user_is_in_one_place() {
 }
 
 #[test]
+fn who_takes_part_no_more_is_a_member_no_more() {
+    let mut it = Stage::new(55, &[]);
+    let (a, b) = (it.a, it.b);
+    let data = Data::add(&mut it.net);
+    let set = |it: &mut Stage, workspace: &str, participants: &[u64]| {
+        it.net.sim.with(data, |data: &mut Data, ctx| data.set(ctx, workspace, participants)).unwrap();
+    };
+    set(&mut it, "team", &[2, 1]);
+    set(&mut it, "other", &[1]);
+    let (alice, join, _) = it.join(a, "1", "workspace:team");
+    it.join(b, "2", "workspace:team");
+    it.join(a, "1", "workspace:other");
+    it.told(b);
+    set(&mut it, "other", &[1, 3]);
+    set(&mut it, "team", &[2, 1, 3]);
+    assert_eq!(it.told(b), [""; 0], "nobody has left");
+    set(&mut it, "team", &[2, 3]);
+    let told = it.told(b);
+    assert!(matches!(&told[..], [left] if left.contains(&format!("|{alice}|{join}|"))), "{told:?}");
+    assert_fails(it.ask(a, "1", "GETVOICE", &["workspace:team"]), Code::NotFound);
+    assert!(it.ask(a, "1", "LISTVOICE", &[]).unwrap().contains("workspace:other"), "that one is still joined");
+}
+
+#[test]
 fn the_channel_of_a_workspace_is_for_who_takes_part() {
     let mut it = Stage::new(54, &[]);
     let (a, b) = (it.a, it.b);

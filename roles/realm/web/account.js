@@ -8,6 +8,8 @@ import { People } from "./people.js";
 import { Storage } from "./storage.js";
 import { Talks } from "./talks.js";
 import { Transfers } from "./transfers.js";
+import { Voice } from "./voice.js";
+import { Sound } from "./voice-sound.js";
 import { split, textOf } from "./wire.js";
 import { Workspaces } from "./workspaces.js";
 import { fold } from "./names.js";
@@ -28,6 +30,7 @@ export class Account extends Emitter {
     account.mail = new Mail(link, account.talks);
     account.workspaces = new Workspaces(link, account.talks);
     account.outbox = new Outbox(link, account.talks, account.history, account.workspaces);
+    account.voice = new Voice(link, Sound);
     account.link = link;
     await account.talks.load();
     return account;
@@ -38,6 +41,7 @@ export class Account extends Emitter {
     this.user = this.talks.user = user;
     const failed = (error) => console.info("not now:", error.code ?? error);
     this.#map();
+    this.voice.signedOn();
     this.mail.fetch().catch(failed);
     this.workspaces.refresh().catch((error) => {
       this.workspaces.failed(error);
@@ -61,6 +65,7 @@ export class Account extends Emitter {
       case "OFFLINEMESSAGEAVAILABLE": return this.mail.available(data);
       case "SERVERMAPUPDATE": return this.people.update(data);
       case "WORKSPACECHANGED": return this.workspaces.changed(data);
+      case "VOICE": case "VOICECAME": case "VOICELEFT": case "VOICEENDED": return this.voice.receive(command, data);
       case "NOTICE": return this.#notice(data);
       default: return undefined;
     }
@@ -73,6 +78,7 @@ export class Account extends Emitter {
 
   close() {
     clearTimeout(this.mapTimer);
+    this.voice.close();
     for (const transfer of this.transfers.list) this.transfers.cancel(transfer);
     this.talks.close();
     this.history.close();

@@ -92,7 +92,10 @@ session.on("on", () => {
   mine?.ready.then((opened) => opening === mine && opened.signedOn(session.user)).catch((error) => console.error(error));
 });
 session.on("packet", (command, data, tasks) => {
+  // Sound comes often, and nothing waits for it.
+  if (command === "VOICE") return account?.receive(command, data);
   if (opening) tasks.push(opening.ready.then((opened) => opened.receive(command, data)));
+  return undefined;
 });
 session.on("ended", (why) => (ended = why));
 session.on("change", () => {

@@ -83,6 +83,11 @@ export class Link extends Emitter {
     });
   }
 
+  /** Sends what is not answered, on this connection, now; nothing where there is none. */
+  tell(command, data) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encode("0", command, data));
+  }
+
   /** Is done when the connection is ready; fails when it is closed for good. */
   ready() {
     if (this.state === "ready") return Promise.resolve();

@@ -45,6 +45,6 @@ export function tell(message, talk, go) {
 }
 
 /** Says something to screen readers. */
-function announce(words) {
+export function announce(words) {
   setText(document.getElementById("announcer"), words);
 }

@@ -10,6 +10,7 @@ import { mapView } from "./view-map.js";
 import { operatorView } from "./view-operator.js";
 import { settingsView } from "./view-settings.js";
 import { workspacesView } from "./view-workspaces.js";
+import { voiceStrip } from "./voice-strip.js";
 
 const PAGES = {
   chats: { words: "Chats", icon: "talks", view: chatsView },
@@ -33,10 +34,11 @@ export class Shell {
     this.account = account;
     this.main = el("main", { id: "main", tabindex: "-1" });
     this.banner = el("div", { class: "banner", role: "status", hidden: true });
+    const voice = voiceStrip(account);
     const transfers = transfersView(account.transfers);
-    this.node = el("div", { class: "shell" }, this.#navigation(), el("div", { class: "stage" }, this.banner, this.main), transfers.node);
+    this.node = el("div", { class: "shell" }, this.#navigation(), el("div", { class: "stage" }, this.banner, voice.node, this.main), transfers.node);
     const badges = soon(() => this.#badges());
-    this.#ends.push(transfers.dispose, account.talks.on("list", badges), session.on("link", () => this.#connection()), session.on("change", badges));
+    this.#ends.push(transfers.dispose, voice.dispose, account.talks.on("list", badges), session.on("link", () => this.#connection()), session.on("change", badges));
     this.#badges();
     this.#connection();
   }

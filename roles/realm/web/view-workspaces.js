@@ -10,6 +10,9 @@ import { count, short } from "./format.js";
 import { fold, segments, typed, wrongWith, wrongWithUser } from "./names.js";
 import { address, go } from "./router.js";
 import { entriesOf, entriesOfInput } from "./transfers.js";
+import { voiceBar } from "./voice-bar.js";
+import { voiceChannels } from "./voice-channels.js";
+import { channelOf } from "./voice.js";
 
 export function workspacesView({ account }) {
   const { workspaces, talks } = account;
@@ -17,7 +20,7 @@ export function workspacesView({ account }) {
   const none = el("div", { class: "none" });
   const detail = el("div", { class: "detail" });
   const node = el("div", { class: "panes" }, el("section", { class: "list", "aria-label": "Workspaces" },
-    el("header", {}, el("h2", { class: "title", text: "Workspaces" }), button("New workspace", { icon: "plus", quiet: true, onclick: () => create(account) })), none, list), detail);
+    el("header", {}, el("h2", { class: "title", text: "Workspaces" }), el("span", { class: "grow" }), button("Voice channels", { icon: "voice", quiet: true, onclick: () => voiceChannels(account) }), button("New workspace", { icon: "plus", quiet: true, onclick: () => create(account) })), none, list), detail);
   let open = null;
   let name = null;
 
@@ -96,7 +99,7 @@ function openWorkspace(account, workspace) {
   const { talk, name, creator } = workspace;
   const root = `/workspaces/${name}`;
   const who = el("button", { type: "button", class: "link people", text: count(workspace.count, "participant"), onclick: () => participants(account, workspace) });
-  const toggle = button("Files", { icon: "files", "aria-pressed": "false", onclick: () => {
+  const toggle = button("Files", { icon: "files", "aria-label": "Files", "aria-pressed": "false", onclick: () => {
     const on = node.classList.toggle("with-files");
     toggle.setAttribute("aria-pressed", String(on));
     if (on) files.refresh();
@@ -111,7 +114,8 @@ function openWorkspace(account, workspace) {
     account.transfers.uploadAll(found, root, () => "both").catch((error) => toast(words(error), "wrong"));
   }
 
-  const inner = conversation({ account, talk, header, label: `Workspace ${name}`, files: put, hint: "Write to all participants, or drag files here to share them." });
+  const voice = voiceBar(account, channelOf(name), name);
+  const inner = conversation({ account, talk, header: el("div", {}, header, voice.node), label: `Workspace ${name}`, files: put, hint: "Write to all participants, or drag files here to share them." });
   const files = browser({ account, root, rootName: name, hrefOf: (path) => address("files", ...segments(path)), compact: true });
   const node = el("div", { class: "workspace" }, inner.node, files.node);
   if (matchMedia("(min-width: 1150px)").matches) {
@@ -122,7 +126,7 @@ function openWorkspace(account, workspace) {
   const refresh = soon(() => node.isConnected && node.classList.contains("with-files") && files.refresh());
   const ends = [account.talks.on("message", (message) => message.talk === talk.id && message.event && refresh()),
     account.workspaces.on("list", () => setText(who, count(account.workspaces.list.get(name)?.count ?? workspace.count, "participant")))];
-  return { id: talk.id, node, focus: inner.focus, dispose: () => { inner.dispose(); ends.forEach((stop) => stop()); } };
+  return { id: talk.id, node, focus: inner.focus, dispose: () => { inner.dispose(); voice.dispose(); ends.forEach((stop) => stop()); } };
 }
 
 async function create(account) {

@@ -259,6 +259,8 @@ impl Talk {
                     self.screen.show(Note::SignedOn { server, again: std::mem::take(&mut lost) })
                 }
                 Event::Moved(server) => self.screen.show(Note::Moved(server)),
+                // A conversation joins no channel.
+                Event::Voice(_) => {}
                 Event::Failed(fail) => {
                     self.screen.show(Note::Failed(fail.clone()));
                     let _ = inputs.send(Input::Failed(fail)).await;

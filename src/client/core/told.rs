@@ -14,7 +14,7 @@ use crate::wire::Fail;
 use crate::wire::SERVER_STOPS;
 
 /// Where sessions are: at main servers, and at realms.
-const SESSIONS: &[PortKey] = &[PortKey::ClientMain, PortKey::Realm];
+pub(super) const SESSIONS: &[PortKey] = &[PortKey::ClientMain, PortKey::Realm];
 
 /// The gate of all that a server says unasked: only the one that the client has signed on to, whose certificate
 /// management has confirmed. Whoever else is at the end of a link has nothing to tell.

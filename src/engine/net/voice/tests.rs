@@ -1,7 +1,10 @@
 //! The thread with real sockets on loopback, under a role that does nothing but report.
 
+#[path = "tests/bounds/tests.rs"]
 mod bounds;
+#[path = "tests/figures/tests.rs"]
 mod figures;
+#[path = "tests/members/tests.rs"]
 mod members;
 
 use std::net::IpAddr;

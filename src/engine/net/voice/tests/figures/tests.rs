@@ -151,10 +151,14 @@ fn memory() {
         }
         server.try_open(channel, true).unwrap();
         for uid in 1..=4_096 {
-            let mut packet = packet::system(Operation::Keepalive, uid, 1);
+            // Now and then one is acknowledged: so the socket does not overflow, and not too much is signed.
+            let waits = uid % 64 == 0;
+            let mut packet = packet::system(Operation::Keepalive, uid, u32::from(waits));
             packet::seal(&mut packet, &key(uid), 1);
             phone.socket.send(&packet).unwrap();
-            phone.hear();
+            if waits {
+                phone.hear();
+            }
         }
     }
     println!("{} bytes a member", (resident() - before) / 65_536);
