@@ -112,6 +112,7 @@ impl Ears<'_> {
             let uid = udp::eight(&packet, 0);
             let speaker = group.members[..group.speakers].iter().position(|member| member.uid == uid);
             let speaker = speaker.unwrap_or_else(|| panic!("what nobody said: {:?}", &packet[..40]));
+            assert_ne!(speaker, index, "a member hears itself");
             let number = u32::from_be_bytes(packet[8..12].try_into().expect("four bytes"));
             let last = &mut self.last[ear][speaker];
             if number <= *last {

@@ -86,7 +86,15 @@ fn management_is_started_anew_and_the_talk_goes_on() {
     }
     stage.at(carol, |caller, ctx| caller.leave(ctx));
     stage.run();
+    // One server is back later than the others: what is said there is heard all the time.
+    let b = stage.main("b");
+    stage.net.sim.wall(b, management, true);
     stage.net.sim.start(management);
+    stage.net.sim.run_for(5_000);
+    stage.say(bob, "coffee", &data("management does not see me"));
+    stage.run();
+    assert_eq!(stage.told(alice), [heard(channel, uids[1], "management does not see me")]);
+    stage.net.sim.wall(b, management, false);
     stage.net.sim.run_for(40_000);
     assert_eq!(uid_of(&mut stage, alice, "bob"), uids[1]);
     assert_eq!(stage.ask(alice, "GETVOICE", &["coffee"]).expect("a list").lines().count(), 3);
