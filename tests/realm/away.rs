@@ -91,6 +91,8 @@ fn a_sender_has_room_for_so_many_and_no_more() {
     send(&north, &mut alice, &to_bob, "before");
     assert_eq!(next(&mut bob).1, "before");
     south.kill();
+    // Until north knows that south is gone; a few of these may be in flight before, and are told as that.
+    send(&north, &mut alice, &to_bob, "before");
     let mut taken = 0;
     'all: for round in 0..11 {
         for n in 0..100 {
@@ -107,8 +109,8 @@ fn a_sender_has_room_for_so_many_and_no_more() {
             }
         }
     }
-    // The first may have waited too, and its acknowledgement be lost.
-    assert!((999..=1_000).contains(&taken), "{taken}");
+    // Those before may have waited too, and their acknowledgements be lost.
+    assert!((998..=999).contains(&taken), "{taken}");
     // Others have their own room.
     let mut carol = user(&north, "carol");
     send(&north, &mut carol, &to_bob, "of carol");
