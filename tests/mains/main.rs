@@ -11,3 +11,4 @@ mod table;
 mod voice;
 mod voice_here;
 mod voice_kv;
+mod voice_trust;

@@ -169,5 +169,6 @@ fn a_disabled_account_and_a_removed_key_are_nobody() {
     assert_eq!(error(&send(at, &key.sign(REGISTER, &[0, 0]))), ACCESS);
     assert_eq!(kv::fails(at, CREATE, &[alice]), ACCESS, "not unsigned either");
     crate::support::admin(&server, &["user", "enable", "alice"]);
+    assert_eq!(kv::fails(at, CREATE, &[alice]), ACCESS, "who has an account signs");
     number(&send(at, &key.sign(CREATE, &[alice])));
 }

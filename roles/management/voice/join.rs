@@ -58,9 +58,11 @@ struct Found {
 impl Joining {
     /// Whom it is about, but for a session, whose voice user may have to be made.
     fn member(&self, db: &Connection) -> Result<Option<VoiceUser>, Fail> {
-        let Who::Uid(uid) = self.who else { return Ok(None) };
-        let user = users::acting(db, uid)?;
-        match self.whom.filter(|whom| *whom != uid) {
+        if matches!(self.who, Who::Account(..)) {
+            return Ok(None);
+        }
+        let user = self.who.user(db)?;
+        match self.whom.filter(|whom| *whom != user.uid) {
             None => Ok(Some(user)),
             Some(whom) => {
                 need(user.rights, Rights::ADD_USER)?;
@@ -72,7 +74,7 @@ impl Joining {
     fn look(&self, db: &Connection) -> Result<Found, Fail> {
         let account = match (self.who, self.member(db)?) {
             (Who::Account(account, _), _) => Some(account),
-            (Who::Uid(_), member) => member.and_then(|member| member.account),
+            (_, member) => member.and_then(|member| member.account),
         };
         let channel = match (channels::find(db, &self.called), &self.called) {
             (Err(fail), Called::Workspace(_)) if fail.code == Code::NotFound => None,

@@ -39,6 +39,7 @@ use crate::engine::Later;
 use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::voice::Rights;
+use crate::wire::Code;
 use crate::wire::Fail;
 
 pub use operate::VOICE_RIGHTS;
@@ -120,8 +121,10 @@ fn fresh(management: &Management, ctx: &mut Ctx<Management>) -> Fresh {
 /// Who asks for something.
 #[derive(Clone, Copy, Debug)]
 enum Who {
-    /// Somebody who says, or has proven, to be this voice user.
-    Uid(u64),
+    /// Somebody who says to be this voice user, and proves nothing. One with an account can prove it, and must.
+    Said(u64),
+    /// Somebody who has proven to be this voice user.
+    Proven(u64),
     /// A session of this account.
     Account(UserId, Fresh),
 }
@@ -130,10 +133,16 @@ impl Who {
     /// Store lane. The voice user, which is made if it is an account's first.
     ///
     /// # Errors
-    /// NOTFOUND; DENIED: the account is disabled or gone.
+    /// NOTFOUND; DENIED: the account is disabled or gone, or there is one and nothing is signed.
     fn user(self, db: &rusqlite::Connection) -> Result<users::VoiceUser, Fail> {
         match self {
-            Who::Uid(uid) => users::acting(db, uid),
+            Who::Said(uid) => match users::acting(db, uid)? {
+                user if user.account.is_some() => {
+                    Err(Fail::new(Code::Denied, "this user has an account: it signs, or asks by a session"))
+                }
+                user => Ok(user),
+            },
+            Who::Proven(uid) => users::acting(db, uid),
             Who::Account(account, fresh) => users::of_account(db, account, fresh.low, fresh.rights),
         }
     }
