@@ -80,8 +80,14 @@ impl Joining {
             (Err(fail), Called::Workspace(_)) if fail.code == Code::NotFound => None,
             (found, _) => Some(found?),
         };
-        if self.by == By::Unsigned && channel.as_ref().is_some_and(|channel| channel.signed) {
+        let signed = channel.as_ref().is_some_and(|channel| channel.signed);
+        if signed && self.by == By::Unsigned {
             return Err(Fail::new(Code::Denied, "in this channel everything is signed"));
+        }
+        // Who asks gets the member's key: nobody gets another account's.
+        let added = self.whom.is_some_and(|whom| !self.who.is(whom));
+        if signed && added && account.is_some() {
+            return Err(Fail::new(Code::Denied, "into a signed channel who has an account goes for himself"));
         }
         let workspace = match (&channel, &self.called) {
             (Some(channel), _) => channel.workspace.clone(),

@@ -130,6 +130,11 @@ enum Who {
 }
 
 impl Who {
+    /// Whether it is this voice user by its uid.
+    fn is(self, uid: u64) -> bool {
+        matches!(self, Who::Said(own) | Who::Proven(own) if own == uid)
+    }
+
     /// Store lane. The voice user, which is made if it is an account's first.
     ///
     /// # Errors
