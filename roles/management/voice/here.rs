@@ -63,6 +63,11 @@ fn lines(text: &str) -> Result<Vec<Said>, Fail> {
 pub fn gone(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let asked = Asked::new(ctx, request)?;
     for Said { channel, uid, join } in lines(&request.data().text()?)? {
+        if !management.voice.joins.made(join, channel, uid, &asked.server) {
+            continue;
+        }
+        // Also of one that is not known: VOICEHERE may be on its way through the database.
+        management.voice.ended.note(&asked.server, channel, uid, join, ctx.now());
         let member = management.voice.members.get(channel, uid);
         // It may be somebody else's member by now, or have come again.
         if member.is_some_and(|member| *member.server == asked.server && member.join == join) {
@@ -180,6 +185,9 @@ fn keep(
         management.voice.members.relink(id, uid, asked.link);
         return true;
     }
+    if management.voice.ended.has(&asked.server, id, uid, join) {
+        return false;
+    }
     if now.is_some_and(|now| now.join >= join) || management.voice.members.room(id, uid, &asked.server).is_err() {
         return false;
     }
@@ -198,7 +206,7 @@ fn keep(
 /// The server of that link has not come back in time, or has not said that these are there.
 pub fn forget(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId) {
     for (channel, uid) in management.voice.members.find(|_, member| member.link == link) {
-        place::leave(management, ctx, channel, uid);
+        place::lost(management, ctx, channel, uid, "");
     }
 }
 

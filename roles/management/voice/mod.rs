@@ -7,6 +7,7 @@
 
 mod channels;
 mod control;
+mod ended;
 mod here;
 mod ids;
 mod join;
@@ -51,6 +52,7 @@ pub use users::SCHEMA;
 pub struct Voice {
     members: members::Members,
     joins: joins::Joins,
+    ended: ended::Ended,
     /// When a server said last who is there; Unix milliseconds.
     said: HashMap<String, u64>,
     /// When the first server said who is there, since the start; Unix milliseconds.
@@ -62,8 +64,8 @@ pub struct Voice {
 impl Voice {
     /// Without any member.
     pub fn new(key: &ServerKey) -> Voice {
-        let (members, said) = Default::default();
-        Voice { members, joins: joins::Joins::new(key), said, began: None, next: 0 }
+        let (members, ended, said) = Default::default();
+        Voice { members, joins: joins::Joins::new(key), ended, said, began: None, next: 0 }
     }
 }
 
@@ -177,6 +179,7 @@ pub fn storage_is_up(management: &mut Management, ctx: &mut Ctx<Management>) {
 pub fn tick(management: &mut Management, ctx: &mut Ctx<Management>) {
     if ctx.now() >= management.voice.next {
         management.voice.next = ctx.now().saturating_add(here::EVERY);
+        management.voice.ended.tidy(ctx.now());
         here::sweep(management, ctx);
     }
 }

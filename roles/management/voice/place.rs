@@ -92,6 +92,19 @@ pub fn leave_as(
     uid: u64,
     why: &str,
 ) -> Option<Member> {
+    let member = lost(management, ctx, channel, uid, why)?;
+    management.voice.ended.note(&member.server, channel, uid, member.join, ctx.now());
+    Some(member)
+}
+
+/// The same, of one whose server does not answer: it is a member again when that one is back and says so.
+pub fn lost(
+    management: &mut Management,
+    ctx: &mut Ctx<Management>,
+    channel: u64,
+    uid: u64,
+    why: &str,
+) -> Option<Member> {
     let servers = management.voice.members.servers(channel);
     let member = management.voice.members.take(channel, uid)?;
     let text = format!("{channel}|{}|{uid}|{}|{why}", member.server, member.join);
