@@ -53,3 +53,17 @@ fn who_leaves_while_its_server_says_who_is_there_is_gone() {
         assert!(!it.ask(b, "2", "GETVOICE", &[&hall]).unwrap().contains(&alice), "{restart}");
     }
 }
+
+#[test]
+fn who_comes_gets_the_list_if_its_server_may_have_lost_it() {
+    let mut it = Stage::new(83, &["add_channel"]);
+    let (a, management) = (it.a, it.net.management);
+    let hall = it.ask(it.b, "2", "CREATEVOICE", &["Hall"]).unwrap();
+    it.join(a, "1", &hall);
+    it.net.sim.cut(a, management);
+    it.net.until(a, |fake| fake.link.is_none());
+    it.net.until(a, |fake| fake.loaded);
+    it.told(a);
+    it.join(a, "3", &hall);
+    assert!(it.told(a).iter().any(|told| told.starts_with(&format!("MEMBERS {hall}|1\n"))));
+}
