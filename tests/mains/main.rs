@@ -13,3 +13,4 @@ mod voice_ended;
 mod voice_here;
 mod voice_kv;
 mod voice_trust;
+mod voice_workspace;

@@ -165,7 +165,7 @@ fn settle(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked,
     }
     if last {
         // They may have left while management did not know of them.
-        workspace::check(management, ctx, |_| true);
+        workspace::check(management, ctx, |_, member| *member.server == asked.server);
     }
 }
 

@@ -143,8 +143,9 @@ pub fn start(management: &mut Management, ctx: &mut Ctx<Management>, asked: Aske
                 let alone = Fail::new(Code::Denied, "only who takes part in the workspace may join its channel");
                 return then(management, ctx, Err(alone));
             };
+            let changes = management.voice.doubts.changes;
             workspace::takes_part(management, ctx, account, &name, move |management, ctx, creator| match creator {
-                Ok(creator) => finish(management, ctx, asked, joining, Some(creator), then),
+                Ok(creator) => finish(management, ctx, asked, joining, Some((creator, changes)), then),
                 Err(fail) => then(management, ctx, Err(fail)),
             });
         },
@@ -156,9 +157,10 @@ fn finish(
     ctx: &mut Ctx<Management>,
     asked: Asked,
     joining: Joining,
-    creator: Option<UserId>,
+    part: Option<(UserId, u64)>,
     then: Then,
 ) {
+    let creator = part.map(|(creator, _)| creator);
     let taken = match creator {
         Some(_) => management.voice.members.channels().map(|(id, _)| id).collect(),
         None => std::collections::BTreeSet::new(),
@@ -172,6 +174,10 @@ fn finish(
                     place::ended(management, ctx, gone);
                 }
                 let join = place::join(management, ctx, &asked, &user, &channel, session)?;
+                // Somebody was taken out of a workspace since data management was asked: perhaps this one.
+                if part.is_some_and(|(_, changes)| changes != management.voice.doubts.changes) {
+                    workspace::doubt(management, ctx, channel.id, user.uid);
+                }
                 Ok((user, channel, join))
             });
             then(management, ctx, joined);

@@ -53,6 +53,7 @@ pub struct Voice {
     members: members::Members,
     joins: joins::Joins,
     ended: ended::Ended,
+    doubts: workspace::Doubts,
     /// When a server said last who is there; Unix milliseconds.
     said: HashMap<String, u64>,
     /// When the first server said who is there, since the start; Unix milliseconds.
@@ -64,8 +65,8 @@ pub struct Voice {
 impl Voice {
     /// Without any member.
     pub fn new(key: &ServerKey) -> Voice {
-        let (members, ended, said) = Default::default();
-        Voice { members, joins: joins::Joins::new(key), ended, said, began: None, next: 0 }
+        let (members, ended, doubts, said) = Default::default();
+        Voice { members, joins: joins::Joins::new(key), ended, doubts, said, began: None, next: 0 }
     }
 }
 
@@ -172,7 +173,8 @@ pub fn account_gone(management: &mut Management, ctx: &mut Ctx<Management>, acco
 
 /// Data management is back, and may have had news meanwhile.
 pub fn storage_is_up(management: &mut Management, ctx: &mut Ctx<Management>) {
-    workspace::check(management, ctx, |_| true);
+    management.voice.doubts.ask_again();
+    workspace::check(management, ctx, |_, _| true);
 }
 
 /// Once a second.
