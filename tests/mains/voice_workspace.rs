@@ -1,8 +1,10 @@
 //! Who is taken out of a workspace leaves its channel, also when data management is busy, or says so in between.
 
 use convergia::engine::sim::NodeId;
+use convergia::wire::Code;
 
 use crate::data::Data;
+use crate::network::assert_fails;
 use crate::voice::Stage;
 
 fn stage(seed: u64, participants: &[u64]) -> (Stage, NodeId) {
@@ -61,4 +63,26 @@ fn after_a_server_is_back_its_own_members_are_asked_about() {
     it.net.say(a, "VOICEHERE", &[&format!("{chid}|{alice}|{join}|alice")]).unwrap();
     it.told(a);
     assert_eq!(it.net.sim.with(data, |data: &mut Data, _| data.asked.clone()).unwrap(), [1]);
+}
+
+#[test]
+fn who_takes_no_part_does_not_learn_whether_there_is_a_channel() {
+    let (mut it, _) = stage(94, &[2, 1]);
+    let (a, b) = (it.a, it.b);
+    let all = |it: &mut Stage| {
+        let asked = [("DELETEVOICE", &["workspace:team"][..]), ("KICKVOICE", &["workspace:team", "bob"])];
+        let asked =
+            [&asked[..], &[("LEAVEVOICE", &["workspace:team"][..]), ("GETVOICE", &["workspace:team"])]].concat();
+        asked.into_iter().map(|(command, data)| it.ask(a, "3", command, data).unwrap_err()).collect::<Vec<_>>()
+    };
+    let before = all(&mut it);
+    it.join(b, "2", "workspace:team");
+    let after = all(&mut it);
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(
+            (before.code, &before.text, after.code, &after.text),
+            (Code::NotFound, &after.text, Code::NotFound, &before.text)
+        );
+    }
+    assert_fails(it.ask(a, "1", "LEAVEVOICE", &["workspace:team"]), Code::NotFound);
 }

@@ -120,7 +120,7 @@ impl Joining {
                 Ok((user, channel, gone))
             }
             // It was another one's a moment ago.
-            _ => Err(Fail::new(Code::NotFound, "there is no such channel")),
+            _ => Err(channels::none()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::channels;
 use super::members::Member;
 use super::place;
 use super::storage;
@@ -54,7 +55,7 @@ pub fn takes_part(
     usage::exchange(management, ctx, "TAKESPART", &[&account, workspace], move |management, ctx, answer| {
         let creator = match answer {
             Ok(text) => text.parse().map(UserId).map_err(|_| away()),
-            Err(fail) if fail.code == Code::NotFound => Err(Fail::new(Code::NotFound, "there is no such workspace")),
+            Err(fail) if fail.code == Code::NotFound => Err(channels::none()),
             Err(fail) => {
                 log::debug!("TAKESPART: {fail}");
                 Err(away())
