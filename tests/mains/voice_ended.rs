@@ -1,8 +1,10 @@
 //! Members who have gone stay gone, whatever their server says afterwards; and nobody who comes hears nothing.
 
 use convergia::engine::sim::NodeId;
+use convergia::wire::Code;
 
 use crate::fake::Fake;
+use crate::network::assert_fails;
 use crate::voice::Stage;
 
 fn gone(it: &mut Stage, node: NodeId, line: &str) {
@@ -66,4 +68,30 @@ fn who_comes_gets_the_list_if_its_server_may_have_lost_it() {
     it.told(a);
     it.join(a, "3", &hall);
     assert!(it.told(a).iter().any(|told| told.starts_with(&format!("MEMBERS {hall}|1\n"))));
+}
+
+#[test]
+fn who_guesses_is_not_heard_for_a_while() {
+    let mut it = Stage::new(84, &["add_channel"]);
+    let (a, b) = (it.a, it.b);
+    let hall = it.ask(b, "2", "CREATEVOICE", &["Hall"]).unwrap();
+    let (alice, first, _) = it.join(a, "1", &hall);
+    let (good, bad) = (format!("{hall}|{alice}|{first}|alice"), format!("{hall}|{alice}|1|alice"));
+    let say = |it: &mut Stage, line: &str| {
+        let answer = it.net.say(a, "VOICEHERE", &[line]);
+        if answer.is_err() {
+            it.net.until(a, |fake| fake.link.is_none());
+            it.net.until(a, |fake| fake.loaded);
+        }
+        answer
+    };
+    assert_fails(say(&mut it, &bad), Code::Denied);
+    assert_fails(say(&mut it, &good), Code::Denied);
+    it.net.sim.run_for(61_000);
+    say(&mut it, &good).unwrap();
+    assert_fails(say(&mut it, &bad), Code::Denied);
+    it.net.sim.run_for(61_000);
+    assert_fails(say(&mut it, &good), Code::Denied);
+    it.net.sim.run_for(61_000);
+    say(&mut it, &good).unwrap();
 }

@@ -30,6 +30,9 @@ pub const EVERY: u64 = 30_000;
 /// After a start, lists wait so long for the servers that are not back yet, which try at least every 10 s: what their members say would be
 /// dropped by those that have a list without them. Milliseconds.
 const SETTLE: u64 = 15_000;
+/// A server that names members that were never let in is not heard for so long, and for twice as long each time, up to a day; milliseconds.
+const SILENCE: u64 = 60_000;
+const SILENCE_AT_MOST: u64 = 24 * 3_600_000;
 /// More packets follow.
 const MORE: &str = "more";
 /// Members of one server.
@@ -80,6 +83,10 @@ pub fn gone(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
 /// All members of this server, after it has come back. They may come in several packets; all but the last begin with the line `more`.
 pub fn here(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let asked = Asked::new(ctx, request)?;
+    if management.voice.guessed.get(&asked.server).is_some_and(|(_, until)| ctx.now() < *until) {
+        ctx.close(asked.link, "it named members that were never let in, a while ago");
+        return Err(refused(&asked.server, "VOICEHERE", "not so soon after a member that was never let in"));
+    }
     let text = request.data().text()?;
     let (text, last) = match text.strip_prefix(MORE) {
         Some(rest) if rest.is_empty() || rest.starts_with('\n') => (rest.trim_start_matches('\n'), false),
@@ -89,6 +96,9 @@ pub fn here(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
     let mut checked = Vec::with_capacity(lines.len());
     for said in lines {
         let Some(session) = management.voice.joins.check(said.join, said.channel, said.uid, &asked.server) else {
+            let (silence, until) = management.voice.guessed.entry(asked.server.clone()).or_default();
+            *silence = silence.saturating_mul(2).clamp(SILENCE, SILENCE_AT_MOST);
+            *until = ctx.now().saturating_add(*silence);
             ctx.close(asked.link, "it names members that were never let in");
             return Err(refused(&asked.server, "VOICEHERE", "this member was never let in at this server"));
         };

@@ -3,7 +3,7 @@
 //! that was never let in.
 //!
 //! From the top: 40 bits of time, one for a session, 23 of an HMAC. To name a false one is to guess 23 bits, and whoever guesses wrong
-//! loses the link.
+//! loses the link, and is not heard for a minute, and then for longer.
 
 use aws_lc_rs::hmac;
 

@@ -56,6 +56,8 @@ pub struct Voice {
     doubts: workspace::Doubts,
     /// When a server said last who is there; Unix milliseconds.
     said: HashMap<String, u64>,
+    /// Servers that named members that were never let in: how long VOICEHERE is refused then, and until when; Unix milliseconds.
+    guessed: HashMap<String, (u64, u64)>,
     /// When the first server said who is there, since the start; Unix milliseconds.
     began: Option<u64>,
     /// When memberships of sessions are looked at next.
@@ -65,8 +67,8 @@ pub struct Voice {
 impl Voice {
     /// Without any member.
     pub fn new(key: &ServerKey) -> Voice {
-        let (members, ended, doubts, said) = Default::default();
-        Voice { members, joins: joins::Joins::new(key), ended, doubts, said, began: None, next: 0 }
+        let (members, ended, doubts, said, guessed) = Default::default();
+        Voice { members, joins: joins::Joins::new(key), ended, doubts, said, guessed, began: None, next: 0 }
     }
 }
 
