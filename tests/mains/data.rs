@@ -25,6 +25,12 @@ pub struct Data {
     /// By workspace: who takes part; the first is the creator.
     pub workspaces: BTreeMap<String, Vec<u64>>,
     pub known: bool,
+    /// It is busy, whoever asks.
+    pub busy: bool,
+    /// Who asks whether this one takes part is told so, and then it is not so any more: the workspace, and its participants from then on.
+    pub leaving: Option<(String, Vec<u64>)>,
+    /// The accounts that it was asked about.
+    pub asked: Vec<u64>,
     link: LinkId,
 }
 
@@ -46,12 +52,20 @@ impl Data {
     }
 }
 
-fn takes_part(data: &mut Data, _: &mut Ctx<Data>, request: &Request<'_>) -> Result<Answer, Fail> {
+fn takes_part(data: &mut Data, ctx: &mut Ctx<Data>, request: &Request<'_>) -> Result<Answer, Fail> {
     let [account, workspace] = request.data().take()?;
     let (account, workspace) = (account.number()?, workspace.text()?);
+    data.asked.push(account);
+    if data.busy {
+        return Err(Fail::new(Code::Busy, "later"));
+    }
     let accounts = data.workspaces.get(&*workspace).filter(|accounts| accounts.contains(&account));
     let creator = accounts.and_then(|accounts| accounts.first()).ok_or_else(|| Fail::new(Code::NotFound, "none"))?;
-    Ok(Answer::Data(creator.to_string().into_bytes()))
+    let creator = creator.to_string();
+    if let Some((workspace, participants)) = data.leaving.take() {
+        data.set(ctx, &workspace, &participants);
+    }
+    Ok(Answer::Data(creator.into_bytes()))
 }
 
 fn told(_: &mut Data, _: &mut Ctx<Data>, _: &Request<'_>) -> Result<Answer, Fail> {

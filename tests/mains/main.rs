@@ -9,5 +9,8 @@ mod network;
 mod restart;
 mod table;
 mod voice;
+mod voice_ended;
 mod voice_here;
 mod voice_kv;
+mod voice_trust;
+mod voice_workspace;

@@ -105,6 +105,8 @@ fn a_server_names_no_member_that_was_never_let_in() {
         assert_fails(it.net.say(a, "VOICEHERE", &[&line]), Code::Denied);
         it.net.until(a, |fake| fake.link.is_none());
         it.net.until(a, |fake| fake.loaded);
+        // It is not heard for a while, longer each time.
+        it.net.sim.run_for(600_000);
     }
     assert_fails(it.net.say(b, "VOICEHERE", &[&format!("{hall}|{alice}|{join}|alice")]), Code::Denied);
     it.net.until(b, |fake| fake.link.is_none());

@@ -188,7 +188,7 @@ fn no_id_is_given_twice_over_a_restart() {
 }
 
 /// An account's key.
-fn key(net: &mut Network, user: &str) -> [u8; 32] {
+pub fn key(net: &mut Network, user: &str) -> [u8; 32] {
     let mut seed = [0; 32];
     seed[..user.len()].copy_from_slice(user.as_bytes());
     let public = keys::to_base64(&keys::public_of(&seed).unwrap());
@@ -196,7 +196,7 @@ fn key(net: &mut Network, user: &str) -> [u8; 32] {
     seed
 }
 
-fn signed(command: Command, counter: u64, seed: &[u8; 32]) -> Vec<u8> {
+pub fn signed(command: Command, counter: u64, seed: &[u8; 32]) -> Vec<u8> {
     let key = matches!(command, Command::Register { .. }).then(|| keys::public_of(seed).unwrap());
     let bytes = Request { command, proof: Some(Proof { key, counter, signature: [0; 64] }) }.encode();
     let before = &bytes[..bytes.len() - 64];
@@ -248,7 +248,8 @@ fn signed_commands_prove_themselves() {
     it.fails(Command::Join { uid, juid: uid, chid }, Code::Denied);
     let joined = ask(&mut it, Command::Join { uid, juid: uid, chid }, 10, &alice).unwrap();
     assert!(joined.starts_with(&format!("join {chid}|{uid}|")) && joined.ends_with("|1"), "{joined}");
-    let plain = it.value(Command::Create { uid });
+    let stranger = it.register();
+    let plain = it.value(Command::Create { uid: stranger });
     assert!(ask(&mut it, Command::Join { uid, juid: uid, chid: plain }, 11, &alice).unwrap().ends_with("|0"));
     assert_eq!(it.told("VOICEMEMBERS").last().unwrap().rsplit('|').next(), Some("alice"));
     // These name nobody.
@@ -281,21 +282,25 @@ fn an_account_that_is_disabled_or_deleted_says_nothing_more() {
     let seed = key(&mut it.net, "alice");
     let register = Command::Register { auid: 0, rights: 0 };
     let uid = value(it.net.kv(a, false, &signed(register, 1, &seed)));
-    let chid = it.value(Command::Create { uid });
-    it.ask(Command::Join { uid, juid: uid, chid }).unwrap();
+    let join = |it: &mut Stage, chid: u64, counter: u64| {
+        it.net.kv(a, false, &signed(Command::Join { uid, juid: uid, chid }, counter, &seed))
+    };
+    let chid = value(it.net.kv(a, false, &signed(Command::Create { uid }, 2, &seed)));
+    join(&mut it, chid, 3).unwrap();
     it.net.ask("net:admin", "USERSTATE", &["alice", "disabled"]).unwrap();
-    assert_eq!(it.told("VOICELEFT").len(), 1);
-    it.fails(Command::Join { uid, juid: uid, chid }, Code::Denied);
-    assert_fails(it.net.kv(a, false, &signed(Command::Create { uid }, 2, &seed)), Code::Denied);
-    assert_fails(it.net.kv(a, false, &signed(register, 3, &seed)), Code::Denied);
+    it.net.until(a, |fake| fake.told("VOICELEFT").len() == 1);
+    assert_fails(join(&mut it, chid, 4), Code::Denied);
+    assert_fails(it.net.kv(a, false, &signed(Command::Create { uid }, 5, &seed)), Code::Denied);
+    assert_fails(it.net.kv(a, false, &signed(register, 6, &seed)), Code::Denied);
     let admin = it.with("admin");
-    it.fails(Command::Join { uid: admin, juid: uid, chid }, Code::Denied);
+    let plain = it.value(Command::Create { uid: admin });
+    it.fails(Command::Join { uid: admin, juid: uid, chid: plain }, Code::Denied);
     it.net.ask("net:admin", "USERSTATE", &["alice", "active"]).unwrap();
-    it.ask(Command::Join { uid, juid: uid, chid }).unwrap();
+    join(&mut it, chid, 7).unwrap();
     it.net.ask("net:admin", "USERDELETE", &["alice"]).unwrap();
-    assert_eq!(it.told("VOICELEFT").len(), 2);
+    it.net.until(a, |fake| fake.told("VOICELEFT").len() == 2);
     it.fails(Command::Create { uid }, Code::NotFound);
-    assert_fails(it.net.kv(a, false, &signed(register, 4, &seed)), Code::Denied);
+    assert_fails(it.net.kv(a, false, &signed(register, 8, &seed)), Code::Denied);
     // The name is free, but the voice user is not another's.
     it.net.account("alice");
     let lines = it.net.ask("net:admin", "VOICEUSERS", &["", "100"]).unwrap();
@@ -311,11 +316,11 @@ fn who_unregisters_gets_no_other_rights_by_it() {
     it.net.ask("net:admin", "VOICERIGHTS", &["alice", "none"]).unwrap();
     let register = Command::Register { auid: 0, rights: 0 };
     let uid = value(it.net.kv(a, false, &signed(register, 1, &seed)));
-    it.fails(Command::Create { uid }, Code::Denied);
-    value(it.net.kv(a, false, &signed(Command::Unregister { auid: uid, uid }, 2, &seed)));
-    let again = value(it.net.kv(a, false, &signed(register, 3, &seed)));
+    assert_fails(it.net.kv(a, false, &signed(Command::Create { uid }, 2, &seed)), Code::Denied);
+    value(it.net.kv(a, false, &signed(Command::Unregister { auid: uid, uid }, 3, &seed)));
+    let again = value(it.net.kv(a, false, &signed(register, 4, &seed)));
     assert_ne!(uid, again);
-    it.fails(Command::Create { uid: again }, Code::Denied);
+    assert_fails(it.net.kv(a, false, &signed(Command::Create { uid: again }, 5, &seed)), Code::Denied);
     for (whom, rights, code) in [
         ("nobody", "none", Code::NotFound),
         ("7", "none", Code::NotFound),

@@ -204,7 +204,7 @@ fn a_signed_channel_is_closed_to_what_is_not_signed() {
     }
     assert_eq!(done(at, GET_PORT, &[chid]), kv::number(&send(at, &key.sign(GET_PORT, &[chid]))));
     // A signed join of a channel that is not signed: a key that nothing needs comes with it.
-    let plain = done(at, CREATE, &[alice]);
+    let plain = done(at, CREATE, &[stranger]);
     let answer = send(at, &key.sign(JOIN, &[alice, alice, plain]));
     assert_eq!((answer.len(), kv::number(&answer[..8])), (40, done(at, GET_PORT, &[plain])));
 }

@@ -53,7 +53,8 @@ fn all_commands_by_an_account() {
         assert_eq!(error(&send(at, &signer.sign(kind, &fields))), ACCESS);
     }
     grant(&server, alice, "add_user,kick_user,delete_user,add_channel");
-    assert_eq!(send(at, &key.sign(JOIN, &[alice, bob, chid])).len(), 40);
+    assert_eq!(error(&send(at, &key.sign(JOIN, &[alice, bob, chid]))), ACCESS, "his key is for him");
+    assert_eq!(send(at, &others.sign(JOIN, &[bob, bob, chid])).len(), 40);
     assert_eq!(number(&send(at, &key.sign(LEAVE, &[alice, bob, chid]))), 1);
     assert_eq!(error(&send(at, &key.sign(LEAVE, &[alice, bob, chid]))), VALUE);
     assert_eq!(number(&send(at, &key.sign(LEAVE, &[alice, alice, chid]))), 1);
@@ -169,5 +170,6 @@ fn a_disabled_account_and_a_removed_key_are_nobody() {
     assert_eq!(error(&send(at, &key.sign(REGISTER, &[0, 0]))), ACCESS);
     assert_eq!(kv::fails(at, CREATE, &[alice]), ACCESS, "not unsigned either");
     crate::support::admin(&server, &["user", "enable", "alice"]);
+    assert_eq!(kv::fails(at, CREATE, &[alice]), ACCESS, "who has an account signs");
     number(&send(at, &key.sign(CREATE, &[alice])));
 }

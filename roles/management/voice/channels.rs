@@ -48,7 +48,6 @@ impl Called {
             return Ok(Called::Workspace(workspace.to_owned()));
         }
         if is_number(text) {
-            let none = || Fail::new(Code::NotFound, "there is no such channel");
             return text.parse().map(Called::Id).map_err(|_| none());
         }
         name::check(text)?;
@@ -81,11 +80,12 @@ impl Channel {
     /// Whether the user may do this in the channel: its owner may, and who has the right.
     ///
     /// # Errors
-    /// DENIED.
+    /// DENIED; NOTFOUND in the channel of a workspace, so that nobody from outside learns whether there is one.
     pub fn need(&self, user: &VoiceUser, right: Rights) -> Result<(), Fail> {
-        match user.uid == self.owner {
-            true => Ok(()),
-            false => need(user.rights, right),
+        match need(user.rights, right) {
+            _ if user.uid == self.owner => Ok(()),
+            Err(_) if self.workspace.is_some() => Err(none()),
+            needed => needed,
         }
     }
 }
@@ -119,7 +119,12 @@ pub fn find(db: &Connection, called: &Called) -> Result<Channel, Fail> {
         Called::Name(name) => one(db, "folded = ?1", [name::fold(name)])?,
         Called::Workspace(workspace) => one(db, "workspace = ?1", [workspace])?,
     };
-    found.ok_or_else(|| Fail::new(Code::NotFound, "there is no such channel"))
+    found.ok_or_else(none)
+}
+
+/// There is no such channel, or it is none of the asker's business whether there is one.
+pub fn none() -> Fail {
+    Fail::new(Code::NotFound, "there is no such channel, or it is the channel of a workspace and not yours")
 }
 
 fn count(db: &Connection, text: &str, values: impl rusqlite::Params) -> Result<u64, Fail> {

@@ -119,18 +119,19 @@ fn value(value: u64) -> String {
 /// Does what the asker is believed to ask.
 fn carry_out(management: &mut Management, ctx: &mut Ctx<Management>, asked: Asked, command: Command, signed: bool) {
     let fresh = super::fresh(management, ctx);
+    let who = move |uid| if signed { Who::Proven(uid) } else { Who::Said(uid) };
     match command {
         Command::Create { uid } => ctx.store(
-            move |db| channels::create(db, &users::acting(db, uid)?, fresh.low, signed, None),
+            move |db| channels::create(db, &who(uid).user(db)?, fresh.low, signed, None),
             move |_, ctx, made| asked.answer(ctx, made.map(value)),
         ),
         Command::Delete { uid, chid } => {
             let then = move |ctx: &mut Ctx<Management>, done: Result<u64, Fail>| asked.answer(ctx, done.map(value));
-            delete(ctx, Who::Uid(uid), Called::Id(chid), then);
+            delete(ctx, who(uid), Called::Id(chid), then);
         }
         Command::Join { uid, juid, chid } => {
             let by = if signed { By::Signed } else { By::Unsigned };
-            let joining = Joining { who: Who::Uid(uid), whom: Some(juid), called: Called::Id(chid), by, fresh };
+            let joining = Joining { who: who(uid), whom: Some(juid), called: Called::Id(chid), by, fresh };
             let to = asked.clone();
             let then = move |_: &mut Management, ctx: &mut Ctx<Management>, joined: Result<_, Fail>| {
                 let line = joined.map(|(user, channel, join): (users::VoiceUser, channels::Channel, u64)| {
@@ -140,13 +141,13 @@ fn carry_out(management: &mut Management, ctx: &mut Ctx<Management>, asked: Aske
             };
             join::start(management, ctx, asked, joining, Box::new(then));
         }
-        Command::Leave { uid, luid, chid } => leave(ctx, asked, uid, luid, chid),
+        Command::Leave { uid, luid, chid } => leave(ctx, asked, who(uid), luid, chid),
         Command::Register { auid, rights } => ctx.store(
             move |db| {
                 let rights = match auid {
                     0 => fresh.rights,
                     _ => {
-                        let admin = users::acting(db, auid)?;
+                        let admin = who(auid).user(db)?;
                         need(admin.rights, Rights::REGISTER_USER)?;
                         need(admin.rights, Rights(rights))?;
                         Rights(rights)
@@ -156,7 +157,7 @@ fn carry_out(management: &mut Management, ctx: &mut Ctx<Management>, asked: Aske
             },
             move |_, ctx, made| asked.answer(ctx, made.map(value)),
         ),
-        Command::Unregister { auid, uid } => unregister(ctx, asked, auid, uid),
+        Command::Unregister { auid, uid } => unregister(ctx, asked, who(auid), uid),
         Command::GetPort { chid } => ctx.query(
             move |db| channels::find(db, &Called::Id(chid)),
             move |_, ctx, found| {
@@ -195,31 +196,31 @@ pub fn delete(
     );
 }
 
-fn leave(ctx: &mut Ctx<Management>, asked: Asked, uid: u64, luid: u64, chid: u64) {
+fn leave(ctx: &mut Ctx<Management>, asked: Asked, who: Who, luid: u64, chid: u64) {
     ctx.store(
         move |db| {
-            let user = users::acting(db, uid)?;
+            let user = who.user(db)?;
             channels::find(db, &Called::Id(chid))?;
-            if uid == luid {
-                return Ok(());
+            let own = user.uid == luid;
+            if !own {
+                need(user.rights, Rights::KICK_USER)?;
             }
-            need(user.rights, Rights::KICK_USER)
+            Ok(if own { "left" } else { "" })
         },
         move |management, ctx, done| {
             let none = || Fail::new(Code::NotFound, "that user is no member of this channel");
-            let why = if uid == luid { "left" } else { "" };
-            let left = done.and_then(|()| place::leave_as(management, ctx, chid, luid, why).ok_or_else(none));
+            let left = done.and_then(|why| place::leave_as(management, ctx, chid, luid, why).ok_or_else(none));
             asked.answer(ctx, left.map(|_| value(1)));
         },
     );
 }
 
-fn unregister(ctx: &mut Ctx<Management>, asked: Asked, auid: u64, uid: u64) {
+fn unregister(ctx: &mut Ctx<Management>, asked: Asked, who: Who, uid: u64) {
     ctx.store(
         move |db| {
-            let admin = users::acting(db, auid)?;
+            let admin = who.user(db)?;
             let user = users::get(db, uid)?;
-            if auid != uid {
+            if admin.uid != uid {
                 need(admin.rights, Rights::DELETE_USER)?;
             }
             users::delete(db, &user)

@@ -30,6 +30,9 @@ pub const EVERY: u64 = 30_000;
 /// After a start, lists wait so long for the servers that are not back yet, which try at least every 10 s: what their members say would be
 /// dropped by those that have a list without them. Milliseconds.
 const SETTLE: u64 = 15_000;
+/// A server that names members that were never let in is not heard for so long, and for twice as long each time, up to a day; milliseconds.
+const SILENCE: u64 = 60_000;
+const SILENCE_AT_MOST: u64 = 24 * 3_600_000;
 /// More packets follow.
 const MORE: &str = "more";
 /// Members of one server.
@@ -63,6 +66,11 @@ fn lines(text: &str) -> Result<Vec<Said>, Fail> {
 pub fn gone(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let asked = Asked::new(ctx, request)?;
     for Said { channel, uid, join } in lines(&request.data().text()?)? {
+        if !management.voice.joins.made(join, channel, uid, &asked.server) {
+            continue;
+        }
+        // Also of one that is not known: VOICEHERE may be on its way through the database.
+        management.voice.ended.note(&asked.server, channel, uid, join, ctx.now());
         let member = management.voice.members.get(channel, uid);
         // It may be somebody else's member by now, or have come again.
         if member.is_some_and(|member| *member.server == asked.server && member.join == join) {
@@ -75,6 +83,10 @@ pub fn gone(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
 /// All members of this server, after it has come back. They may come in several packets; all but the last begin with the line `more`.
 pub fn here(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     let asked = Asked::new(ctx, request)?;
+    if management.voice.guessed.get(&asked.server).is_some_and(|(_, until)| ctx.now() < *until) {
+        ctx.close(asked.link, "it named members that were never let in, a while ago");
+        return Err(refused(&asked.server, "VOICEHERE", "not so soon after a member that was never let in"));
+    }
     let text = request.data().text()?;
     let (text, last) = match text.strip_prefix(MORE) {
         Some(rest) if rest.is_empty() || rest.starts_with('\n') => (rest.trim_start_matches('\n'), false),
@@ -84,6 +96,9 @@ pub fn here(management: &mut Management, ctx: &mut Ctx<Management>, request: &Re
     let mut checked = Vec::with_capacity(lines.len());
     for said in lines {
         let Some(session) = management.voice.joins.check(said.join, said.channel, said.uid, &asked.server) else {
+            let (silence, until) = management.voice.guessed.entry(asked.server.clone()).or_default();
+            *silence = silence.saturating_mul(2).clamp(SILENCE, SILENCE_AT_MOST);
+            *until = ctx.now().saturating_add(*silence);
             ctx.close(asked.link, "it names members that were never let in");
             return Err(refused(&asked.server, "VOICEHERE", "this member was never let in at this server"));
         };
@@ -160,7 +175,7 @@ fn settle(management: &mut Management, ctx: &mut Ctx<Management>, asked: &Asked,
     }
     if last {
         // They may have left while management did not know of them.
-        workspace::check(management, ctx, |_| true);
+        workspace::check(management, ctx, |_, member| *member.server == asked.server);
     }
 }
 
@@ -180,6 +195,9 @@ fn keep(
         management.voice.members.relink(id, uid, asked.link);
         return true;
     }
+    if management.voice.ended.has(&asked.server, id, uid, join) {
+        return false;
+    }
     if now.is_some_and(|now| now.join >= join) || management.voice.members.room(id, uid, &asked.server).is_err() {
         return false;
     }
@@ -198,7 +216,7 @@ fn keep(
 /// The server of that link has not come back in time, or has not said that these are there.
 pub fn forget(management: &mut Management, ctx: &mut Ctx<Management>, link: LinkId) {
     for (channel, uid) in management.voice.members.find(|_, member| member.link == link) {
-        place::leave(management, ctx, channel, uid);
+        place::lost(management, ctx, channel, uid, "");
     }
 }
 

@@ -58,9 +58,11 @@ struct Found {
 impl Joining {
     /// Whom it is about, but for a session, whose voice user may have to be made.
     fn member(&self, db: &Connection) -> Result<Option<VoiceUser>, Fail> {
-        let Who::Uid(uid) = self.who else { return Ok(None) };
-        let user = users::acting(db, uid)?;
-        match self.whom.filter(|whom| *whom != uid) {
+        if matches!(self.who, Who::Account(..)) {
+            return Ok(None);
+        }
+        let user = self.who.user(db)?;
+        match self.whom.filter(|whom| *whom != user.uid) {
             None => Ok(Some(user)),
             Some(whom) => {
                 need(user.rights, Rights::ADD_USER)?;
@@ -72,14 +74,20 @@ impl Joining {
     fn look(&self, db: &Connection) -> Result<Found, Fail> {
         let account = match (self.who, self.member(db)?) {
             (Who::Account(account, _), _) => Some(account),
-            (Who::Uid(_), member) => member.and_then(|member| member.account),
+            (_, member) => member.and_then(|member| member.account),
         };
         let channel = match (channels::find(db, &self.called), &self.called) {
             (Err(fail), Called::Workspace(_)) if fail.code == Code::NotFound => None,
             (found, _) => Some(found?),
         };
-        if self.by == By::Unsigned && channel.as_ref().is_some_and(|channel| channel.signed) {
+        let signed = channel.as_ref().is_some_and(|channel| channel.signed);
+        if signed && self.by == By::Unsigned {
             return Err(Fail::new(Code::Denied, "in this channel everything is signed"));
+        }
+        // Who asks gets the member's key: nobody gets another account's.
+        let added = self.whom.is_some_and(|whom| !self.who.is(whom));
+        if signed && added && account.is_some() {
+            return Err(Fail::new(Code::Denied, "into a signed channel who has an account goes for himself"));
         }
         let workspace = match (&channel, &self.called) {
             (Some(channel), _) => channel.workspace.clone(),
@@ -112,7 +120,7 @@ impl Joining {
                 Ok((user, channel, gone))
             }
             // It was another one's a moment ago.
-            _ => Err(Fail::new(Code::NotFound, "there is no such channel")),
+            _ => Err(channels::none()),
         }
     }
 }
@@ -135,8 +143,9 @@ pub fn start(management: &mut Management, ctx: &mut Ctx<Management>, asked: Aske
                 let alone = Fail::new(Code::Denied, "only who takes part in the workspace may join its channel");
                 return then(management, ctx, Err(alone));
             };
+            let changes = management.voice.doubts.changes;
             workspace::takes_part(management, ctx, account, &name, move |management, ctx, creator| match creator {
-                Ok(creator) => finish(management, ctx, asked, joining, Some(creator), then),
+                Ok(creator) => finish(management, ctx, asked, joining, Some((creator, changes)), then),
                 Err(fail) => then(management, ctx, Err(fail)),
             });
         },
@@ -148,9 +157,10 @@ fn finish(
     ctx: &mut Ctx<Management>,
     asked: Asked,
     joining: Joining,
-    creator: Option<UserId>,
+    part: Option<(UserId, u64)>,
     then: Then,
 ) {
+    let creator = part.map(|(creator, _)| creator);
     let taken = match creator {
         Some(_) => management.voice.members.channels().map(|(id, _)| id).collect(),
         None => std::collections::BTreeSet::new(),
@@ -164,6 +174,10 @@ fn finish(
                     place::ended(management, ctx, gone);
                 }
                 let join = place::join(management, ctx, &asked, &user, &channel, session)?;
+                // Somebody was taken out of a workspace since data management was asked: perhaps this one.
+                if part.is_some_and(|(_, changes)| changes != management.voice.doubts.changes) {
+                    workspace::doubt(management, ctx, channel.id, user.uid);
+                }
                 Ok((user, channel, join))
             });
             then(management, ctx, joined);

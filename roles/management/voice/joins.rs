@@ -3,7 +3,7 @@
 //! that was never let in.
 //!
 //! From the top: 40 bits of time, one for a session, 23 of an HMAC. To name a false one is to guess 23 bits, and whoever guesses wrong
-//! loses the link.
+//! loses the link, and is not heard for a minute, and then for longer.
 
 use aws_lc_rs::hmac;
 
@@ -37,11 +37,16 @@ impl Joins {
     /// Whether a session asked for this join; None: it was never made. The next ones will be greater.
     pub fn check(&mut self, join: u64, channel: u64, uid: u64, server: &str) -> Option<bool> {
         let head = join >> SUM_BITS;
-        if join & ((1 << SUM_BITS) - 1) != self.sum(channel, uid, server, head) {
+        if !self.made(join, channel, uid, server) {
             return None;
         }
         self.last = self.last.max(head >> 1);
         Some(head & 1 == 1)
+    }
+
+    /// Whether this join was made.
+    pub fn made(&self, join: u64, channel: u64, uid: u64, server: &str) -> bool {
+        join & ((1 << SUM_BITS) - 1) == self.sum(channel, uid, server, join >> SUM_BITS)
     }
 
     fn sum(&self, channel: u64, uid: u64, server: &str, head: u64) -> u64 {

@@ -37,6 +37,23 @@ pub struct Channel {
     pub signed: bool,
     pub workspace: Option<Box<str>>,
     pub members: BTreeMap<u64, Member>,
+    /// How many there are at a server, by the link that spoke for them.
+    at: BTreeMap<(Box<str>, LinkId), usize>,
+}
+
+impl Channel {
+    fn add(&mut self, server: &str, link: LinkId) {
+        *self.at.entry((Box::from(server), link)).or_default() += 1;
+    }
+
+    fn remove(&mut self, server: &str, link: LinkId) {
+        let at = (Box::from(server), link);
+        let count = self.at.get(&at).map_or(0, |count| count.saturating_sub(1));
+        match count {
+            0 => self.at.remove(&at),
+            _ => self.at.insert(at, count),
+        };
+    }
 }
 
 /// All channels that have members.
@@ -77,8 +94,14 @@ impl Members {
 
     /// The servers where the channel has members, in the order of their ids.
     pub fn servers(&self, channel: u64) -> BTreeSet<Box<str>> {
-        let members = self.channels.get(&channel).into_iter().flat_map(|channel| channel.members.values());
-        members.map(|member| member.server.clone()).collect()
+        let at = self.channels.get(&channel).into_iter().flat_map(|channel| channel.at.keys());
+        at.map(|(server, _)| server.clone()).collect()
+    }
+
+    /// Whether a server has a member in the channel by its word over this link.
+    pub fn confirmed(&self, channel: u64, server: &str, link: LinkId) -> bool {
+        let at = (Box::from(server), link);
+        self.channels.get(&channel).is_some_and(|channel| channel.at.contains_key(&at))
     }
 
     /// Whether one more may come.
@@ -108,6 +131,7 @@ impl Members {
         self.of.entry(uid).or_default().insert(id);
         let channel = self.channels.entry(id).or_default();
         (channel.signed, channel.workspace) = (signed, workspace.map(Box::from));
+        channel.add(&member.server, member.link);
         channel.members.insert(uid, member);
         before
     }
@@ -116,6 +140,7 @@ impl Members {
     pub fn take(&mut self, id: u64, uid: u64) -> Option<Member> {
         let channel = self.channels.get_mut(&id)?;
         let member = channel.members.remove(&uid)?;
+        channel.remove(&member.server, member.link);
         if channel.members.is_empty() {
             self.channels.remove(&id);
         }
@@ -136,10 +161,11 @@ impl Members {
 
     /// The link by which the member is known is this one now.
     pub fn relink(&mut self, channel: u64, uid: u64, link: LinkId) {
-        let member = self.channels.get_mut(&channel).and_then(|channel| channel.members.get_mut(&uid));
-        if let Some(member) = member {
-            member.link = link;
-        }
+        let Some(channel) = self.channels.get_mut(&channel) else { return };
+        let Some(member) = channel.members.get_mut(&uid) else { return };
+        let (server, before) = (member.server.clone(), std::mem::replace(&mut member.link, link));
+        channel.remove(&server, before);
+        channel.add(&server, link);
     }
 
     /// Channel and uid of those of whom something is true, in order.

@@ -7,6 +7,7 @@
 
 mod channels;
 mod control;
+mod ended;
 mod here;
 mod ids;
 mod join;
@@ -39,6 +40,7 @@ use crate::engine::Later;
 use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::voice::Rights;
+use crate::wire::Code;
 use crate::wire::Fail;
 
 pub use operate::VOICE_RIGHTS;
@@ -50,8 +52,12 @@ pub use users::SCHEMA;
 pub struct Voice {
     members: members::Members,
     joins: joins::Joins,
+    ended: ended::Ended,
+    doubts: workspace::Doubts,
     /// When a server said last who is there; Unix milliseconds.
     said: HashMap<String, u64>,
+    /// Servers that named members that were never let in: how long VOICEHERE is refused then, and until when; Unix milliseconds.
+    guessed: HashMap<String, (u64, u64)>,
     /// When the first server said who is there, since the start; Unix milliseconds.
     began: Option<u64>,
     /// When memberships of sessions are looked at next.
@@ -61,8 +67,8 @@ pub struct Voice {
 impl Voice {
     /// Without any member.
     pub fn new(key: &ServerKey) -> Voice {
-        let (members, said) = Default::default();
-        Voice { members, joins: joins::Joins::new(key), said, began: None, next: 0 }
+        let (members, ended, doubts, said, guessed) = Default::default();
+        Voice { members, joins: joins::Joins::new(key), ended, doubts, said, guessed, began: None, next: 0 }
     }
 }
 
@@ -120,20 +126,33 @@ fn fresh(management: &Management, ctx: &mut Ctx<Management>) -> Fresh {
 /// Who asks for something.
 #[derive(Clone, Copy, Debug)]
 enum Who {
-    /// Somebody who says, or has proven, to be this voice user.
-    Uid(u64),
+    /// Somebody who says to be this voice user, and proves nothing. One with an account can prove it, and must.
+    Said(u64),
+    /// Somebody who has proven to be this voice user.
+    Proven(u64),
     /// A session of this account.
     Account(UserId, Fresh),
 }
 
 impl Who {
+    /// Whether it is this voice user by its uid.
+    fn is(self, uid: u64) -> bool {
+        matches!(self, Who::Said(own) | Who::Proven(own) if own == uid)
+    }
+
     /// Store lane. The voice user, which is made if it is an account's first.
     ///
     /// # Errors
-    /// NOTFOUND; DENIED: the account is disabled or gone.
+    /// NOTFOUND; DENIED: the account is disabled or gone, or there is one and nothing is signed.
     fn user(self, db: &rusqlite::Connection) -> Result<users::VoiceUser, Fail> {
         match self {
-            Who::Uid(uid) => users::acting(db, uid),
+            Who::Said(uid) => match users::acting(db, uid)? {
+                user if user.account.is_some() => {
+                    Err(Fail::new(Code::Denied, "this user has an account: it signs, or asks by a session"))
+                }
+                user => Ok(user),
+            },
+            Who::Proven(uid) => users::acting(db, uid),
             Who::Account(account, fresh) => users::of_account(db, account, fresh.low, fresh.rights),
         }
     }
@@ -156,13 +175,15 @@ pub fn account_gone(management: &mut Management, ctx: &mut Ctx<Management>, acco
 
 /// Data management is back, and may have had news meanwhile.
 pub fn storage_is_up(management: &mut Management, ctx: &mut Ctx<Management>) {
-    workspace::check(management, ctx, |_| true);
+    management.voice.doubts.ask_again();
+    workspace::check(management, ctx, |_, _| true);
 }
 
 /// Once a second.
 pub fn tick(management: &mut Management, ctx: &mut Ctx<Management>) {
     if ctx.now() >= management.voice.next {
         management.voice.next = ctx.now().saturating_add(here::EVERY);
+        management.voice.ended.tidy(ctx.now());
         here::sweep(management, ctx);
     }
 }

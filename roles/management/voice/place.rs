@@ -69,12 +69,14 @@ pub fn come(
     leave_as(management, ctx, channel.id, uid, "elsewhere");
     let (own, line) = (member.server.clone(), line(uid, &member));
     let before = management.voice.members.servers(channel.id);
+    // By another link it may have lost its last member there, and the list, meanwhile.
+    let listed = management.voice.members.confirmed(channel.id, &own, member.link);
     management.voice.members.put(channel.id, channel.signed, channel.workspace.as_deref(), uid, member);
     let text = format!("{}|{line}", channel.id);
-    for server in before.iter().filter(|server| tell_own || **server != own) {
+    for server in before.iter().filter(|server| **server != own || tell_own && listed) {
         tell(management, ctx, server, "VOICECAME", &text);
     }
-    if tell_own && !before.contains(&own) {
+    if tell_own && !listed {
         tell_all(management, ctx, &own, channel.id);
     }
 }
@@ -86,6 +88,19 @@ pub fn leave(management: &mut Management, ctx: &mut Ctx<Management>, channel: u6
 
 /// The same; `why`, for its own session: `left` or `elsewhere`. Nothing: somebody else wanted it.
 pub fn leave_as(
+    management: &mut Management,
+    ctx: &mut Ctx<Management>,
+    channel: u64,
+    uid: u64,
+    why: &str,
+) -> Option<Member> {
+    let member = lost(management, ctx, channel, uid, why)?;
+    management.voice.ended.note(&member.server, channel, uid, member.join, ctx.now());
+    Some(member)
+}
+
+/// The same, of one whose server does not answer: it is a member again when that one is back and says so.
+pub fn lost(
     management: &mut Management,
     ctx: &mut Ctx<Management>,
     channel: u64,

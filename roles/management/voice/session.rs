@@ -116,11 +116,12 @@ fn carry_out(management: &mut Management, ctx: &mut Ctx<Management>, asked: Aske
         Task::Get(called) => get(ctx, asked, account, called),
         Task::Join(called) => joins(management, ctx, asked, who, called, fresh),
         Task::Leave(called) => ctx.store(
-            move |db| Ok((who.user(db)?.uid, channels::find(db, &called)?.id)),
+            move |db| Ok((who.user(db)?.uid, channels::find(db, &called)?)),
             move |management, ctx, found| {
                 let left = found.and_then(|(uid, channel)| {
-                    let left = place::leave_as(management, ctx, channel, uid, "left");
-                    left.map(|_| String::new()).ok_or_else(no_member)
+                    let left = place::leave_as(management, ctx, channel.id, uid, "left");
+                    let no = if channel.workspace.is_some() { channels::none } else { no_member };
+                    left.map(|_| String::new()).ok_or_else(no)
                 });
                 asked.answer(ctx, left);
             },

@@ -1,5 +1,8 @@
 //! Channels of workspaces: data management alone knows who takes part.
 
+use std::collections::BTreeSet;
+
+use super::channels;
 use super::members::Member;
 use super::place;
 use super::storage;
@@ -11,6 +14,32 @@ use crate::engine::Ctx;
 use crate::engine::Request;
 use crate::wire::Code;
 use crate::wire::Fail;
+
+/// How many members are asked about at once.
+const AT_ONCE: usize = 256;
+/// When data management does not answer, it is asked again after so long, and then after twice as long, up to a minute; milliseconds.
+const AGAIN: u64 = 1_000;
+const AGAIN_AT_MOST: u64 = 60_000;
+
+/// Members of whom it is not sure that they still take part.
+#[derive(Debug, Default)]
+pub struct Doubts {
+    /// How often people may have left a workspace, so far.
+    pub changes: u64,
+    /// Channel and uid of those who wait to be asked about; each was a member when it came in.
+    waiting: BTreeSet<(u64, u64)>,
+    asked: usize,
+    /// How long is waited after the last answer that did not come; 0: it came.
+    pause: u64,
+    paused: bool,
+}
+
+impl Doubts {
+    /// Data management is back: it is not waited any longer.
+    pub fn ask_again(&mut self) {
+        (self.pause, self.paused) = (0, false);
+    }
+}
 
 /// Asks whether the account takes part in the workspace; `then` runs once, with the account of its creator.
 ///
@@ -26,7 +55,7 @@ pub fn takes_part(
     usage::exchange(management, ctx, "TAKESPART", &[&account, workspace], move |management, ctx, answer| {
         let creator = match answer {
             Ok(text) => text.parse().map(UserId).map_err(|_| away()),
-            Err(fail) if fail.code == Code::NotFound => Err(Fail::new(Code::NotFound, "there is no such workspace")),
+            Err(fail) if fail.code == Code::NotFound => Err(channels::none()),
             Err(fail) => {
                 log::debug!("TAKESPART: {fail}");
                 Err(away())
@@ -40,25 +69,63 @@ pub fn takes_part(
 pub fn changed(management: &mut Management, ctx: &mut Ctx<Management>, request: &Request<'_>) -> Result<Answer, Fail> {
     storage::is_data_management(ctx, request.link)?;
     let workspace = request.data().text()?;
-    check(management, ctx, |known| known == workspace);
+    check(management, ctx, |known, _| known == workspace);
     Ok(Answer::None)
 }
 
-/// Those members of the channels of such workspaces who do not take part any more are none any more.
-pub fn check(management: &mut Management, ctx: &mut Ctx<Management>, which: impl Fn(&str) -> bool) {
-    let mut asked = Vec::new();
+/// Those members of channels of workspaces of whom this is so are none any more if they do not take part; and who is on the way to be one,
+/// while data management was asked before, is asked about again.
+pub fn check(management: &mut Management, ctx: &mut Ctx<Management>, which: impl Fn(&str, &Member) -> bool) {
+    let doubts = &mut management.voice.doubts;
+    doubts.changes = doubts.changes.wrapping_add(1);
     for (channel, known) in management.voice.members.channels() {
-        let Some(workspace) = known.workspace.as_deref().filter(|workspace| which(workspace)) else { continue };
-        let member = |(uid, member): (&u64, &Member)| Some((channel, *uid, member.account?, workspace.to_owned()));
-        asked.extend(known.members.iter().filter_map(member));
+        let Some(workspace) = known.workspace.as_deref() else { continue };
+        let those = known.members.iter().filter(|(_, member)| which(workspace, member));
+        doubts.waiting.extend(those.map(|(uid, _)| (channel, *uid)));
     }
-    for (channel, uid, account, workspace) in asked {
+    go_on(management, ctx);
+}
+
+/// It is not sure whether this member still takes part.
+pub fn doubt(management: &mut Management, ctx: &mut Ctx<Management>, channel: u64, uid: u64) {
+    management.voice.doubts.waiting.insert((channel, uid));
+    go_on(management, ctx);
+}
+
+fn go_on(management: &mut Management, ctx: &mut Ctx<Management>) {
+    while !management.voice.doubts.paused && management.voice.doubts.asked < AT_ONCE {
+        let Some((channel, uid)) = management.voice.doubts.waiting.pop_first() else { return };
+        let Some(account) = management.voice.members.get(channel, uid).and_then(|member| member.account) else {
+            continue;
+        };
+        let workspace = management.voice.members.channel(channel).and_then(|known| known.workspace.clone());
+        let Some(workspace) = workspace else { continue };
+        management.voice.doubts.asked += 1;
         takes_part(management, ctx, account, &workspace, move |management, ctx, answer| {
-            let member = management.voice.members.get(channel, uid);
-            let is_the_same = member.is_some_and(|member| member.account == Some(account));
-            if is_the_same && answer.is_err_and(|fail| fail.code == Code::NotFound) {
-                place::leave(management, ctx, channel, uid);
+            let doubts = &mut management.voice.doubts;
+            doubts.asked = doubts.asked.saturating_sub(1);
+            match answer {
+                Ok(_) => doubts.pause = 0,
+                Err(fail) if fail.code == Code::NotFound => {
+                    doubts.pause = 0;
+                    place::leave(management, ctx, channel, uid);
+                }
+                Err(_) => later(management, ctx, channel, uid),
             }
+            go_on(management, ctx);
+        });
+    }
+}
+
+/// Data management did not answer: it is asked again, as long as this is a member.
+fn later(management: &mut Management, ctx: &mut Ctx<Management>, channel: u64, uid: u64) {
+    let doubts = &mut management.voice.doubts;
+    doubts.waiting.insert((channel, uid));
+    if !std::mem::replace(&mut doubts.paused, true) {
+        doubts.pause = doubts.pause.saturating_mul(2).clamp(AGAIN, AGAIN_AT_MOST);
+        ctx.after(doubts.pause, |management, ctx| {
+            management.voice.doubts.paused = false;
+            go_on(management, ctx);
         });
     }
 }
