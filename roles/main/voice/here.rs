@@ -13,6 +13,9 @@ use crate::voice::Order;
 /// Channels that one session can be in.
 pub const CHANNELS: usize = 16;
 
+/// What one packet of VOICEHERE or VOICEGONE has at least, in bytes, if another follows: half of what one may have.
+pub const PIECE: usize = 512 << 10;
+
 /// What management has granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -169,14 +172,22 @@ pub fn session_over(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
     }
 }
 
-/// Tells management who has gone. What it is not told now it sees by VOICEHERE.
+/// Tells management who has gone, as far as its link has room; the rest later. What it is not told while it is away it sees by VOICEHERE.
 pub fn tell_gone(main: &mut Main, ctx: &mut Ctx<Main>) {
-    if main.voice.gone.is_empty() {
-        return;
-    }
-    let lines = std::mem::take(&mut main.voice.gone).join("\n");
-    if let Some(link) = main.management.link() {
-        let _ = ctx.push(link, "VOICEGONE", &[lines.as_bytes()]);
+    let Some(link) = main.management.link() else { return main.voice.gone.clear() };
+    while !main.voice.gone.is_empty() {
+        let (mut count, mut lines) = (0, String::new());
+        for line in &main.voice.gone {
+            if lines.len() >= PIECE {
+                break;
+            }
+            lines.extend([if count == 0 { "" } else { "\n" }, line]);
+            count += 1;
+        }
+        if ctx.push(link, "VOICEGONE", &[lines.as_bytes()]).is_err() {
+            return;
+        }
+        main.voice.gone.drain(..count);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Who is in which channel: what management tells (64478), and what it is told when it is back.
 
 use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use super::here;
+use super::Channel;
 use super::Member;
 use super::Why;
 use crate::config::PortKey;
@@ -132,25 +134,46 @@ fn ended(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<
 
 /// Management knows this server again: it is told who is here, and tells who is there.
 pub fn management_back(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
-    let mut lines = Vec::new();
-    for (channel, entry) in &mut main.voice.channels {
-        entry.told = false;
-        for (uid, place) in &entry.here {
-            let user = entry.members.get(uid).map_or("", |member| &member.user);
-            lines.push(format!("{channel}|{uid}|{}|{user}", place.join));
-        }
-    }
+    main.voice.channels.values_mut().for_each(|entry| entry.told = false);
     main.voice.gone.clear();
     let channels: Vec<u64> = main.voice.channels.keys().copied().collect();
-    ctx.request(link, "VOICEHERE", &[lines.join("\n").as_bytes()], move |_, ctx, answer| match answer {
+    let of = |(channel, entry): (&u64, &Channel)| entry.here.keys().map(|uid| (*channel, *uid)).collect::<Vec<_>>();
+    let here = main.voice.channels.iter().flat_map(of).collect();
+    say_here(main, ctx, link, here, channels);
+}
+
+/// Says who of these is here, as far as it goes into one packet, and the rest when that is answered: the link has room for little more than one.
+fn say_here(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, mut rest: VecDeque<(u64, u64)>, channels: Vec<u64>) {
+    let mut lines = String::new();
+    while lines.len() < here::PIECE {
+        let Some((channel, uid)) = rest.pop_front() else { break };
+        // One that has gone meanwhile was told by VOICEGONE.
+        let entry = main.voice.channels.get(&channel);
+        let Some((entry, place)) = entry.and_then(|entry| Some((entry, entry.here.get(&uid)?))) else { continue };
+        let user = entry.members.get(&uid).map_or("", |member| &member.user);
+        lines.push_str(&format!("\n{channel}|{uid}|{}|{user}", place.join));
+    }
+    if !rest.is_empty() {
+        let text = format!("more{lines}");
+        return ctx.request(link, "VOICEHERE", &[text.as_bytes()], move |main, ctx, answer| match answer {
+            Ok(_) => say_here(main, ctx, link, rest, channels),
+            Err(fail) => not_taken(&fail),
+        });
+    }
+    let text = lines.strip_prefix('\n').unwrap_or_default();
+    ctx.request(link, "VOICEHERE", &[text.as_bytes()], move |_, ctx, answer| match answer {
         // The lists come before the answer to this.
         Ok(_) => ctx.request(link, "PING", &[], move |main, ctx, answer| {
             if answer.is_ok() {
                 forgotten(main, ctx, &channels);
             }
         }),
-        Err(fail) => log::warn!("management does not take note of who is in voice channels here: {fail}"),
+        Err(fail) => not_taken(&fail),
     });
+}
+
+fn not_taken(fail: &Fail) {
+    log::warn!("management does not take note of who is in voice channels here: {fail}");
 }
 
 /// Channels that management has told nothing of: it has no members of them here, or does not know them.

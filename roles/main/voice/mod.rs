@@ -150,7 +150,7 @@ pub struct Voice {
     opening: HashMap<u64, Vec<join::Waiting>>,
     /// See `ASKED`.
     asked: usize,
-    /// Lines of VOICEGONE.
+    /// Lines of VOICEGONE that management's link had no room for so far.
     gone: Vec<String>,
     /// Sessions that are over, and had a seat.
     over: Vec<LinkId>,

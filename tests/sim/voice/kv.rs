@@ -21,7 +21,12 @@ use super::Stage;
 
 impl Stage {
     /// One request at server a. `port`: what is said when a channel is to be opened.
-    fn control(&mut self, id: NodeId, request: &Request, port: Option<Result<u16, String>>) -> Result<Answer, Fail> {
+    pub fn control(
+        &mut self,
+        id: NodeId,
+        request: &Request,
+        port: Option<Result<u16, String>>,
+    ) -> Result<Answer, Fail> {
         let bytes = request.encode();
         let answer = self.at(id, |caller, ctx| caller.control(ctx, "a", &bytes));
         if let Some(port) = port {

@@ -1,0 +1,42 @@
+//! What management is told of members here, however many these are; and what is done when its lists and the places here do not agree.
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use convergia::voice::control::Answer;
+use convergia::voice::control::Command;
+use convergia::voice::control::Request;
+
+use super::desk::uid;
+use super::desk::CHANNEL;
+use super::Stage;
+
+#[test]
+fn many_members_are_told_in_several_packets() {
+    let mut stage = Stage::new(51, &["a"]);
+    let alice = stage.caller("alice", "a");
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).expect("a key");
+    let (count, name) = (22, "x".repeat(60_000));
+    for n in 1..=count {
+        stage.desk(|desk, ctx| {
+            let join = desk.join(ctx, CHANNEL, uid(n), "a", &name);
+            desk.control = format!("join {CHANNEL}|{}|{join}|1", uid(n));
+        });
+        let request = Request::signed(Command::Join { uid: uid(n), juid: uid(n), chid: CHANNEL }, 1, &pair);
+        let joined = stage.control(alice, &request, Some(Ok(6_000)));
+        assert!(matches!(joined, Ok(Answer::Joined { .. })), "{joined:?}");
+    }
+    let mut members = stage.desk(|desk, _| desk.members.clone());
+    members.values_mut().for_each(|member| member.user = "somebody".to_owned());
+    let desk = stage.desk;
+    stage.net.sim.crash(desk);
+    stage.run();
+    stage.net.sim.start(desk);
+    stage.desk(|desk, _| desk.members = members);
+    stage.net.sim.run_for(15_000);
+    let told = stage.desk(|desk, _| std::mem::take(&mut desk.told));
+    let here: Vec<&String> = told.iter().filter(|(_, command, _)| command == "VOICEHERE").map(|told| &told.2).collect();
+    let [first, second, last] = &here[..] else { panic!("{} packets", here.len()) };
+    assert!(first.starts_with("more\n") && second.starts_with("more\n") && !last.starts_with("more"));
+    assert!(here.iter().all(|text| text.len() < 600_000));
+    assert_eq!(here.iter().flat_map(|text| text.lines()).filter(|line| *line != "more").count(), 22);
+    assert_eq!(stage.desk(|desk, _| desk.members.len()), 22, "all of them stay");
+}
