@@ -39,6 +39,7 @@ pub fn place(
     let own = main.own;
     let entry = main.voice.channels.entry(channel).or_default();
     entry.signed = signed;
+    main.voice.unlisted |= !entry.listed;
     let session = link.map(|(link, _)| link);
     let old = entry.here.insert(uid, Place { join, link: session, udp, counter: 0 });
     if let Some(old) = old {

@@ -9,6 +9,7 @@ mod media;
 mod mesh;
 mod session;
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 
 use super::Main;
@@ -114,6 +115,8 @@ struct Channel {
     listening: bool,
     /// Management has told the members since it is back.
     told: bool,
+    /// Management has told the members at all.
+    listed: bool,
     /// For those here by UDP, at the end of the event.
     play: Vec<u8>,
     /// What was said here, for other servers, at the end of the event.
@@ -152,6 +155,12 @@ pub struct Voice {
     asked: usize,
     /// Lines of VOICEGONE that management's link had no room for so far.
     gone: Vec<String>,
+    /// Channel, uid and join of members that are here by management's word, and had no place when it said so. Most have one a moment later.
+    ghosts: BTreeSet<(u64, u64, u64)>,
+    /// Somebody is in a channel here whose list is not known.
+    unlisted: bool,
+    /// When VOICEHERE was sent last.
+    said_here: u64,
     /// Sessions that are over, and had a seat.
     over: Vec<LinkId>,
     dirty: Vec<u64>,
@@ -226,8 +235,9 @@ pub fn settled(main: &mut Main, ctx: &mut Ctx<Main>) {
     }
 }
 
-/// Once a second: channels with nobody here are forgotten, and what was dropped is logged once a minute.
-pub fn tick(main: &mut Main, ctx: &Ctx<Main>) {
+/// Once a second: what management believes of members here is put right, channels with nobody here are forgotten, and what was dropped is logged once a minute.
+pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
+    lists::repair(main, ctx);
     let voice = &mut main.voice;
     // While management is asked, what it answers may need the list that it has told.
     if voice.asked == 0 && !voice.channels.is_empty() {

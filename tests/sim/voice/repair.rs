@@ -5,8 +5,12 @@ use convergia::voice::control::Answer;
 use convergia::voice::control::Command;
 use convergia::voice::control::Request;
 
+use super::data;
 use super::desk::uid;
+use super::desk::Member;
 use super::desk::CHANNEL;
+use super::desk::NAME;
+use super::heard;
 use super::Stage;
 
 #[test]
@@ -39,4 +43,39 @@ fn many_members_are_told_in_several_packets() {
     assert!(here.iter().all(|text| text.len() < 600_000));
     assert_eq!(here.iter().flat_map(|text| text.lines()).filter(|line| *line != "more").count(), 22);
     assert_eq!(stage.desk(|desk, _| desk.members.len()), 22, "all of them stay");
+}
+
+#[test]
+fn management_is_told_of_members_that_are_not_here() {
+    let mut stage = Stage::new(52, &["a"]);
+    let alice = stage.caller("alice", "a");
+    stage.join(alice, NAME);
+    stage.run();
+    stage.desk(|desk, ctx| desk.join(ctx, CHANNEL, uid(2), "a", "bob"));
+    stage.net.sim.run_for(3_000);
+    assert_eq!(stage.desk(|desk, _| desk.members.keys().copied().collect::<Vec<_>>()), [(CHANNEL, uid(1))]);
+    let [came, left] = ["VOICECAME", "VOICELEFT"].map(|word| format!("{word} {CHANNEL}|{}", uid(2)));
+    assert_eq!(stage.told(alice), [format!("{came}|bob"), left]);
+    let gone = stage.desk(|desk, _| desk.told.iter().filter(|(_, command, _)| command == "VOICEGONE").count());
+    assert_eq!(gone, 1, "and nothing of her own join");
+}
+
+#[test]
+fn who_joins_where_the_list_was_not_told_is_not_deaf() {
+    let mut stage = Stage::new(53, &["a", "b"]);
+    let (alice, bob) = (stage.caller("alice", "a"), stage.caller("bob", "b"));
+    stage.join(bob, NAME);
+    // Management believes that somebody is there, so that it does not tell the list.
+    let ghost = Member { server: "a".to_owned(), join: 1_000, user: "carol".to_owned() };
+    stage.desk(|desk, _| desk.members.insert((CHANNEL, uid(3)), ghost));
+    stage.join(alice, NAME);
+    stage.net.sim.run_for(12_000);
+    assert!(stage.desk(|desk, _| !desk.members.contains_key(&(CHANNEL, uid(3)))));
+    stage.told(alice);
+    stage.say(bob, NAME, &data("do you hear"));
+    stage.run();
+    assert_eq!(stage.told(alice), [heard(uid(2), "do you hear")]);
+    stage.say(alice, NAME, &data("yes"));
+    stage.run();
+    assert_eq!(stage.told(bob).last(), Some(&heard(uid(1), "yes")));
 }
