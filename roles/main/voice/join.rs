@@ -9,6 +9,7 @@ use super::control;
 use super::here;
 use super::here::Grant;
 use super::here::CHANNELS;
+use super::may_move;
 use super::session;
 use crate::engine::Answer;
 use crate::engine::Command;
@@ -58,6 +59,7 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
         return Err(no_ports());
     }
     let link = request.link;
+    may_move(main, link)?;
     let seat = main.voice.seats.get(&link);
     if seat.is_some_and(|seat| seat.places.len() + seat.joining >= CHANNELS) {
         return Err(Fail::new(Code::Limit, "a session is in 16 channels at most"));

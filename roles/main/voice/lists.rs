@@ -130,7 +130,7 @@ fn ended(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<
     let here: Vec<u64> = entry.iter().flat_map(|entry| entry.here.keys().copied()).collect();
     if let Some(entry) = entry {
         entry.here.values_mut().for_each(|place| place.udp = false);
-        entry.listening = false;
+        (entry.udp, entry.listening) = (0, false);
     }
     for uid in here {
         here::end(main, ctx, channel, uid, Some(Why::Deleted));

@@ -49,8 +49,10 @@ fn add<'a>(groups: &mut Vec<Group<'a>>, link: LinkId, server: (&'a str, &'a str)
 
 /// Sends what was said here.
 pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, said: &[u8]) {
-    let servers = main.voice.channels.get(&channel).map(|entry| entry.elsewhere.clone()).unwrap_or_default();
+    let servers: Option<Vec<ServerNo>> =
+        main.voice.channels.get(&channel).map(|entry| entry.elsewhere.keys().copied().collect());
     let ways: Vec<(ServerNo, LinkId, bool)> = servers
+        .unwrap_or_default()
         .into_iter()
         .filter_map(|server| way(main, ctx, server).map(|(link, own)| (server, link, own)))
         .collect();

@@ -9,6 +9,7 @@ mod media;
 mod mesh;
 mod session;
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 
@@ -26,6 +27,9 @@ pub use lists::management_back;
 
 /// Questions of voice that management has not answered: it has others to serve.
 const ASKED: usize = 2_000;
+
+/// JOINVOICEs and LEAVEVOICEs of a session in a second: one that was moved joins all its channels anew at once.
+const MOVES: u32 = 20;
 
 /// The rows of voice, on all ports.
 pub const COMMANDS: [Command<Main>; 14] = [
@@ -105,12 +109,12 @@ struct Channel {
     members: HashMap<u64, Member>,
     /// Those here, by uid.
     here: HashMap<u64, Place>,
-    /// Of these, who hears over a link, with the uid.
+    /// Of these, who hears over a link, with the uid; sorted.
     links: Vec<(LinkId, u64)>,
     /// Of these, how many are there by UDP.
     udp: usize,
-    /// Other servers with members.
-    elsewhere: Vec<ServerNo>,
+    /// Other servers with members, and how many each has.
+    elsewhere: BTreeMap<ServerNo, usize>,
     /// What `Order::Listen` has said last.
     listening: bool,
     /// Management has told the members since it is back.
@@ -161,6 +165,8 @@ pub struct Voice {
     unlisted: bool,
     /// When VOICEHERE was sent last.
     said_here: u64,
+    /// How often sessions have asked to join or leave in this second.
+    moves: HashMap<LinkId, u32>,
     /// Sessions that are over, and had a seat.
     over: Vec<LinkId>,
     dirty: Vec<u64>,
@@ -213,6 +219,16 @@ fn may_ask(main: &mut Main) -> Result<LinkId, Fail> {
     Ok(link)
 }
 
+/// A session asks to join or leave: what it costs is borne by all who are there.
+fn may_move(main: &mut Main, link: LinkId) -> Result<(), Fail> {
+    let moves = main.voice.moves.entry(link).or_default();
+    *moves = moves.saturating_add(1);
+    match *moves > MOVES {
+        true => Err(Fail::new(Code::Busy, "at most 20 JOINVOICEs and LEAVEVOICEs a second; retry later")),
+        false => Ok(()),
+    }
+}
+
 /// What the thread of voice tells.
 pub fn events(main: &mut Main, ctx: &mut Ctx<Main>, events: Vec<Event>) {
     for event in events {
@@ -238,6 +254,7 @@ pub fn settled(main: &mut Main, ctx: &mut Ctx<Main>) {
 /// Once a second: what management believes of members here is put right, channels with nobody here are forgotten, and what was dropped is logged once a minute.
 pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
     lists::repair(main, ctx);
+    main.voice.moves.clear();
     let voice = &mut main.voice;
     // While management is asked, what it answers may need the list that it has told.
     if voice.asked == 0 && !voice.channels.is_empty() {

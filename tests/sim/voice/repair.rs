@@ -4,6 +4,8 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use convergia::voice::control::Answer;
 use convergia::voice::control::Command;
 use convergia::voice::control::Request;
+use convergia::wire::Code;
+use convergia::wire::Fail;
 
 use super::data;
 use super::desk::uid;
@@ -78,4 +80,25 @@ fn who_joins_where_the_list_was_not_told_is_not_deaf() {
     stage.say(alice, NAME, &data("yes"));
     stage.run();
     assert_eq!(stage.told(bob).last(), Some(&heard(uid(1), "yes")));
+}
+
+#[test]
+fn a_session_joins_and_leaves_so_often() {
+    let mut stage = Stage::new(54, &["a"]);
+    let alice = stage.caller("alice", "a");
+    stage.net.sim.run_for(1_000 - stage.net.sim.now() % 1_000);
+    let ask = |stage: &mut Stage, command: &'static str, fields: &'static [&'static str]| {
+        stage.at(alice, |caller, ctx| caller.ask(ctx, command, fields))
+    };
+    let mut answers = Vec::new();
+    for _ in 0..15 {
+        answers.push(ask(&mut stage, "JOINVOICE", &[NAME, "link"]));
+        answers.push(ask(&mut stage, "LEAVEVOICE", &[NAME]));
+    }
+    let answers: Vec<_> = answers.iter().map(|answer| stage.answer(answer)).collect();
+    let busy = |answer: &&Result<String, Fail>| answer.as_ref().is_err_and(|fail| fail.code == Code::Busy);
+    assert_eq!(answers.iter().filter(busy).count(), 10);
+    assert!(answers[0].is_ok(), "{answers:?}");
+    stage.net.sim.run_for(1_000);
+    stage.join(alice, NAME);
 }
