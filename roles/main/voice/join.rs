@@ -15,6 +15,7 @@ use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Later;
+use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::roles::main::session_of;
 use crate::roles::main::signed_on;
@@ -99,6 +100,10 @@ fn joined(main: &mut Main, ctx: &mut Ctx<Main>, later: Later, grant: Grant, name
         here::join_answered(main, ctx, link, None);
         return ctx.answer(&later, Err(Fail::new(Code::Offline, "the connection is gone")));
     };
+    if let Err(fail) = if udp { may_hear(main, ctx, link, grant, Code::Unavailable) } else { Ok(()) } {
+        here::join_answered(main, ctx, link, None);
+        return ctx.answer(&later, Err(fail));
+    }
     here::place(main, ctx, grant, Some(&user), Some((link, name)), udp);
     match udp {
         true => open(main, ctx, grant.channel, grant.signed, Waiting::Session(later, grant)),
@@ -192,6 +197,30 @@ fn enter(main: &Main, ctx: &mut Ctx<Main>, grant: Grant, proven: Option<IpAddr>)
     };
     ctx.voice(Order::Join { channel: grant.channel, uid: grant.uid, terms, proven });
     Ok(key)
+}
+
+/// Whether who is behind this link may do without signatures: it is on loopback, or the operator wants it.
+pub fn is_local(main: &Main, ctx: &Ctx<Main>, link: LinkId) -> bool {
+    let remote = ctx.info(link).and_then(|info| info.remote);
+    main.voice.allow_unsigned || remote.is_some_and(|remote| remote.to_canonical().is_loopback())
+}
+
+/// Refuses a join by UDP of a channel without signatures from where the thread of voice would not hear it.
+fn may_hear(main: &mut Main, ctx: &Ctx<Main>, link: LinkId, grant: Grant, code: Code) -> Result<(), Fail> {
+    if grant.signed || is_local(main, ctx, link) {
+        return Ok(());
+    }
+    main.voice.gone.push(format!("{}|{}|{}", grant.channel, grant.uid, grant.join));
+    Err(Fail::new(code, "this channel is not signed: by UDP it is for this machine alone; join with link"))
+}
+
+/// Voice control has joined a member.
+pub fn controlled(main: &mut Main, ctx: &mut Ctx<Main>, later: &Later, grant: Grant, signs: bool) -> Result<(), Fail> {
+    may_hear(main, ctx, later.link(), grant, Code::Denied)?;
+    // Its name comes with the list.
+    here::place(main, ctx, grant, None, None, true);
+    open(main, ctx, grant.channel, grant.signed, Waiting::Control(later.clone(), grant, signs));
+    Ok(())
 }
 
 /// There is no port for it: it is no member.
