@@ -11,6 +11,7 @@ use super::here::Grant;
 use super::here::CHANNELS;
 use super::may_move;
 use super::session;
+use super::OPENING;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -134,6 +135,10 @@ fn welcome(main: &mut Main, ctx: &mut Ctx<Main>, later: &Later, grant: Grant, po
 
 /// Asks for the channel's UDP port.
 pub fn open(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, signed: bool, waiting: Waiting) {
+    if main.voice.waiting >= OPENING {
+        return not_opened(main, ctx, waiting, Fail::new(Code::Busy, "too many wait for a UDP port; retry later"));
+    }
+    main.voice.waiting += 1;
     main.voice.opening.entry(channel).or_default().push(waiting);
     ctx.voice(Order::Open { channel, signed });
 }
@@ -141,6 +146,7 @@ pub fn open(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, signed: bool, wa
 /// The channel has a UDP port, or gets none: those who wait for it are answered.
 pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, port: Result<u16, String>) {
     let all = main.voice.opening.remove(&channel).unwrap_or_default();
+    main.voice.waiting = main.voice.waiting.saturating_sub(all.len());
     let port = port.map_err(|why| {
         log::warn!("voice: channel {channel} gets no UDP port: {why}");
         Fail::new(Code::Unavailable, "no UDP port is free for this channel; join with link")
@@ -154,21 +160,14 @@ pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, port: Result<u
                 let proven = ctx.info(later.link()).and_then(|info| info.remote);
                 match port.clone().and_then(|port| Ok((port, enter(main, ctx, grant, proven)?))) {
                     Ok((port, key)) => welcome(main, ctx, &later, grant, Some((port, &key))),
-                    Err(fail) => {
-                        here::join_answered(main, ctx, later.link(), None);
-                        give_up(main, ctx, grant);
-                        ctx.answer(&later, Err(fail));
-                    }
+                    Err(fail) => not_opened(main, ctx, Waiting::Session(later, grant), fail),
                 }
             }
             Waiting::Control(later, grant, signs) => {
                 let proven = ctx.info(later.link()).and_then(|info| info.remote);
                 match port.clone().and_then(|port| Ok((port, enter(main, ctx, grant, proven)?))) {
                     Ok((port, key)) => ctx.answer(&later, Ok(control::joined(port, &key, signs))),
-                    Err(fail) => {
-                        give_up(main, ctx, grant);
-                        ctx.answer(&later, Err(fail));
-                    }
+                    Err(fail) => not_opened(main, ctx, Waiting::Control(later, grant, signs), fail),
                 }
             }
         }
@@ -177,6 +176,22 @@ pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, port: Result<u
         // The port may be another than that which was listened to.
         ctx.voice(Order::Listen { channel, on: true });
     }
+}
+
+fn not_opened(main: &mut Main, ctx: &mut Ctx<Main>, waiting: Waiting, fail: Fail) {
+    let later = match waiting {
+        Waiting::Port(later) => later,
+        Waiting::Session(later, grant) => {
+            here::join_answered(main, ctx, later.link(), None);
+            give_up(main, ctx, grant);
+            later
+        }
+        Waiting::Control(later, grant, _) => {
+            give_up(main, ctx, grant);
+            later
+        }
+    };
+    ctx.answer(&later, Err(fail));
 }
 
 fn is_here(main: &Main, grant: Grant) -> bool {

@@ -28,6 +28,8 @@ pub use lists::management_back;
 /// Questions of voice that management has not answered: it has others to serve.
 const ASKED: usize = 2_000;
 
+/// Who waits for UDP ports, of all channels.
+const OPENING: usize = 2_000;
 /// JOINVOICEs and LEAVEVOICEs of a session in a second: one that was moved joins all its channels anew at once.
 const MOVES: u32 = 20;
 
@@ -155,6 +157,8 @@ pub struct Voice {
     seats: HashMap<LinkId, Seat>,
     /// Who waits for a channel's UDP port. At most `OPENING`.
     opening: HashMap<u64, Vec<join::Waiting>>,
+    /// How many these are.
+    waiting: usize,
     /// See `ASKED`.
     asked: usize,
     /// Lines of VOICEGONE that management's link had no room for so far.
