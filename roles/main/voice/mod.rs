@@ -192,6 +192,8 @@ struct Counts {
     fast: u64,
     /// Packets that were repeated, or overtaken.
     again: u64,
+    /// Packets over a minute behind the clock.
+    old: u64,
 }
 
 impl Main {
@@ -266,7 +268,12 @@ pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
         voice.channels.retain(|channel, entry| !entry.here.is_empty() || opening.contains_key(channel));
     }
     if (ctx.now() / 1_000).is_multiple_of(60) && voice.counts != Counts::default() {
-        let Counts { strangers, late, fast, again } = std::mem::take(&mut voice.counts);
-        log::debug!("voice: dropped {strangers} of strangers, {late} without room, {fast} too fast, {again} repeated");
+        let Counts { strangers, late, fast, again, old } = std::mem::take(&mut voice.counts);
+        log::debug!("voice: dropped {strangers} of strangers, {late} without room, {fast} too fast, {again} repeated, {old} old");
+        if old > 0 {
+            log::warn!(
+                "voice of other servers was dropped, as it is over a minute behind this clock: are the clocks set?"
+            );
+        }
     }
 }
