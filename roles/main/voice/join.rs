@@ -147,7 +147,8 @@ pub fn open(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, signed: bool, wa
 pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, port: Result<u16, String>) {
     let all = main.voice.opening.remove(&channel).unwrap_or_default();
     main.voice.waiting = main.voice.waiting.saturating_sub(all.len());
-    let port = port.map_err(|why| {
+    let shift = main.voice.shift;
+    let port = port.map(|port| u16::try_from(i32::from(port) + shift).unwrap_or(port)).map_err(|why| {
         log::warn!("voice: channel {channel} gets no UDP port: {why}");
         Fail::new(Code::Unavailable, "no UDP port is free for this channel; join with link")
     });

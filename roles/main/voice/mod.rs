@@ -153,6 +153,8 @@ pub struct Voice {
     /// The public key of this server's voice, in hex; None: it has no UDP ports.
     server_key: Option<String>,
     allow_unsigned: bool,
+    /// By how much the ports that members are told are above those of this host.
+    shift: i32,
     channels: HashMap<u64, Channel>,
     seats: HashMap<LinkId, Seat>,
     /// Who waits for a channel's UDP port. At most `OPENING`.
@@ -202,6 +204,12 @@ impl Main {
     pub fn serve_voice(&mut self, server_key: &[u8; 32], allow_unsigned: bool) {
         self.voice.server_key = Some(hex::encode(server_key));
         self.voice.allow_unsigned = allow_unsigned;
+    }
+
+    /// The range of UDP ports that begins with `first` here is reached from outside by one that begins with `told`: members are told ports of
+    /// that. With `first` 0 there is no range, and ports are told as they are.
+    pub fn advertise_voice(&mut self, first: u16, told: u16) {
+        self.voice.shift = if first == 0 { 0 } else { i32::from(told) - i32::from(first) };
     }
 }
 

@@ -1,6 +1,7 @@
 //! What management is told of members here, however many these are; and what is done when its lists and the places here do not agree.
 
 use aws_lc_rs::signature::Ed25519KeyPair;
+use convergia::roles::main::Main;
 use convergia::voice::control::Answer;
 use convergia::voice::control::Command;
 use convergia::voice::control::Request;
@@ -101,4 +102,15 @@ fn a_session_joins_and_leaves_so_often() {
     assert!(answers[0].is_ok(), "{answers:?}");
     stage.net.sim.run_for(1_000);
     stage.join(alice, NAME);
+}
+
+#[test]
+fn members_are_told_the_ports_that_a_nat_forwards() {
+    let mut stage = Stage::new(55, &["a"]);
+    let (alice, main) = (stage.caller("alice", "a"), stage.main("a"));
+    for (first, told, port) in [(5_900, 7_900, "8000"), (6_000, 5_000, "5000"), (0, 7_900, "6000")] {
+        stage.net.sim.with(main, |main: &mut Main, _| main.advertise_voice(first, told)).expect("it runs");
+        let answer = stage.join_udp(alice, "a", CHANNEL).expect("joined");
+        assert_eq!(answer.split('|').nth(4), Some(port), "{answer}");
+    }
 }
