@@ -193,7 +193,13 @@ pub const KEYS: &[Key] = &[
     fixed("advertise.realm_client_client", "\"\"", Kind::Advertise(PortKey::RealmClientClient), ""),
     fixed("advertise.discovery", "\"\"", Kind::Advertise(PortKey::Discovery), ""),
     fixed("advertise.voice_control", "\"\"", Kind::Advertise(PortKey::VoiceControl), ""),
-    fixed("advertise.voice_udp", "\"\"", Kind::Advertise(PortKey::VoiceUdp), ""),
+    fixed(
+        "advertise.voice_udp",
+        "\"\"",
+        Kind::Advertise(PortKey::VoiceUdp),
+        "The port alone counts: the first of the range that is forwarded to that of listen.voice_udp. The host is that of the \
+         TCP connection.",
+    ),
     fixed("advertise.web", "\"\"", Kind::Advertise(PortKey::Web), ""),
     // management
     live(

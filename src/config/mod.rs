@@ -401,6 +401,12 @@ fn check_together(settings: &Settings, problems: &mut Vec<String>) {
         let what = "the last port, listen.voice_udp + voice.udp_ports - 1, must be at most 65535";
         wrong("voice.udp_ports", "listen.voice_udp", what);
     }
+    let told = settings.text_if_any("advertise.voice_udp");
+    let told = told.and_then(|told| told.rsplit(':').next()?.parse::<u64>().ok()).unwrap_or(0);
+    if first != 0 && told + settings.number("voice.udp_ports") > 65_536 {
+        let what = "the last port that is told, advertise.voice_udp + voice.udp_ports - 1, must be at most 65535";
+        wrong("advertise.voice_udp", "voice.udp_ports", what);
+    }
 }
 
 /// Whether `host`, `host:port` or what follows of a URL is this machine.

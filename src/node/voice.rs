@@ -16,7 +16,11 @@ impl Node {
         let seed = self.key.voice_seed().ok_or("no key for voice can be derived from the server's")?;
         let public = running.handle.serve_voice(udp, voice.udp_ports, voice.allow_unsigned, &seed)?;
         let everywhere = voice.allow_unsigned;
-        running.handle.with(|main, _| main.serve_voice(&public, everywhere));
+        let told = self.config.advertise.get(&PortKey::VoiceUdp).and_then(|told| told.rsplit(':').next()?.parse().ok());
+        running.handle.with(|main, _| {
+            main.serve_voice(&public, everywhere);
+            main.advertise_voice(udp.port(), told.unwrap_or(udp.port()));
+        });
         let (bound, task) = net::listen_kv(&running.handle, control)?;
         self.listen.extend([(PortKey::VoiceControl, bound), (PortKey::VoiceUdp, udp)]);
         self.listeners.push(task);

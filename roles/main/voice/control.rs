@@ -33,8 +33,7 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
     if ports && main.voice.server_key.is_none() {
         return Err(join::no_ports());
     }
-    let remote = ctx.info(request.link).and_then(|info| info.remote);
-    let local = main.voice.allow_unsigned || remote.is_some_and(|remote| remote.to_canonical().is_loopback());
+    let local = join::is_local(main, ctx, request.link);
     let link = may_ask(main)?;
     here::tell_gone(main, ctx);
     let (later, signs) = (request.later(), decoded.proof.is_some());
@@ -66,9 +65,7 @@ fn carry_out(main: &mut Main, ctx: &mut Ctx<Main>, later: &Later, signs: bool, d
         }
         "join" => {
             let grant = join::grant(Raw(rest.as_bytes()))?;
-            // Its name comes with the list.
-            here::place(main, ctx, grant, None, None, true);
-            join::open(main, ctx, grant.channel, grant.signed, Waiting::Control(later.clone(), grant, signs));
+            join::controlled(main, ctx, later, grant, signs)?;
         }
         _ => return Err(bad()),
     }

@@ -8,10 +8,14 @@ use super::Why;
 use crate::engine::Ctx;
 use crate::engine::LinkId;
 use crate::roles::main::Main;
+use crate::route::ServerNo;
 use crate::voice::Order;
 
 /// Channels that one session can be in.
 pub const CHANNELS: usize = 16;
+
+/// What one packet of VOICEHERE or VOICEGONE has at least, in bytes, if another follows: half of what one may have.
+pub const PIECE: usize = 512 << 10;
 
 /// What management has granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +40,10 @@ pub fn place(
     let own = main.own;
     let entry = main.voice.channels.entry(channel).or_default();
     entry.signed = signed;
+    main.voice.unlisted |= !entry.listed;
     let session = link.map(|(link, _)| link);
-    let old = entry.here.insert(uid, Place { join, link: session, udp, counter: 0 });
+    let old = entry.take_place(uid);
+    entry.put_place(uid, Place { join, link: session, udp, counter: 0 });
     if let Some(old) = old {
         if old.udp && !udp {
             ctx.voice(Order::Leave { channel, uid });
@@ -105,9 +111,10 @@ pub fn join_answered(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, joined:
 
 /// Somebody is in the channel, by management's word or the place that it has here: sessions here hear of it, unless they know.
 pub fn came(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, uid: u64, member: Member) {
+    let own = main.own;
     let entry = main.voice.channels.entry(channel).or_default();
     let user = member.user.clone();
-    if entry.members.insert(uid, member).is_none() {
+    if entry.put_member(own, uid, member) {
         let words = format!("VOICECAME {channel}|{uid}|");
         let mut name = Vec::new();
         crate::wire::raw::escape_into(&mut name, user.as_bytes());
@@ -119,7 +126,7 @@ pub fn came(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, uid: u64, member
 pub fn left(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, uid: u64, join: u64) {
     let Some(entry) = main.voice.channels.get_mut(&channel) else { return };
     if entry.members.get(&uid).is_some_and(|member| member.join == join) {
-        entry.members.remove(&uid);
+        entry.take_member(uid);
         tell(entry, ctx, uid, &[format!("VOICELEFT {channel}|{uid}").as_bytes()]);
     }
 }
@@ -137,7 +144,7 @@ fn tell(entry: &Channel, ctx: &mut Ctx<Main>, about: u64, parts: &[&[u8]]) {
 /// The place of that uid here is no more; `why`: what its session is told.
 pub fn end(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, uid: u64, why: Option<Why>) {
     let Some(entry) = main.voice.channels.get_mut(&channel) else { return };
-    let Some(place) = entry.here.remove(&uid) else { return };
+    let Some(place) = entry.take_place(uid) else { return };
     if place.udp {
         ctx.voice(Order::Leave { channel, uid });
     }
@@ -169,30 +176,107 @@ pub fn session_over(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
     }
 }
 
-/// Tells management who has gone. What it is not told now it sees by VOICEHERE.
+/// Tells management who has gone, as far as its link has room; the rest later. What it is not told while it is away it sees by VOICEHERE.
 pub fn tell_gone(main: &mut Main, ctx: &mut Ctx<Main>) {
-    if main.voice.gone.is_empty() {
-        return;
-    }
-    let lines = std::mem::take(&mut main.voice.gone).join("\n");
-    if let Some(link) = main.management.link() {
-        let _ = ctx.push(link, "VOICEGONE", &[lines.as_bytes()]);
+    let Some(link) = main.management.link() else { return main.voice.gone.clear() };
+    while !main.voice.gone.is_empty() {
+        let (mut count, mut lines) = (0, String::new());
+        for line in &main.voice.gone {
+            if lines.len() >= PIECE {
+                break;
+            }
+            lines.extend([if count == 0 { "" } else { "\n" }, line]);
+            count += 1;
+        }
+        if ctx.push(link, "VOICEGONE", &[lines.as_bytes()]).is_err() {
+            return;
+        }
+        main.voice.gone.drain(..count);
     }
 }
 
-/// Somebody has come or gone: who hears over a link, which servers have members, and whether what UDP members say is wanted here.
+/// What depends on who is there is kept up with each change: channels are large.
+impl Channel {
+    /// `own`: this server. Whether it is new.
+    fn put_member(&mut self, own: ServerNo, uid: u64, member: Member) -> bool {
+        let server = member.server;
+        let old = self.take_member(uid);
+        self.members.insert(uid, member);
+        if server != own {
+            *self.elsewhere.entry(server).or_default() += 1;
+        }
+        !old
+    }
+
+    /// Whether it was there.
+    fn take_member(&mut self, uid: u64) -> bool {
+        let Some(member) = self.members.remove(&uid) else { return false };
+        if let Some(count) = self.elsewhere.get_mut(&member.server) {
+            *count -= 1;
+            if *count == 0 {
+                self.elsewhere.remove(&member.server);
+            }
+        }
+        true
+    }
+
+    fn put_place(&mut self, uid: u64, place: Place) {
+        match place.link.filter(|_| !place.udp) {
+            Some(link) => {
+                let at = self.links.partition_point(|known| *known < (link, uid));
+                self.links.insert(at, (link, uid));
+            }
+            None => self.udp += 1,
+        }
+        self.here.insert(uid, place);
+    }
+
+    fn take_place(&mut self, uid: u64) -> Option<Place> {
+        let place = self.here.remove(&uid)?;
+        match place.link.filter(|_| !place.udp) {
+            Some(link) => {
+                if let Ok(at) = self.links.binary_search(&(link, uid)) {
+                    self.links.remove(at);
+                }
+            }
+            None => self.udp = self.udp.saturating_sub(1),
+        }
+        Some(place)
+    }
+}
+
+/// Somebody has come or gone: whether what UDP members say is wanted here.
 pub fn refresh(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64) {
-    let own = main.own;
     let Some(entry) = main.voice.channels.get_mut(&channel) else { return };
-    let by_link = entry.here.iter().filter(|(_, place)| !place.udp);
-    entry.links = by_link.filter_map(|(uid, place)| Some((place.link?, *uid))).collect();
-    entry.links.sort_unstable();
-    entry.udp = entry.here.len() - entry.links.len();
-    entry.elsewhere = entry.members.values().map(|member| member.server).filter(|server| *server != own).collect();
-    entry.elsewhere.sort_unstable();
-    entry.elsewhere.dedup();
     let on = entry.udp > 0 && !(entry.links.is_empty() && entry.elsewhere.is_empty());
     if std::mem::replace(&mut entry.listening, on) != on {
         ctx.voice(Order::Listen { channel, on });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Table;
+
+    #[test]
+    fn what_depends_on_who_is_there_is_kept_up() {
+        let mut table = Table::<u8>::default();
+        let [own, other, third] = ["a", "b", "c"].map(|id| table.server(id).unwrap());
+        let member = |server, join| Member { server, join, user: "somebody".into() };
+        let mut channel = Channel::default();
+        for (uid, server) in [(1, own), (2, other), (3, other), (4, third)] {
+            assert!(channel.put_member(own, uid, member(server, uid)));
+        }
+        assert_eq!(channel.elsewhere, [(other, 2), (third, 1)].into());
+        assert!(!channel.put_member(own, 2, member(third, 5)), "it has moved");
+        assert_eq!(channel.elsewhere, [(other, 1), (third, 2)].into());
+        assert!(channel.take_member(3) && !channel.take_member(3));
+        assert!(!channel.put_member(own, 4, member(own, 6)));
+        assert_eq!(channel.elsewhere, [(third, 1)].into());
+        channel.put_place(3, Place { join: 1, link: None, udp: true, counter: 0 });
+        assert_eq!(channel.udp, 1);
+        assert!(channel.take_place(3).is_some() && channel.take_place(3).is_none());
+        assert_eq!(channel.udp, 0);
     }
 }

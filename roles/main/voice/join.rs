@@ -9,11 +9,14 @@ use super::control;
 use super::here;
 use super::here::Grant;
 use super::here::CHANNELS;
+use super::may_move;
 use super::session;
+use super::OPENING;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
 use crate::engine::Later;
+use crate::engine::LinkId;
 use crate::engine::Request;
 use crate::roles::main::session_of;
 use crate::roles::main::signed_on;
@@ -58,6 +61,7 @@ fn run(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<An
         return Err(no_ports());
     }
     let link = request.link;
+    may_move(main, link)?;
     let seat = main.voice.seats.get(&link);
     if seat.is_some_and(|seat| seat.places.len() + seat.joining >= CHANNELS) {
         return Err(Fail::new(Code::Limit, "a session is in 16 channels at most"));
@@ -97,6 +101,10 @@ fn joined(main: &mut Main, ctx: &mut Ctx<Main>, later: Later, grant: Grant, name
         here::join_answered(main, ctx, link, None);
         return ctx.answer(&later, Err(Fail::new(Code::Offline, "the connection is gone")));
     };
+    if let Err(fail) = if udp { may_hear(main, ctx, link, grant, Code::Unavailable) } else { Ok(()) } {
+        here::join_answered(main, ctx, link, None);
+        return ctx.answer(&later, Err(fail));
+    }
     here::place(main, ctx, grant, Some(&user), Some((link, name)), udp);
     match udp {
         true => open(main, ctx, grant.channel, grant.signed, Waiting::Session(later, grant)),
@@ -127,6 +135,10 @@ fn welcome(main: &mut Main, ctx: &mut Ctx<Main>, later: &Later, grant: Grant, po
 
 /// Asks for the channel's UDP port.
 pub fn open(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, signed: bool, waiting: Waiting) {
+    if main.voice.waiting >= OPENING {
+        return not_opened(main, ctx, waiting, Fail::new(Code::Busy, "too many wait for a UDP port; retry later"));
+    }
+    main.voice.waiting += 1;
     main.voice.opening.entry(channel).or_default().push(waiting);
     ctx.voice(Order::Open { channel, signed });
 }
@@ -134,7 +146,9 @@ pub fn open(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, signed: bool, wa
 /// The channel has a UDP port, or gets none: those who wait for it are answered.
 pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, port: Result<u16, String>) {
     let all = main.voice.opening.remove(&channel).unwrap_or_default();
-    let port = port.map_err(|why| {
+    main.voice.waiting = main.voice.waiting.saturating_sub(all.len());
+    let shift = main.voice.shift;
+    let port = port.map(|port| u16::try_from(i32::from(port) + shift).unwrap_or(port)).map_err(|why| {
         log::warn!("voice: channel {channel} gets no UDP port: {why}");
         Fail::new(Code::Unavailable, "no UDP port is free for this channel; join with link")
     });
@@ -147,21 +161,14 @@ pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, port: Result<u
                 let proven = ctx.info(later.link()).and_then(|info| info.remote);
                 match port.clone().and_then(|port| Ok((port, enter(main, ctx, grant, proven)?))) {
                     Ok((port, key)) => welcome(main, ctx, &later, grant, Some((port, &key))),
-                    Err(fail) => {
-                        here::join_answered(main, ctx, later.link(), None);
-                        give_up(main, ctx, grant);
-                        ctx.answer(&later, Err(fail));
-                    }
+                    Err(fail) => not_opened(main, ctx, Waiting::Session(later, grant), fail),
                 }
             }
             Waiting::Control(later, grant, signs) => {
                 let proven = ctx.info(later.link()).and_then(|info| info.remote);
                 match port.clone().and_then(|port| Ok((port, enter(main, ctx, grant, proven)?))) {
                     Ok((port, key)) => ctx.answer(&later, Ok(control::joined(port, &key, signs))),
-                    Err(fail) => {
-                        give_up(main, ctx, grant);
-                        ctx.answer(&later, Err(fail));
-                    }
+                    Err(fail) => not_opened(main, ctx, Waiting::Control(later, grant, signs), fail),
                 }
             }
         }
@@ -170,6 +177,22 @@ pub fn opened(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, port: Result<u
         // The port may be another than that which was listened to.
         ctx.voice(Order::Listen { channel, on: true });
     }
+}
+
+fn not_opened(main: &mut Main, ctx: &mut Ctx<Main>, waiting: Waiting, fail: Fail) {
+    let later = match waiting {
+        Waiting::Port(later) => later,
+        Waiting::Session(later, grant) => {
+            here::join_answered(main, ctx, later.link(), None);
+            give_up(main, ctx, grant);
+            later
+        }
+        Waiting::Control(later, grant, _) => {
+            give_up(main, ctx, grant);
+            later
+        }
+    };
+    ctx.answer(&later, Err(fail));
 }
 
 fn is_here(main: &Main, grant: Grant) -> bool {
@@ -190,6 +213,30 @@ fn enter(main: &Main, ctx: &mut Ctx<Main>, grant: Grant, proven: Option<IpAddr>)
     };
     ctx.voice(Order::Join { channel: grant.channel, uid: grant.uid, terms, proven });
     Ok(key)
+}
+
+/// Whether who is behind this link may do without signatures: it is on loopback, or the operator wants it.
+pub fn is_local(main: &Main, ctx: &Ctx<Main>, link: LinkId) -> bool {
+    let remote = ctx.info(link).and_then(|info| info.remote);
+    main.voice.allow_unsigned || remote.is_some_and(|remote| remote.to_canonical().is_loopback())
+}
+
+/// Refuses a join by UDP of a channel without signatures from where the thread of voice would not hear it.
+fn may_hear(main: &mut Main, ctx: &Ctx<Main>, link: LinkId, grant: Grant, code: Code) -> Result<(), Fail> {
+    if grant.signed || is_local(main, ctx, link) {
+        return Ok(());
+    }
+    main.voice.gone.push(format!("{}|{}|{}", grant.channel, grant.uid, grant.join));
+    Err(Fail::new(code, "this channel is not signed: by UDP it is for this machine alone; join with link"))
+}
+
+/// Voice control has joined a member.
+pub fn controlled(main: &mut Main, ctx: &mut Ctx<Main>, later: &Later, grant: Grant, signs: bool) -> Result<(), Fail> {
+    may_hear(main, ctx, later.link(), grant, Code::Denied)?;
+    // Its name comes with the list.
+    here::place(main, ctx, grant, None, None, true);
+    open(main, ctx, grant.channel, grant.signed, Waiting::Control(later.clone(), grant, signs));
+    Ok(())
 }
 
 /// There is no port for it: it is no member.

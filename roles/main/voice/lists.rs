@@ -1,8 +1,10 @@
 //! Who is in which channel: what management tells (64478), and what it is told when it is back.
 
 use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use super::here;
+use super::Channel;
 use super::Member;
 use super::Why;
 use crate::config::PortKey;
@@ -16,6 +18,11 @@ use crate::roles::main::Main;
 use crate::voice::Order;
 use crate::wire::Fail;
 use crate::wire::Raw;
+
+/// Members that are looked at again at once.
+const GHOSTS: usize = 65_536;
+/// How soon after a VOICEHERE another asks for lists that are missing; milliseconds.
+const AGAIN: u64 = 10_000;
 
 const fn row(
     name: &'static str,
@@ -52,13 +59,14 @@ fn members(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Resul
         told.insert(number(uid)?, member);
     }
     let entry = main.voice.channels.entry(channel).or_default();
-    (entry.signed, entry.told) = (signed == "1", true);
+    (entry.signed, entry.told, entry.listed) = (signed == "1", true, true);
     let gone = entry.members.iter().filter(|(uid, _)| !told.contains_key(uid));
     let gone: Vec<(u64, u64)> = gone.map(|(uid, member)| (*uid, member.join)).collect();
     for (uid, join) in gone {
         here::left(main, ctx, channel, uid, join);
     }
     for (uid, member) in told {
+        suspect(main, channel, uid, &member);
         here::came(main, ctx, channel, uid, member);
     }
     // Of those here, whom management does not have here, or has by another join.
@@ -81,6 +89,7 @@ fn came(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<A
     let [channel, server, uid, join, user] = columns(&text)?;
     let member = Member { server: main.table.server(server)?, join: number(join)?, user: Box::from(user) };
     let (channel, uid) = (number(channel)?, number(uid)?);
+    suspect(main, channel, uid, &member);
     // Else it would be a list with one line, which looks like a whole one.
     if !main.voice.channels.contains_key(&channel) {
         return Ok(Answer::None);
@@ -121,7 +130,7 @@ fn ended(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<
     let here: Vec<u64> = entry.iter().flat_map(|entry| entry.here.keys().copied()).collect();
     if let Some(entry) = entry {
         entry.here.values_mut().for_each(|place| place.udp = false);
-        entry.listening = false;
+        (entry.udp, entry.listening) = (0, false);
     }
     for uid in here {
         here::end(main, ctx, channel, uid, Some(Why::Deleted));
@@ -130,27 +139,89 @@ fn ended(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<
     Ok(Answer::None)
 }
 
+fn has_place(main: &Main, (channel, uid, join): (u64, u64, u64)) -> bool {
+    let entry = main.voice.channels.get(&channel);
+    entry.and_then(|entry| entry.here.get(&uid)).is_some_and(|place| place.join == join)
+}
+
+/// Notes a member that is here by management's word alone: its join is about to be answered, or its end was not heard of.
+fn suspect(main: &mut Main, channel: u64, uid: u64, member: &Member) {
+    let ghost = (channel, uid, member.join);
+    if member.server == main.own && main.voice.ghosts.len() < GHOSTS && !has_place(main, ghost) {
+        main.voice.ghosts.insert(ghost);
+    }
+}
+
+/// Tells management of members that it has here and that are not; and says VOICEHERE where somebody hears nobody, for want of the list.
+pub fn repair(main: &mut Main, ctx: &mut Ctx<Main>) {
+    let ghosts = std::mem::take(&mut main.voice.ghosts);
+    let Some(link) = main.management.link() else { return };
+    if main.voice.unlisted && ctx.now().saturating_sub(main.voice.said_here) >= AGAIN {
+        management_back(main, ctx, link);
+    }
+    let ghosts: Vec<_> = ghosts.into_iter().filter(|ghost| !has_place(main, *ghost)).collect();
+    if ghosts.is_empty() {
+        return;
+    }
+    // A join of which management had told is answered before this.
+    ctx.request(link, "PING", &[], move |main, ctx, answer| {
+        if answer.is_err() {
+            return;
+        }
+        for ghost in ghosts {
+            let (channel, uid, join) = ghost;
+            if !has_place(main, ghost) {
+                main.voice.gone.push(format!("{channel}|{uid}|{join}"));
+                here::left(main, ctx, channel, uid, join);
+                here::refresh(main, ctx, channel);
+            }
+        }
+    });
+}
+
 /// Management knows this server again: it is told who is here, and tells who is there.
 pub fn management_back(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId) {
-    let mut lines = Vec::new();
-    for (channel, entry) in &mut main.voice.channels {
-        entry.told = false;
-        for (uid, place) in &entry.here {
-            let user = entry.members.get(uid).map_or("", |member| &member.user);
-            lines.push(format!("{channel}|{uid}|{}|{user}", place.join));
-        }
-    }
+    main.voice.channels.values_mut().for_each(|entry| entry.told = false);
     main.voice.gone.clear();
+    (main.voice.unlisted, main.voice.said_here) = (false, ctx.now());
     let channels: Vec<u64> = main.voice.channels.keys().copied().collect();
-    ctx.request(link, "VOICEHERE", &[lines.join("\n").as_bytes()], move |_, ctx, answer| match answer {
+    let of = |(channel, entry): (&u64, &Channel)| entry.here.keys().map(|uid| (*channel, *uid)).collect::<Vec<_>>();
+    let here = main.voice.channels.iter().flat_map(of).collect();
+    say_here(main, ctx, link, here, channels);
+}
+
+/// Says who of these is here, as far as it goes into one packet, and the rest when that is answered: the link has room for little more than one.
+fn say_here(main: &mut Main, ctx: &mut Ctx<Main>, link: LinkId, mut rest: VecDeque<(u64, u64)>, channels: Vec<u64>) {
+    let mut lines = String::new();
+    while lines.len() < here::PIECE {
+        let Some((channel, uid)) = rest.pop_front() else { break };
+        // One that has gone meanwhile was told by VOICEGONE.
+        let entry = main.voice.channels.get(&channel);
+        let Some((entry, place)) = entry.and_then(|entry| Some((entry, entry.here.get(&uid)?))) else { continue };
+        let user = entry.members.get(&uid).map_or("", |member| &member.user);
+        lines.push_str(&format!("\n{channel}|{uid}|{}|{user}", place.join));
+    }
+    if !rest.is_empty() {
+        let text = format!("more{lines}");
+        return ctx.request(link, "VOICEHERE", &[text.as_bytes()], move |main, ctx, answer| match answer {
+            Ok(_) => say_here(main, ctx, link, rest, channels),
+            Err(fail) => not_taken(&fail),
+        });
+    }
+    let text = lines.strip_prefix('\n').unwrap_or_default();
+    ctx.request(link, "VOICEHERE", &[text.as_bytes()], move |_, ctx, answer| match answer {
         // The lists come before the answer to this.
         Ok(_) => ctx.request(link, "PING", &[], move |main, ctx, answer| {
             if answer.is_ok() {
                 forgotten(main, ctx, &channels);
             }
         }),
-        Err(fail) => log::warn!("management does not take note of who is in voice channels here: {fail}"),
+        Err(fail) => not_taken(&fail),
     });
+}
+
+fn not_taken(fail: &Fail) {
+    log::warn!("management does not take note of who is in voice channels here: {fail}");
 }
 
 /// Channels that management has told nothing of: it has no members of them here, or does not know them.

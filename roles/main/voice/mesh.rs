@@ -29,6 +29,9 @@ const DATAGRAMS: usize = 64;
 /// Servers that one packet is for.
 const SERVERS: usize = 1_000;
 
+/// How far a VOICE may be behind the clock; milliseconds. Clocks of servers differ by less.
+const OLD: u64 = 60_000;
+
 pub const VOICE: Command<Main> = Command {
     name: "VOICE",
     ports: &[PortKey::MainMain],
@@ -49,8 +52,10 @@ fn add<'a>(groups: &mut Vec<Group<'a>>, link: LinkId, server: (&'a str, &'a str)
 
 /// Sends what was said here.
 pub fn send(main: &mut Main, ctx: &mut Ctx<Main>, channel: u64, said: &[u8]) {
-    let servers = main.voice.channels.get(&channel).map(|entry| entry.elsewhere.clone()).unwrap_or_default();
+    let servers: Option<Vec<ServerNo>> =
+        main.voice.channels.get(&channel).map(|entry| entry.elsewhere.keys().copied().collect());
     let ways: Vec<(ServerNo, LinkId, bool)> = servers
+        .unwrap_or_default()
         .into_iter()
         .filter_map(|server| way(main, ctx, server).map(|(link, own)| (server, link, own)))
         .collect();
@@ -231,6 +236,11 @@ fn receive(
     let datagrams = packet.body.unescape();
     if datagrams.is_empty() || !datagrams.len().is_multiple_of(PACKET) || datagrams.len() > DATAGRAMS * PACKET {
         return Err(Fail::bad_args("datagrams have 512 bytes each, and there are at most 64"));
+    }
+    // After a start of either end nothing is known of what was said before: what is sent again then is old.
+    if packet.number < ctx.now().saturating_sub(OLD).saturating_mul(1_000) {
+        main.voice.counts.old += 1;
+        return Ok(());
     }
     let last = main.voice.heard.entry(origin).or_default();
     if last.0 == boot && packet.number <= last.1 {

@@ -9,6 +9,8 @@ mod media;
 mod mesh;
 mod session;
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 
 use super::Main;
@@ -25,6 +27,11 @@ pub use lists::management_back;
 
 /// Questions of voice that management has not answered: it has others to serve.
 const ASKED: usize = 2_000;
+
+/// Who waits for UDP ports, of all channels.
+const OPENING: usize = 2_000;
+/// JOINVOICEs and LEAVEVOICEs of a session in a second: one that was moved joins all its channels anew at once.
+const MOVES: u32 = 20;
 
 /// The rows of voice, on all ports.
 pub const COMMANDS: [Command<Main>; 14] = [
@@ -104,16 +111,18 @@ struct Channel {
     members: HashMap<u64, Member>,
     /// Those here, by uid.
     here: HashMap<u64, Place>,
-    /// Of these, who hears over a link, with the uid.
+    /// Of these, who hears over a link, with the uid; sorted.
     links: Vec<(LinkId, u64)>,
     /// Of these, how many are there by UDP.
     udp: usize,
-    /// Other servers with members.
-    elsewhere: Vec<ServerNo>,
+    /// Other servers with members, and how many each has.
+    elsewhere: BTreeMap<ServerNo, usize>,
     /// What `Order::Listen` has said last.
     listening: bool,
     /// Management has told the members since it is back.
     told: bool,
+    /// Management has told the members at all.
+    listed: bool,
     /// For those here by UDP, at the end of the event.
     play: Vec<u8>,
     /// What was said here, for other servers, at the end of the event.
@@ -144,14 +153,26 @@ pub struct Voice {
     /// The public key of this server's voice, in hex; None: it has no UDP ports.
     server_key: Option<String>,
     allow_unsigned: bool,
+    /// By how much the ports that members are told are above those of this host.
+    shift: i32,
     channels: HashMap<u64, Channel>,
     seats: HashMap<LinkId, Seat>,
     /// Who waits for a channel's UDP port. At most `OPENING`.
     opening: HashMap<u64, Vec<join::Waiting>>,
+    /// How many these are.
+    waiting: usize,
     /// See `ASKED`.
     asked: usize,
-    /// Lines of VOICEGONE.
+    /// Lines of VOICEGONE that management's link had no room for so far.
     gone: Vec<String>,
+    /// Channel, uid and join of members that are here by management's word, and had no place when it said so. Most have one a moment later.
+    ghosts: BTreeSet<(u64, u64, u64)>,
+    /// Somebody is in a channel here whose list is not known.
+    unlisted: bool,
+    /// When VOICEHERE was sent last.
+    said_here: u64,
+    /// How often sessions have asked to join or leave in this second.
+    moves: HashMap<LinkId, u32>,
     /// Sessions that are over, and had a seat.
     over: Vec<LinkId>,
     dirty: Vec<u64>,
@@ -173,6 +194,8 @@ struct Counts {
     fast: u64,
     /// Packets that were repeated, or overtaken.
     again: u64,
+    /// Packets over a minute behind the clock.
+    old: u64,
 }
 
 impl Main {
@@ -181,6 +204,12 @@ impl Main {
     pub fn serve_voice(&mut self, server_key: &[u8; 32], allow_unsigned: bool) {
         self.voice.server_key = Some(hex::encode(server_key));
         self.voice.allow_unsigned = allow_unsigned;
+    }
+
+    /// The range of UDP ports that begins with `first` here is reached from outside by one that begins with `told`: members are told ports of
+    /// that. With `first` 0 there is no range, and ports are told as they are.
+    pub fn advertise_voice(&mut self, first: u16, told: u16) {
+        self.voice.shift = if first == 0 { 0 } else { i32::from(told) - i32::from(first) };
     }
 }
 
@@ -202,6 +231,16 @@ fn may_ask(main: &mut Main) -> Result<LinkId, Fail> {
     }
     main.voice.asked += 1;
     Ok(link)
+}
+
+/// A session asks to join or leave: what it costs is borne by all who are there.
+fn may_move(main: &mut Main, link: LinkId) -> Result<(), Fail> {
+    let moves = main.voice.moves.entry(link).or_default();
+    *moves = moves.saturating_add(1);
+    match *moves > MOVES {
+        true => Err(Fail::new(Code::Busy, "at most 20 JOINVOICEs and LEAVEVOICEs a second; retry later")),
+        false => Ok(()),
+    }
 }
 
 /// What the thread of voice tells.
@@ -226,8 +265,10 @@ pub fn settled(main: &mut Main, ctx: &mut Ctx<Main>) {
     }
 }
 
-/// Once a second: channels with nobody here are forgotten, and what was dropped is logged once a minute.
-pub fn tick(main: &mut Main, ctx: &Ctx<Main>) {
+/// Once a second: what management believes of members here is put right, channels with nobody here are forgotten, and what was dropped is logged once a minute.
+pub fn tick(main: &mut Main, ctx: &mut Ctx<Main>) {
+    lists::repair(main, ctx);
+    main.voice.moves.clear();
     let voice = &mut main.voice;
     // While management is asked, what it answers may need the list that it has told.
     if voice.asked == 0 && !voice.channels.is_empty() {
@@ -235,7 +276,12 @@ pub fn tick(main: &mut Main, ctx: &Ctx<Main>) {
         voice.channels.retain(|channel, entry| !entry.here.is_empty() || opening.contains_key(channel));
     }
     if (ctx.now() / 1_000).is_multiple_of(60) && voice.counts != Counts::default() {
-        let Counts { strangers, late, fast, again } = std::mem::take(&mut voice.counts);
-        log::debug!("voice: dropped {strangers} of strangers, {late} without room, {fast} too fast, {again} repeated");
+        let Counts { strangers, late, fast, again, old } = std::mem::take(&mut voice.counts);
+        log::debug!("voice: dropped {strangers} of strangers, {late} without room, {fast} too fast, {again} repeated, {old} old");
+        if old > 0 {
+            log::warn!(
+                "voice of other servers was dropped, as it is over a minute behind this clock: are the clocks set?"
+            );
+        }
     }
 }

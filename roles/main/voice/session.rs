@@ -2,6 +2,7 @@
 
 use super::here;
 use super::may_ask;
+use super::may_move;
 use crate::engine::Answer;
 use crate::engine::Command;
 use crate::engine::Ctx;
@@ -42,6 +43,7 @@ fn pass_on(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Resul
 
 /// A place of this session is over at once; of one elsewhere management knows.
 fn leave(main: &mut Main, ctx: &mut Ctx<Main>, request: &Request<'_>) -> Result<Answer, Fail> {
+    may_move(main, request.link)?;
     let channel = request.data().text()?;
     let number = channel.parse::<u64>().ok();
     let seat = main.voice.seats.get(&request.link);

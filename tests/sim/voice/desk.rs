@@ -43,6 +43,8 @@ pub struct Desk {
     joins: u64,
     /// DATA of VOICEGONE and VOICEHERE, with the server.
     pub told: Vec<(String, String, String)>,
+    /// What servers have said in pieces of VOICEHERE so far.
+    said: HashMap<String, String>,
     /// What VOICECONTROL is answered, and what it brought.
     pub control: String,
     pub controlled: Vec<Vec<u8>>,
@@ -173,7 +175,16 @@ fn asked_for(desk: &mut Desk, ctx: &mut Ctx<Desk>, request: &Request<'_>) -> Res
 fn told(desk: &mut Desk, ctx: &mut Ctx<Desk>, request: &Request<'_>) -> Result<Answer, Fail> {
     let server = desk.mains.get(&request.link).cloned().unwrap_or_default();
     let command = String::from_utf8_lossy(request.packet.command).into_owned();
-    let text = request.data().text()?.into_owned();
+    let mut text = request.data().text()?.into_owned();
+    if command == "VOICEHERE" {
+        desk.told.push((server.clone(), command.clone(), text.clone()));
+        let said = desk.said.entry(server.clone()).or_default();
+        if let Some(rest) = text.strip_prefix("more") {
+            said.push_str(rest);
+            return Ok(Answer::Ok);
+        }
+        text = format!("{}\n{text}", std::mem::take(said)).trim().to_owned();
+    }
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('|').collect()).collect();
     let number = |text: &str| text.parse::<u64>().expect("a number");
     if command == "VOICEGONE" {
@@ -196,7 +207,6 @@ fn told(desk: &mut Desk, ctx: &mut Ctx<Desk>, request: &Request<'_>) -> Result<A
     for channel in channels.into_iter().filter(|channel| !desk.servers(*channel).is_empty()) {
         desk.tell_all(ctx, &server, channel);
     }
-    desk.told.push((server, command, text));
     Ok(Answer::Ok)
 }
 

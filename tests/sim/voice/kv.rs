@@ -21,7 +21,12 @@ use super::Stage;
 
 impl Stage {
     /// One request at server a. `port`: what is said when a channel is to be opened.
-    fn control(&mut self, id: NodeId, request: &Request, port: Option<Result<u16, String>>) -> Result<Answer, Fail> {
+    pub fn control(
+        &mut self,
+        id: NodeId,
+        request: &Request,
+        port: Option<Result<u16, String>>,
+    ) -> Result<Answer, Fail> {
         let bytes = request.encode();
         let answer = self.at(id, |caller, ctx| caller.control(ctx, "a", &bytes));
         if let Some(port) = port {
@@ -133,12 +138,26 @@ fn who_signs_gets_a_key_and_talks_with_sessions() {
     stage.say(bob, &CHANNEL.to_string(), &data("hello carol"));
     stage.run();
     assert!(matches!(&stage.net.sim.orders(main)[..], [Order::Play { channel: CHANNEL, .. }]));
-    // She is let in, and thrown out before there is a port.
+    // Where nothing is signed she would not be heard from there.
     stage.desk(|desk, ctx| {
         let join = desk.join(ctx, PLAIN, uid(3), "a", "carol");
         desk.control = format!("join {PLAIN}|{}|{join}|0", uid(3));
     });
     let request = Request::signed(Command::Join { uid: uid(3), juid: uid(3), chid: PLAIN }, 2, &pair);
+    assert_eq!(code(stage.control(bob, &request, None)), "DENIED");
+    assert_eq!(code(stage.ask(bob, "JOINVOICE", &[&PLAIN.to_string(), "udp"])), "UNAVAILABLE");
+    stage.run();
+    assert!(stage.desk(|desk, _| desk.members.keys().all(|(channel, _)| *channel == CHANNEL)));
+    assert!(stage.net.sim.orders(main).is_empty());
+    stage.ask(bob, "JOINVOICE", &[&PLAIN.to_string(), "link"]).expect("joined");
+    stage.ask(bob, "LEAVEVOICE", &[&PLAIN.to_string()]).expect("left");
+    stage.allow_unsigned();
+    // She is let in, and thrown out before there is a port.
+    stage.desk(|desk, ctx| {
+        let join = desk.join(ctx, PLAIN, uid(3), "a", "carol");
+        desk.control = format!("join {PLAIN}|{}|{join}|0", uid(3));
+    });
+    let request = Request::signed(Command::Join { uid: uid(3), juid: uid(3), chid: PLAIN }, 3, &pair);
     let bytes = request.encode();
     let answer = stage.at(bob, |caller, ctx| caller.control(ctx, "a", &bytes));
     stage.run();

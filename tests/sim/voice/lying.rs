@@ -162,6 +162,12 @@ fn what_is_not_its_own_is_not_heard() {
         [datagram(uid(1), "x"), datagram(uid(3), "own"), datagram(uid(5), "x"), datagram(u64::MAX, "x")].concat();
     lying.send("b", &packet(good, "", &many));
     assert_eq!(lying.stage.told(bob), [heard(uid(3), "own")]);
+    // One from before, as of another start: the last number is not known.
+    let now = lying.stage.net.sim.now();
+    let before = now.saturating_sub(70_000) * 1_000;
+    let head = format!("16|rogue|{before}|{PLAIN}|a");
+    lying.send("a", &packet(&head, "", &datagram(uid(3), "old")));
+    assert!(lying.stage.told(alice).is_empty(), "it is old");
     logged();
     let own = datagram(uid(3), "evil");
     let others = datagram(uid(1), "evil");

@@ -6,6 +6,7 @@ mod ends;
 mod kv;
 mod lying;
 mod real;
+mod repair;
 
 use convergia::config::PortKey;
 use convergia::engine::limits::Limits;
