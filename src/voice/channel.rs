@@ -24,6 +24,10 @@ const CREDIT: u8 = 64;
 const ACKNOWLEDGED: u8 = 4;
 /// Keepalives that may answer one challenge. With one challenge a second, nobody guesses one in a lifetime.
 const GUESSES: u8 = 4;
+/// Milliseconds that each packet of a member costs: 200 in a second. Sound has 50, or 100 with the shortest Opus frames that are in use.
+const PRICE: u64 = 5;
+/// Packets of a member that may come at once, as after a gap in its network.
+const BURST: u64 = 64;
 
 /// Why a datagram was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +44,21 @@ pub enum Reason {
     Tag,
     /// A system packet that members do not send.
     Operation,
+    /// It is good, but its member sends too many.
+    Rate,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 6] =
-        [Reason::NoPacket, Reason::Stranger, Reason::Address, Reason::Replay, Reason::Tag, Reason::Operation];
+    pub const ALL: [Reason; 7] = [
+        Reason::NoPacket,
+        Reason::Stranger,
+        Reason::Address,
+        Reason::Replay,
+        Reason::Tag,
+        Reason::Operation,
+        Reason::Rate,
+    ];
 }
 
 /// What is done with a datagram.
@@ -86,6 +99,8 @@ struct Member {
     proven: Option<IpAddr>,
     /// When a good packet came.
     heard: u64,
+    /// Until when its packets are paid for: see `PRICE`.
+    paid: u64,
     /// When a challenge was sent, which one, and how many answers it may still have.
     challenged: Option<u64>,
     challenge: u32,
@@ -164,6 +179,7 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
             place: Place::Nowhere,
             proven: proven.map(|ip| ip.to_canonical()),
             heard: now,
+            paid: 0,
             challenged: None,
             challenge: 0,
             guesses: 0,
@@ -221,6 +237,12 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
             }
         };
         member.heard = now;
+        // Behind the proof that it is the member's: nobody else can use its share up.
+        let paid = member.paid.max(now);
+        if paid - now > (BURST - 1) * PRICE {
+            return Verdict::Drop(Reason::Rate);
+        }
+        member.paid = paid.saturating_add(PRICE);
         if moves {
             self.bind(uid, from);
         }

@@ -38,7 +38,7 @@ pub const SERVE_SENDMMSG: &str = "--serve-sendmmsg";
 /// Times the CPU of the better bare fan-out: unsigned, signed. Times its median delay. KiB a member.
 const GOALS: (f64, f64, f64, f64) = (1.15, 1.25, 1.1, 2.0);
 /// Members, how many of them speak, and how often each does in a second.
-const SHAPES: [(usize, usize, u32); 3] = [(100, 10, 50), (10, 10, 500), (1_000, 1, 50)];
+const SHAPES: [(usize, usize, u32); 3] = [(100, 10, 50), (18, 18, 150), (1_000, 1, 50)];
 /// Socket buffers; a burst of a thousand packets shall find room.
 const BUFFER: usize = 4 << 20;
 

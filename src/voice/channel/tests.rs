@@ -173,18 +173,21 @@ fn an_address_that_has_proven_nothing_gets_no_more_than_it_sends() {
     let far = at("192.0.2.1:1");
     channel.join(0, 5, signed_terms(), None).unwrap();
     assert_eq!(
-        get(&mut channel, 1, far, &sound(5, 1)),
+        get(&mut channel, 1_000, far, &sound(5, 1)),
         Verdict::Good { uid: 5, forward: true, acknowledge: None, challenge: Some(77) }
     );
     assert_eq!(hear(&mut channel, 6), [], "the challenge took what there was");
-    assert_eq!(get(&mut channel, 1_000, far, &sound(5, 2)), good(5), "no second within a second");
+    assert_eq!(get(&mut channel, 1_500, far, &sound(5, 2)), good(5), "no second within a second");
     assert_eq!(hear(&mut channel, 6), [far]);
     assert_eq!(hear(&mut channel, 6), []);
     let mut sent = 0;
     for counter in 3..203 {
-        let verdict = get(&mut channel, 1_000, far, &keepalive(5, 9, counter));
-        let Verdict::Good { acknowledge, challenge, .. } = verdict else { panic!("{verdict:?}") };
-        sent += usize::from(acknowledge.is_some()) + usize::from(challenge.is_some());
+        match get(&mut channel, 1_500 + counter * 2, far, &keepalive(5, 9, counter)) {
+            Verdict::Good { acknowledge, challenge, .. } => {
+                sent += usize::from(acknowledge.is_some()) + usize::from(challenge.is_some());
+            }
+            verdict => assert_eq!((verdict, counter > 65), (Verdict::Drop(Reason::Rate), true), "{counter}"),
+        }
     }
     assert_eq!(sent, 4, "four acknowledgements a second");
     for _ in 0..200 {
@@ -258,6 +261,55 @@ fn acknowledgements_are_four_a_second() {
         }
     }
     assert_eq!(count, 8, "in two seconds");
+}
+
+#[test]
+fn a_member_has_a_rate() {
+    for signed in [true, false] {
+        let mut channel = channel(signed);
+        for uid in [5, 6] {
+            let terms = if signed { signed_terms() } else { Terms::Unsigned };
+            channel.join(0, uid, terms, None).unwrap();
+        }
+        let mut counter = 0;
+        let mut passed = |channel: &mut Channel<SocketAddr>, now, count| {
+            let mut passed = 0;
+            for _ in 0..count {
+                counter += 1;
+                let packet = if counter % 2 == 0 { sound(5, counter) } else { keepalive(5, 0, counter) };
+                match get(channel, now, here(1), &packet) {
+                    Verdict::Good { .. } => passed += 1,
+                    verdict => assert_eq!(verdict, Verdict::Drop(Reason::Rate)),
+                }
+            }
+            passed
+        };
+        assert_eq!(passed(&mut channel, 9_000, 20_000), 64, "at once");
+        assert_eq!(get(&mut channel, 9_000, here(2), &sound(6, 1)), good(6), "another one's is its own");
+        assert_eq!(passed(&mut channel, 9_004, 9), 0);
+        assert_eq!(passed(&mut channel, 9_005, 9), 1);
+        assert_eq!((9_006..10_005).map(|now| passed(&mut channel, now, 20)).sum::<u32>(), 199, "in a second");
+        assert_eq!(passed(&mut channel, 69_004, 100), 64, "what is not used is not saved up");
+        assert_eq!(channel.silent(129_003).len(), 1, "who sends too many is not silent");
+    }
+}
+
+#[test]
+fn nobody_uses_up_the_rate_of_another() {
+    let mut channel = channel(true);
+    channel.join(0, 5, signed_terms(), None).unwrap();
+    let said = sound(5, 1);
+    assert_eq!(get(&mut channel, 1, here(1), &said), good(5));
+    let mut bent = sound(5, 2);
+    bent[100] ^= 1;
+    for _ in 0..1_000 {
+        assert_eq!(get(&mut channel, 1, here(9), &bent), Verdict::Drop(Reason::Tag));
+        assert_eq!(get(&mut channel, 1, here(9), &said), Verdict::Drop(Reason::Replay));
+    }
+    for counter in 2..65 {
+        assert_eq!(get(&mut channel, 1, here(1), &sound(5, counter)), good(5));
+    }
+    assert_eq!(get(&mut channel, 1, here(1), &sound(5, 65)), Verdict::Drop(Reason::Rate));
 }
 
 #[test]

@@ -17,6 +17,8 @@ fn members_hear_each_other_through_a_hundred_thousand_packets_of_noise() {
     let port = server.open(true);
     let mut alice = Phone::join(&server, port, 1, true);
     let bob = Phone::join(&server, port, 2, true);
+    // Together they stay under the rate, however fast the noise is read.
+    let mut speakers: Vec<_> = (3..13).map(|uid| Phone::join(&server, port, uid, true)).collect();
     let noise = Phone::new(port, 1, true);
     let (unsigned, old) = (packet::user(1, b"noise"), alice.say(b"old"));
     bob.hear();
@@ -24,15 +26,59 @@ fn members_hear_each_other_through_a_hundred_thousand_packets_of_noise() {
     let magic = [0xFF; PACKET];
     let end = packet::system(Operation::End, 0, 0);
     let kinds: [&[u8]; 8] = [&unsigned, &old, &stranger, &magic, &end, b"", &[7; 100], &[7; 2_000]];
+    for speaker in &speakers {
+        speaker.hear();
+    }
     for round in 0..500u32 {
         for kind in kinds.iter().cycle().take(200) {
             noise.socket.send(kind).unwrap();
         }
-        let said = alice.say(&round.to_le_bytes());
+        let count = speakers.len();
+        let said = speakers[round as usize % count].say(&round.to_le_bytes());
         assert_eq!(bob.hear(), said, "round {round}");
     }
     noise.hears_nothing();
     assert_eq!(server.events.try_recv(), Err(mpsc::TryRecvError::Empty));
+}
+
+#[test]
+fn a_member_that_sends_too_many_is_heard_at_the_rate() {
+    for signed in [true, false] {
+        let server = Server::new(8);
+        let port = server.open(signed);
+        let mut alice = Phone::join(&server, port, 1, signed);
+        let bob = Phone::join(&server, port, 2, signed);
+        let mut others: Vec<_> = (3..8).map(|uid| Phone::join(&server, port, uid, signed)).collect();
+        server.order(Order::Listen { channel: CHANNEL, on: true });
+        server.open(signed);
+        let (since, mut heard, mut end) = (Instant::now(), 0, [0; PACKET]);
+        for round in 0..100 {
+            for _ in 0..200 {
+                alice.say(b"flood");
+            }
+            // Others are heard all the same.
+            end = others[round % 5].say(&[round as u8]);
+            loop {
+                let packet = bob.hear();
+                if packet == end {
+                    break;
+                }
+                assert_eq!(packet::uid(&packet), 1);
+                heard += 1;
+            }
+        }
+        let most = 64 + since.elapsed().as_millis() / 5 + 1;
+        assert!((60..=most).contains(&heard), "{heard}, not {most}: signed {signed}");
+        let mut told = Vec::new();
+        while !told.ends_with(&end) {
+            match server.event() {
+                Event::Heard { packets, .. } => told.extend(packets),
+                other => panic!("{other:?}"),
+            }
+        }
+        let told = told.chunks(PACKET).filter(|packet| packet::uid(packet) == 1).count();
+        assert_eq!(told as u128, heard, "nor does the role hear more");
+    }
 }
 
 #[test]
