@@ -249,11 +249,13 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
         let (mut acknowledge, mut challenge) = (None, None);
         if here || moves {
             self.earn(uid);
-            if let Some(ackid) = ackid.filter(|ackid| *ackid != 0) {
+            let ackid = ackid.filter(|ackid| *ackid != 0);
+            if let Some(ackid) = ackid {
                 self.prove(uid, ackid);
-                acknowledge = self.acknowledge(now, uid).then_some(ackid);
             }
+            // Before the acknowledgement, which would take what it needs from who sends keepalives alone.
             challenge = self.challenge(now, uid, random);
+            acknowledge = ackid.filter(|_| self.acknowledge(now, uid));
         }
         Verdict::Good { uid, forward: ackid.is_none(), acknowledge, challenge }
     }
@@ -383,8 +385,13 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
         if *count >= ACKNOWLEDGED {
             return false;
         }
-        *count += 1;
-        self.pay(uid)
+        if !self.pay(uid) {
+            return false;
+        }
+        if let Some(member) = self.members.get_mut(&uid) {
+            member.acknowledged.1 += 1;
+        }
+        true
     }
 
     fn challenge(&mut self, now: u64, uid: u64, random: impl FnOnce() -> u32) -> Option<u32> {

@@ -222,6 +222,22 @@ fn a_challenge_answered_proves_an_address() {
 }
 
 #[test]
+fn who_sends_keepalives_alone_is_challenged_too() {
+    let mut channel = channel(true);
+    let far = at("192.0.2.1:1");
+    channel.join(0, 5, signed_terms(), Some(at("192.0.2.9:1").ip())).unwrap();
+    let told = |acknowledge, challenge| Verdict::Good { uid: 5, forward: false, acknowledge, challenge };
+    assert_eq!(get(&mut channel, 1, far, &keepalive(5, 9, 1)), told(None, Some(77)), "in place of the acknowledgement");
+    assert_eq!(get(&mut channel, 900, far, &keepalive(5, 9, 2)), told(Some(9), None));
+    assert_eq!(get(&mut channel, 15_000, far, &keepalive(5, 9, 3)), told(None, Some(77)));
+    assert_eq!(get(&mut channel, 15_001, far, &keepalive(5, 77, 4)), told(Some(77), None));
+    for _ in 0..100 {
+        assert_eq!(hear(&mut channel, 6), [far], "it is proven");
+    }
+    assert_eq!(get(&mut channel, 15_002, far, &keepalive(5, 10, 5)), told(Some(10), None));
+}
+
+#[test]
 fn a_challenge_is_not_guessed() {
     let mut channel = channel(true);
     let far = at("192.0.2.1:1");
