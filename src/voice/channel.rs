@@ -91,6 +91,8 @@ enum Place {
 }
 
 struct Member {
+    /// Which of its joins this is.
+    join: u64,
     key: Option<Zeroizing<[u8; KEY]>>,
     window: Window,
     address: Option<SocketAddr>,
@@ -152,7 +154,7 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
         self.members.is_empty().then_some(self.idle_since)
     }
 
-    /// A member comes; one with its uid goes, and is told so where this returns.
+    /// A member comes; one with its uid goes, and is told so where this returns. `join`: what `silent` calls this place.
     ///
     /// # Errors
     /// In words: there are too many, or it has no key and needs one.
@@ -160,6 +162,7 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
         &mut self,
         now: u64,
         uid: u64,
+        join: u64,
         terms: Terms,
         proven: Option<IpAddr>,
     ) -> Result<Option<K>, &'static str> {
@@ -173,6 +176,7 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
             return Err("the channel is full");
         }
         let member = Member {
+            join,
             key,
             window: Window::default(),
             address: None,
@@ -196,11 +200,11 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
         self.take_place(member.place)
     }
 
-    /// Members that were silent for too long go: their uids, and where they are told so.
-    pub fn silent(&mut self, now: u64) -> Vec<(u64, Option<K>)> {
+    /// Members that were silent for too long go: their uids and joins, and where they are told so.
+    pub fn silent(&mut self, now: u64) -> Vec<(u64, u64, Option<K>)> {
         let silent = self.members.iter().filter(|(_, member)| now.saturating_sub(member.heard) >= SILENCE);
-        let silent: Vec<u64> = silent.map(|(uid, _)| *uid).collect();
-        silent.into_iter().map(|uid| (uid, self.leave(now, uid))).collect()
+        let silent: Vec<(u64, u64)> = silent.map(|(uid, member)| (*uid, member.join)).collect();
+        silent.into_iter().map(|(uid, join)| (uid, join, self.leave(now, uid))).collect()
     }
 
     /// Decides what is done with a datagram. `random` is asked for the ackid of a challenge.

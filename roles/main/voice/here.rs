@@ -39,7 +39,7 @@ pub fn place(
     let session = link.map(|(link, _)| link);
     let old = entry.here.insert(uid, Place { join, link: session, udp, counter: 0 });
     if let Some(old) = old {
-        if old.udp && !udp {
+        if old.udp {
             ctx.voice(Order::Leave { channel, uid });
         }
         if let Some(link) = old.link {

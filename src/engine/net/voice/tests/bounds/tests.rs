@@ -105,18 +105,20 @@ fn when_all_ports_are_used_the_one_idle_longest_is_taken() {
     let server = Server::new(2);
     server.try_open(1, false).unwrap();
     server.try_open(2, false).unwrap();
-    let join = |channel| server.order(Order::Join { channel, uid: 5, terms: Terms::Unsigned, proven: None });
+    let join = |channel| {
+        server.order(Order::Join { channel, uid: 5, join: channel * 10, terms: Terms::Unsigned, proven: None })
+    };
     join(1);
     join(2);
     let words = server.try_open(3, false).unwrap_err();
     assert!(words.contains('2'), "{words}");
     // A join in a channel that is not open is none.
     join(3);
-    assert_eq!(server.event(), Event::Silent { channel: 3, uid: 5 });
+    assert_eq!(server.event(), Event::Silent { channel: 3, uid: 5, join: 30 });
     server.order(Order::Leave { channel: 2, uid: 5 });
     server.try_open(3, false).unwrap();
     join(2);
-    assert_eq!(server.event(), Event::Silent { channel: 2, uid: 5 }, "its port was taken");
+    assert_eq!(server.event(), Event::Silent { channel: 2, uid: 5, join: 20 }, "its port was taken");
     assert!(server.try_open(2, false).is_ok(), "that of 3, which nobody has joined");
     server.order(Order::Close { channel: 1 });
     assert!(server.try_open(3, true).is_ok());
@@ -146,7 +148,7 @@ fn a_member_without_a_key_is_none_in_a_signed_channel() {
     let server = Server::new(2);
     server.open(true);
     server.join(5, false);
-    assert_eq!(server.event(), Event::Silent { channel: CHANNEL, uid: 5 });
+    assert_eq!(server.event(), Event::Silent { channel: CHANNEL, uid: 5, join: 1 });
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn memory() {
         let port = server.try_open(channel, true).unwrap();
         let phone = Phone::new(port, 1, true);
         for uid in 1..=4_096 {
-            server.order(Order::Join { channel, uid, terms: terms(uid, true), proven: None });
+            server.order(Order::Join { channel, uid, join: 1, terms: terms(uid, true), proven: None });
         }
         server.try_open(channel, true).unwrap();
         for uid in 1..=4_096 {
