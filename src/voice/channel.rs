@@ -24,6 +24,10 @@ const CREDIT: u8 = 64;
 const ACKNOWLEDGED: u8 = 4;
 /// Keepalives that may answer one challenge. With one challenge a second, nobody guesses one in a lifetime.
 const GUESSES: u8 = 4;
+/// Milliseconds that each packet of a member costs: 200 in a second. Sound has 50, or 100 with the shortest Opus frames that are in use.
+const PRICE: u64 = 5;
+/// Packets of a member that may come at once, as after a gap in its network.
+const BURST: u64 = 64;
 
 /// Why a datagram was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +44,21 @@ pub enum Reason {
     Tag,
     /// A system packet that members do not send.
     Operation,
+    /// It is good, but its member sends too many.
+    Rate,
 }
 
 impl Reason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Reason; 6] =
-        [Reason::NoPacket, Reason::Stranger, Reason::Address, Reason::Replay, Reason::Tag, Reason::Operation];
+    pub const ALL: [Reason; 7] = [
+        Reason::NoPacket,
+        Reason::Stranger,
+        Reason::Address,
+        Reason::Replay,
+        Reason::Tag,
+        Reason::Operation,
+        Reason::Rate,
+    ];
 }
 
 /// What is done with a datagram.
@@ -78,6 +91,8 @@ enum Place {
 }
 
 struct Member {
+    /// Which of its joins this is.
+    join: u64,
     key: Option<Zeroizing<[u8; KEY]>>,
     window: Window,
     address: Option<SocketAddr>,
@@ -86,6 +101,8 @@ struct Member {
     proven: Option<IpAddr>,
     /// When a good packet came.
     heard: u64,
+    /// Until when its packets are paid for: see `PRICE`.
+    paid: u64,
     /// When a challenge was sent, which one, and how many answers it may still have.
     challenged: Option<u64>,
     challenge: u32,
@@ -137,7 +154,7 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
         self.members.is_empty().then_some(self.idle_since)
     }
 
-    /// A member comes; one with its uid goes, and is told so where this returns.
+    /// A member comes; one with its uid goes, and is told so where this returns. `join`: what `silent` calls this place.
     ///
     /// # Errors
     /// In words: there are too many, or it has no key and needs one.
@@ -145,6 +162,7 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
         &mut self,
         now: u64,
         uid: u64,
+        join: u64,
         terms: Terms,
         proven: Option<IpAddr>,
     ) -> Result<Option<K>, &'static str> {
@@ -158,12 +176,14 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
             return Err("the channel is full");
         }
         let member = Member {
+            join,
             key,
             window: Window::default(),
             address: None,
             place: Place::Nowhere,
             proven: proven.map(|ip| ip.to_canonical()),
             heard: now,
+            paid: 0,
             challenged: None,
             challenge: 0,
             guesses: 0,
@@ -180,11 +200,11 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
         self.take_place(member.place)
     }
 
-    /// Members that were silent for too long go: their uids, and where they are told so.
-    pub fn silent(&mut self, now: u64) -> Vec<(u64, Option<K>)> {
+    /// Members that were silent for too long go: their uids and joins, and where they are told so.
+    pub fn silent(&mut self, now: u64) -> Vec<(u64, u64, Option<K>)> {
         let silent = self.members.iter().filter(|(_, member)| now.saturating_sub(member.heard) >= SILENCE);
-        let silent: Vec<u64> = silent.map(|(uid, _)| *uid).collect();
-        silent.into_iter().map(|uid| (uid, self.leave(now, uid))).collect()
+        let silent: Vec<(u64, u64)> = silent.map(|(uid, member)| (*uid, member.join)).collect();
+        silent.into_iter().map(|(uid, join)| (uid, join, self.leave(now, uid))).collect()
     }
 
     /// Decides what is done with a datagram. `random` is asked for the ackid of a challenge.
@@ -221,17 +241,25 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
             }
         };
         member.heard = now;
+        // Behind the proof that it is the member's: nobody else can use its share up.
+        let paid = member.paid.max(now);
+        if paid - now > (BURST - 1) * PRICE {
+            return Verdict::Drop(Reason::Rate);
+        }
+        member.paid = paid.saturating_add(PRICE);
         if moves {
             self.bind(uid, from);
         }
         let (mut acknowledge, mut challenge) = (None, None);
         if here || moves {
             self.earn(uid);
-            if let Some(ackid) = ackid.filter(|ackid| *ackid != 0) {
+            let ackid = ackid.filter(|ackid| *ackid != 0);
+            if let Some(ackid) = ackid {
                 self.prove(uid, ackid);
-                acknowledge = self.acknowledge(now, uid).then_some(ackid);
             }
+            // Before the acknowledgement, which would take what it needs from who sends keepalives alone.
             challenge = self.challenge(now, uid, random);
+            acknowledge = ackid.filter(|_| self.acknowledge(now, uid));
         }
         Verdict::Good { uid, forward: ackid.is_none(), acknowledge, challenge }
     }
@@ -361,8 +389,13 @@ impl<K: From<SocketAddr> + Clone> Channel<K> {
         if *count >= ACKNOWLEDGED {
             return false;
         }
-        *count += 1;
-        self.pay(uid)
+        if !self.pay(uid) {
+            return false;
+        }
+        if let Some(member) = self.members.get_mut(&uid) {
+            member.acknowledged.1 += 1;
+        }
+        true
     }
 
     fn challenge(&mut self, now: u64, uid: u64, random: impl FnOnce() -> u32) -> Option<u32> {

@@ -38,6 +38,8 @@ pub enum Order {
         channel: u64,
         /// The member.
         uid: u64,
+        /// Which of the member's joins this is: `Event::Silent` names it.
+        join: u64,
         /// As the channel is.
         terms: Terms,
         /// The address from which the member has asked, over TCP: one that packets of this member may be sent to without another proof.
@@ -89,5 +91,7 @@ pub enum Event {
         channel: u64,
         /// The member.
         uid: u64,
+        /// That of its `Order::Join`: the member may have another place by now.
+        join: u64,
     },
 }

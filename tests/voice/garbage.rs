@@ -128,7 +128,7 @@ fn datagrams_that_nobody_meant() {
         let mut damaged = udp::system(udp::KEEPALIVE, one.uid, 9);
         damaged[20 + n % 4] ^= 0x10;
         one.send(&damaged);
-        if n % 20 == 19 {
+        if n % 60 == 59 {
             said += 1;
             let packet = one.say(&said.to_be_bytes());
             other.hears(&packet);

@@ -45,7 +45,7 @@ pub fn place(
     let old = entry.take_place(uid);
     entry.put_place(uid, Place { join, link: session, udp, counter: 0 });
     if let Some(old) = old {
-        if old.udp && !udp {
+        if old.udp {
             ctx.voice(Order::Leave { channel, uid });
         }
         if let Some(link) = old.link {

@@ -211,7 +211,8 @@ fn enter(main: &Main, ctx: &mut Ctx<Main>, grant: Grant, proven: Option<IpAddr>)
         true => Terms::Signed(key.clone()),
         false => Terms::Unsigned,
     };
-    ctx.voice(Order::Join { channel: grant.channel, uid: grant.uid, terms, proven });
+    let Grant { channel, uid, join, .. } = grant;
+    ctx.voice(Order::Join { channel, uid, join, terms, proven });
     Ok(key)
 }
 

@@ -249,7 +249,13 @@ pub fn events(main: &mut Main, ctx: &mut Ctx<Main>, events: Vec<Event>) {
         match event {
             Event::Opened { channel, port } => join::opened(main, ctx, channel, port),
             Event::Heard { channel, packets } => media::heard(main, ctx, channel, &packets),
-            Event::Silent { channel, uid } => here::gone(main, ctx, channel, uid, Some(Why::Silent)),
+            Event::Silent { channel, uid, join } => {
+                let place = main.voice.channels.get(&channel).and_then(|entry| entry.here.get(&uid));
+                // It may have another place by now.
+                if place.is_some_and(|place| place.udp && place.join == join) {
+                    here::gone(main, ctx, channel, uid, Some(Why::Silent));
+                }
+            }
         }
     }
 }

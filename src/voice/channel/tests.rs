@@ -55,8 +55,8 @@ fn hear(channel: &mut Channel<SocketAddr>, uid: u64) -> Vec<SocketAddr> {
 #[test]
 fn the_first_packet_binds_and_nothing_else_moves_it() {
     let mut channel = channel(false);
-    channel.join(0, 5, Terms::Unsigned, None).unwrap();
-    channel.join(0, 6, Terms::Unsigned, None).unwrap();
+    channel.join(0, 5, 3, Terms::Unsigned, None).unwrap();
+    channel.join(0, 6, 3, Terms::Unsigned, None).unwrap();
     assert_eq!(hear(&mut channel, 6), []);
     assert_eq!(get(&mut channel, 1, here(1), &user(5, b"")), good(5));
     assert_eq!(hear(&mut channel, 6), [here(1)]);
@@ -83,7 +83,7 @@ fn unsigned_packets_from_elsewhere_only_where_that_is_allowed() {
         (true, "192.0.2.1:1", good(5)),
     ] {
         let mut channel: Channel<SocketAddr> = Channel::new(0, false, everywhere);
-        channel.join(0, 5, Terms::Unsigned, None).unwrap();
+        channel.join(0, 5, 3, Terms::Unsigned, None).unwrap();
         assert_eq!(get(&mut channel, 1, at(from), &user(5, b"")), expected, "{from}");
     }
 }
@@ -91,7 +91,7 @@ fn unsigned_packets_from_elsewhere_only_where_that_is_allowed() {
 #[test]
 fn noise_is_dropped_for_what_it_is() {
     let mut channel = channel(true);
-    channel.join(0, 5, signed_terms(), None).unwrap();
+    channel.join(0, 5, 3, signed_terms(), None).unwrap();
     let mut bent = sound(5, 1);
     bent[100] ^= 1;
     let mut no_checksum = keepalive(5, 1, 1);
@@ -118,7 +118,7 @@ fn noise_is_dropped_for_what_it_is() {
 #[test]
 fn a_signed_packet_counts_once_and_moves_its_sender() {
     let mut channel = channel(true);
-    channel.join(0, 5, signed_terms(), None).unwrap();
+    channel.join(0, 5, 3, signed_terms(), None).unwrap();
     assert_eq!(get(&mut channel, 1, here(1), &sound(5, 100)), good(5));
     for from in [here(1), here(2)] {
         assert_eq!(get(&mut channel, 1, from, &sound(5, 100)), Verdict::Drop(Reason::Replay));
@@ -139,10 +139,10 @@ fn a_signed_packet_counts_once_and_moves_its_sender() {
 #[test]
 fn keys_are_what_the_channel_has() {
     let mut signed = channel(true);
-    assert!(signed.join(0, 5, Terms::Unsigned, None).is_err());
+    assert!(signed.join(0, 5, 3, Terms::Unsigned, None).is_err());
     assert_eq!(signed.members(), 0);
     let mut plain = channel(false);
-    plain.join(0, 5, signed_terms(), None).unwrap();
+    plain.join(0, 5, 3, signed_terms(), None).unwrap();
     assert_eq!(get(&mut plain, 1, here(1), &user(5, b"no tag")), good(5), "a key that is not used");
 }
 
@@ -151,7 +151,8 @@ fn who_is_silent_goes() {
     let mut channel = channel(false);
     assert_eq!(channel.idle_since(), Some(0));
     for uid in [5, 6, 7] {
-        channel.join(1_000, uid, Terms::Unsigned, None).unwrap();
+        channel.join(1_000, uid, 2, Terms::Unsigned, None).unwrap();
+        channel.join(1_000, uid, 3, Terms::Unsigned, None).unwrap();
     }
     assert_eq!(channel.idle_since(), None);
     get(&mut channel, 1_000, here(6), &user(6, b""));
@@ -160,10 +161,10 @@ fn who_is_silent_goes() {
     assert_eq!(channel.silent(60_999), []);
     let mut gone = channel.silent(61_000);
     gone.sort();
-    assert_eq!(gone, [(5, None), (6, Some(here(6)))], "one never spoke; a packet from elsewhere keeps nobody");
+    assert_eq!(gone, [(5, 3, None), (6, 3, Some(here(6)))], "one never spoke; a packet from elsewhere keeps nobody");
     get(&mut channel, 61_000, here(7), &user(7, b""));
     assert_eq!(channel.silent(120_999), []);
-    assert_eq!(channel.silent(121_000), [(7, Some(here(7)))]);
+    assert_eq!(channel.silent(121_000), [(7, 3, Some(here(7)))]);
     assert_eq!((channel.members(), channel.idle_since()), (0, Some(121_000)));
 }
 
@@ -171,20 +172,23 @@ fn who_is_silent_goes() {
 fn an_address_that_has_proven_nothing_gets_no_more_than_it_sends() {
     let mut channel = channel(true);
     let far = at("192.0.2.1:1");
-    channel.join(0, 5, signed_terms(), None).unwrap();
+    channel.join(0, 5, 3, signed_terms(), None).unwrap();
     assert_eq!(
-        get(&mut channel, 1, far, &sound(5, 1)),
+        get(&mut channel, 1_000, far, &sound(5, 1)),
         Verdict::Good { uid: 5, forward: true, acknowledge: None, challenge: Some(77) }
     );
     assert_eq!(hear(&mut channel, 6), [], "the challenge took what there was");
-    assert_eq!(get(&mut channel, 1_000, far, &sound(5, 2)), good(5), "no second within a second");
+    assert_eq!(get(&mut channel, 1_500, far, &sound(5, 2)), good(5), "no second within a second");
     assert_eq!(hear(&mut channel, 6), [far]);
     assert_eq!(hear(&mut channel, 6), []);
     let mut sent = 0;
     for counter in 3..203 {
-        let verdict = get(&mut channel, 1_000, far, &keepalive(5, 9, counter));
-        let Verdict::Good { acknowledge, challenge, .. } = verdict else { panic!("{verdict:?}") };
-        sent += usize::from(acknowledge.is_some()) + usize::from(challenge.is_some());
+        match get(&mut channel, 1_500 + counter * 2, far, &keepalive(5, 9, counter)) {
+            Verdict::Good { acknowledge, challenge, .. } => {
+                sent += usize::from(acknowledge.is_some()) + usize::from(challenge.is_some());
+            }
+            verdict => assert_eq!((verdict, counter > 65), (Verdict::Drop(Reason::Rate), true), "{counter}"),
+        }
     }
     assert_eq!(sent, 4, "four acknowledgements a second");
     for _ in 0..200 {
@@ -197,7 +201,7 @@ fn an_address_that_has_proven_nothing_gets_no_more_than_it_sends() {
 fn a_challenge_answered_proves_an_address() {
     let mut channel = channel(true);
     let far = at("192.0.2.1:1");
-    channel.join(0, 5, signed_terms(), Some(at("192.0.2.9:1").ip())).unwrap();
+    channel.join(0, 5, 3, signed_terms(), Some(at("192.0.2.9:1").ip())).unwrap();
     get(&mut channel, 1, far, &sound(5, 1));
     for counter in 2..5 {
         get(&mut channel, 2, far, &keepalive(5, 76, counter));
@@ -219,10 +223,26 @@ fn a_challenge_answered_proves_an_address() {
 }
 
 #[test]
+fn who_sends_keepalives_alone_is_challenged_too() {
+    let mut channel = channel(true);
+    let far = at("192.0.2.1:1");
+    channel.join(0, 5, 3, signed_terms(), Some(at("192.0.2.9:1").ip())).unwrap();
+    let told = |acknowledge, challenge| Verdict::Good { uid: 5, forward: false, acknowledge, challenge };
+    assert_eq!(get(&mut channel, 1, far, &keepalive(5, 9, 1)), told(None, Some(77)), "in place of the acknowledgement");
+    assert_eq!(get(&mut channel, 900, far, &keepalive(5, 9, 2)), told(Some(9), None));
+    assert_eq!(get(&mut channel, 15_000, far, &keepalive(5, 9, 3)), told(None, Some(77)));
+    assert_eq!(get(&mut channel, 15_001, far, &keepalive(5, 77, 4)), told(Some(77), None));
+    for _ in 0..100 {
+        assert_eq!(hear(&mut channel, 6), [far], "it is proven");
+    }
+    assert_eq!(get(&mut channel, 15_002, far, &keepalive(5, 10, 5)), told(Some(10), None));
+}
+
+#[test]
 fn a_challenge_is_not_guessed() {
     let mut channel = channel(true);
     let far = at("192.0.2.1:1");
-    channel.join(0, 5, signed_terms(), None).unwrap();
+    channel.join(0, 5, 3, signed_terms(), None).unwrap();
     get(&mut channel, 1, far, &sound(5, 1));
     for (counter, guess) in [(2, 1), (3, 2), (4, 3), (5, 4), (6, 77)] {
         get(&mut channel, 1, far, &keepalive(5, guess, counter));
@@ -238,7 +258,7 @@ fn a_challenge_is_not_guessed() {
 fn the_address_that_asked_over_tcp_is_proven() {
     for proven in ["192.0.2.1:5", "[::ffff:192.0.2.1]:5"] {
         let mut channel = channel(true);
-        channel.join(0, 5, signed_terms(), Some(at(proven).ip())).unwrap();
+        channel.join(0, 5, 3, signed_terms(), Some(at(proven).ip())).unwrap();
         assert_eq!(get(&mut channel, 1, at("192.0.2.1:1"), &sound(5, 1)), good(5));
         for _ in 0..100 {
             assert_eq!(hear(&mut channel, 6), [at("192.0.2.1:1")]);
@@ -249,7 +269,7 @@ fn the_address_that_asked_over_tcp_is_proven() {
 #[test]
 fn acknowledgements_are_four_a_second() {
     let mut channel = channel(true);
-    channel.join(0, 5, signed_terms(), None).unwrap();
+    channel.join(0, 5, 3, signed_terms(), None).unwrap();
     let mut count = 0;
     for counter in 0..100 {
         let now = 5_000 + counter * 20;
@@ -261,12 +281,61 @@ fn acknowledgements_are_four_a_second() {
 }
 
 #[test]
+fn a_member_has_a_rate() {
+    for signed in [true, false] {
+        let mut channel = channel(signed);
+        for uid in [5, 6] {
+            let terms = if signed { signed_terms() } else { Terms::Unsigned };
+            channel.join(0, uid, 3, terms, None).unwrap();
+        }
+        let mut counter = 0;
+        let mut passed = |channel: &mut Channel<SocketAddr>, now, count| {
+            let mut passed = 0;
+            for _ in 0..count {
+                counter += 1;
+                let packet = if counter % 2 == 0 { sound(5, counter) } else { keepalive(5, 0, counter) };
+                match get(channel, now, here(1), &packet) {
+                    Verdict::Good { .. } => passed += 1,
+                    verdict => assert_eq!(verdict, Verdict::Drop(Reason::Rate)),
+                }
+            }
+            passed
+        };
+        assert_eq!(passed(&mut channel, 9_000, 20_000), 64, "at once");
+        assert_eq!(get(&mut channel, 9_000, here(2), &sound(6, 1)), good(6), "another one's is its own");
+        assert_eq!(passed(&mut channel, 9_004, 9), 0);
+        assert_eq!(passed(&mut channel, 9_005, 9), 1);
+        assert_eq!((9_006..10_005).map(|now| passed(&mut channel, now, 20)).sum::<u32>(), 199, "in a second");
+        assert_eq!(passed(&mut channel, 69_004, 100), 64, "what is not used is not saved up");
+        assert_eq!(channel.silent(129_003).len(), 1, "who sends too many is not silent");
+    }
+}
+
+#[test]
+fn nobody_uses_up_the_rate_of_another() {
+    let mut channel = channel(true);
+    channel.join(0, 5, 3, signed_terms(), None).unwrap();
+    let said = sound(5, 1);
+    assert_eq!(get(&mut channel, 1, here(1), &said), good(5));
+    let mut bent = sound(5, 2);
+    bent[100] ^= 1;
+    for _ in 0..1_000 {
+        assert_eq!(get(&mut channel, 1, here(9), &bent), Verdict::Drop(Reason::Tag));
+        assert_eq!(get(&mut channel, 1, here(9), &said), Verdict::Drop(Reason::Replay));
+    }
+    for counter in 2..65 {
+        assert_eq!(get(&mut channel, 1, here(1), &sound(5, counter)), good(5));
+    }
+    assert_eq!(get(&mut channel, 1, here(1), &sound(5, 65)), Verdict::Drop(Reason::Rate));
+}
+
+#[test]
 fn a_second_join_replaces_the_first() {
     let mut channel = channel(true);
-    assert_eq!(channel.join(0, 5, signed_terms(), None), Ok(None));
+    assert_eq!(channel.join(0, 5, 3, signed_terms(), None), Ok(None));
     get(&mut channel, 1, here(1), &sound(5, 9));
     let other = [2; KEY];
-    assert_eq!(channel.join(1, 5, Terms::Signed(Zeroizing::new(other)), None), Ok(Some(here(1))));
+    assert_eq!(channel.join(1, 5, 3, Terms::Signed(Zeroizing::new(other)), None), Ok(Some(here(1))));
     assert_eq!(hear(&mut channel, 6), []);
     assert_eq!(get(&mut channel, 1, here(1), &sound(5, 10)), Verdict::Drop(Reason::Tag), "the old key");
     let mut packet = user(5, b"");
@@ -279,12 +348,12 @@ fn a_second_join_replaces_the_first() {
 fn there_is_a_bound_on_members() {
     let mut channel = channel(false);
     for uid in 0..MEMBERS as u64 {
-        channel.join(0, uid, Terms::Unsigned, None).unwrap();
+        channel.join(0, uid, 3, Terms::Unsigned, None).unwrap();
     }
-    assert!(channel.join(0, 1 << 40, Terms::Unsigned, None).is_err());
-    assert_eq!(channel.join(0, 7, Terms::Unsigned, None), Ok(None), "one that is there");
+    assert!(channel.join(0, 1 << 40, 3, Terms::Unsigned, None).is_err());
+    assert_eq!(channel.join(0, 7, 3, Terms::Unsigned, None), Ok(None), "one that is there");
     channel.leave(0, 8);
-    assert_eq!(channel.join(0, 1 << 40, Terms::Unsigned, None), Ok(None));
+    assert_eq!(channel.join(0, 1 << 40, 3, Terms::Unsigned, None), Ok(None));
 }
 
 #[test]
@@ -301,7 +370,7 @@ fn everyone_hears_everyone_else_whoever_comes_and_goes() {
         let uid = draw(12);
         match draw(10) {
             0 => {
-                channel.join(step, uid, signed_terms(), None).unwrap();
+                channel.join(step, uid, 3, signed_terms(), None).unwrap();
                 model.insert(uid, None);
             }
             1 => {

@@ -162,7 +162,8 @@ fn members_by_udp_are_joined_and_heard_everywhere() {
     assert_eq!(words[..4], [&CHANNEL.to_string(), &uid(1).to_string(), "1", "1"]);
     assert_eq!((words[4], words[5].len(), words[6]), ("6000", 64, &*"09".repeat(32)));
     let orders = stage.net.sim.orders(a);
-    let [Order::Join { channel: CHANNEL, uid: who, terms: Terms::Signed(key), proven: Some(_) }] = &orders[..] else {
+    let [Order::Join { channel: CHANNEL, uid: who, terms: Terms::Signed(key), proven: Some(_), .. }] = &orders[..]
+    else {
         panic!("{orders:?}");
     };
     assert_eq!((*who, convergia::wire::hex::encode(&**key)), (uid(1), words[5].to_owned()));
@@ -216,7 +217,12 @@ fn members_by_udp_are_joined_and_heard_everywhere() {
     assert_eq!((&one[..488], &other[..488]), (&datagram(uid(2), "here")[..488], &datagram(uid(3), "there")[..488]));
     assert!(one[488..496] != [0; 8] && one[496..] == [0; 16], "a counter, and no tag");
     // Silence, and a channel without a port.
-    stage.event(a, Event::Silent { channel: CHANNEL, uid: uid(1) });
+    for stale in [0, 2] {
+        stage.event(a, Event::Silent { channel: CHANNEL, uid: uid(1), join: stale });
+    }
+    stage.run();
+    assert!(stage.told(alice).iter().all(|told| *told != ended("silent")), "that is not her place");
+    stage.event(a, Event::Silent { channel: CHANNEL, uid: uid(1), join: 1 });
     stage.run();
     assert_eq!(stage.told(alice), [ended("silent")]);
     assert!(stage.desk(|desk, _| !desk.members.contains_key(&(CHANNEL, uid(1)))));

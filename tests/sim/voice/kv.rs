@@ -87,7 +87,7 @@ fn a_client_that_signs_nothing() {
     stage.net.sim.orders(main);
     assert_eq!(stage.control(id, &join, Some(Ok(6_001))), Ok(Answer::Value(6_001)));
     let orders = stage.net.sim.orders(main);
-    let joined = |order: &Order| matches!(order, Order::Join { channel, uid, terms: Terms::Unsigned, proven: Some(_) } if (*channel, *uid) == (chid, bob));
+    let joined = |order: &Order| matches!(order, Order::Join { channel, uid, terms: Terms::Unsigned, proven: Some(_), .. } if (*channel, *uid) == (chid, bob));
     assert!(orders.iter().any(joined), "{orders:?}");
     assert_eq!(stage.control(id, &leave, None), Ok(Answer::Value(1)));
     stage.run();

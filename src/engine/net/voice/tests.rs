@@ -85,7 +85,7 @@ impl Server {
     }
 
     fn join(&self, uid: u64, signed: bool) {
-        self.order(Order::Join { channel: CHANNEL, uid, terms: terms(uid, signed), proven: None });
+        self.order(Order::Join { channel: CHANNEL, uid, join: 1, terms: terms(uid, signed), proven: None });
     }
 }
 

@@ -262,18 +262,18 @@ impl Thread {
                     self.close(now, slot);
                 }
             }
-            Order::Join { channel, uid, terms, proven } => {
+            Order::Join { channel, uid, join, terms, proven } => {
                 let members: usize = self.slots.iter().flatten().map(|port| port.channel.members()).sum();
                 let joined = match self.port(channel) {
                     None => Err("the channel has no port"),
                     Some(_) if members >= MEMBERS => Err("there are too many members"),
-                    Some((_, port)) => port.channel.join(now, uid, terms, proven),
+                    Some((_, port)) => port.channel.join(now, uid, join, terms, proven),
                 };
                 match joined {
                     Ok(before) => self.say_left(now, channel, uid, before),
                     Err(why) => {
                         log::debug!("voice: {uid} does not join {channel}: {why}");
-                        self.events.push(Event::Silent { channel, uid });
+                        self.events.push(Event::Silent { channel, uid, join });
                     }
                 }
             }
@@ -369,8 +369,8 @@ impl Thread {
         for slot in 0..self.slots.len() {
             let Some(port) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
             let channel = port.id;
-            for (uid, to) in port.channel.silent(now) {
-                self.events.push(Event::Silent { channel, uid });
+            for (uid, join, to) in port.channel.silent(now) {
+                self.events.push(Event::Silent { channel, uid, join });
                 self.say_left(now, channel, uid, to);
             }
         }

@@ -17,6 +17,8 @@ fn members_hear_each_other_through_a_hundred_thousand_packets_of_noise() {
     let port = server.open(true);
     let mut alice = Phone::join(&server, port, 1, true);
     let bob = Phone::join(&server, port, 2, true);
+    // Together they stay under the rate, however fast the noise is read.
+    let mut speakers: Vec<_> = (3..13).map(|uid| Phone::join(&server, port, uid, true)).collect();
     let noise = Phone::new(port, 1, true);
     let (unsigned, old) = (packet::user(1, b"noise"), alice.say(b"old"));
     bob.hear();
@@ -24,15 +26,59 @@ fn members_hear_each_other_through_a_hundred_thousand_packets_of_noise() {
     let magic = [0xFF; PACKET];
     let end = packet::system(Operation::End, 0, 0);
     let kinds: [&[u8]; 8] = [&unsigned, &old, &stranger, &magic, &end, b"", &[7; 100], &[7; 2_000]];
+    for speaker in &speakers {
+        speaker.hear();
+    }
     for round in 0..500u32 {
         for kind in kinds.iter().cycle().take(200) {
             noise.socket.send(kind).unwrap();
         }
-        let said = alice.say(&round.to_le_bytes());
+        let count = speakers.len();
+        let said = speakers[round as usize % count].say(&round.to_le_bytes());
         assert_eq!(bob.hear(), said, "round {round}");
     }
     noise.hears_nothing();
     assert_eq!(server.events.try_recv(), Err(mpsc::TryRecvError::Empty));
+}
+
+#[test]
+fn a_member_that_sends_too_many_is_heard_at_the_rate() {
+    for signed in [true, false] {
+        let server = Server::new(8);
+        let port = server.open(signed);
+        let mut alice = Phone::join(&server, port, 1, signed);
+        let bob = Phone::join(&server, port, 2, signed);
+        let mut others: Vec<_> = (3..8).map(|uid| Phone::join(&server, port, uid, signed)).collect();
+        server.order(Order::Listen { channel: CHANNEL, on: true });
+        server.open(signed);
+        let (since, mut heard, mut end) = (Instant::now(), 0, [0; PACKET]);
+        for round in 0..100 {
+            for _ in 0..200 {
+                alice.say(b"flood");
+            }
+            // Others are heard all the same.
+            end = others[round % 5].say(&[round as u8]);
+            loop {
+                let packet = bob.hear();
+                if packet == end {
+                    break;
+                }
+                assert_eq!(packet::uid(&packet), 1);
+                heard += 1;
+            }
+        }
+        let most = 64 + since.elapsed().as_millis() / 5 + 1;
+        assert!((60..=most).contains(&heard), "{heard}, not {most}: signed {signed}");
+        let mut told = Vec::new();
+        while !told.ends_with(&end) {
+            match server.event() {
+                Event::Heard { packets, .. } => told.extend(packets),
+                other => panic!("{other:?}"),
+            }
+        }
+        let told = told.chunks(PACKET).filter(|packet| packet::uid(packet) == 1).count();
+        assert_eq!(told as u128, heard, "nor does the role hear more");
+    }
 }
 
 #[test]
@@ -59,18 +105,20 @@ fn when_all_ports_are_used_the_one_idle_longest_is_taken() {
     let server = Server::new(2);
     server.try_open(1, false).unwrap();
     server.try_open(2, false).unwrap();
-    let join = |channel| server.order(Order::Join { channel, uid: 5, terms: Terms::Unsigned, proven: None });
+    let join = |channel| {
+        server.order(Order::Join { channel, uid: 5, join: channel * 10, terms: Terms::Unsigned, proven: None })
+    };
     join(1);
     join(2);
     let words = server.try_open(3, false).unwrap_err();
     assert!(words.contains('2'), "{words}");
     // A join in a channel that is not open is none.
     join(3);
-    assert_eq!(server.event(), Event::Silent { channel: 3, uid: 5 });
+    assert_eq!(server.event(), Event::Silent { channel: 3, uid: 5, join: 30 });
     server.order(Order::Leave { channel: 2, uid: 5 });
     server.try_open(3, false).unwrap();
     join(2);
-    assert_eq!(server.event(), Event::Silent { channel: 2, uid: 5 }, "its port was taken");
+    assert_eq!(server.event(), Event::Silent { channel: 2, uid: 5, join: 20 }, "its port was taken");
     assert!(server.try_open(2, false).is_ok(), "that of 3, which nobody has joined");
     server.order(Order::Close { channel: 1 });
     assert!(server.try_open(3, true).is_ok());
@@ -100,7 +148,7 @@ fn a_member_without_a_key_is_none_in_a_signed_channel() {
     let server = Server::new(2);
     server.open(true);
     server.join(5, false);
-    assert_eq!(server.event(), Event::Silent { channel: CHANNEL, uid: 5 });
+    assert_eq!(server.event(), Event::Silent { channel: CHANNEL, uid: 5, join: 1 });
 }
 
 #[test]

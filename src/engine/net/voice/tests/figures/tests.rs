@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Instant;
 
 use nix::sys::socket::recvmmsg;
 use nix::sys::socket::sendmmsg;
@@ -19,9 +20,11 @@ use super::*;
 use crate::engine::net::voice::calls::Receiver;
 use crate::engine::net::voice::calls::BATCH;
 
-/// Packets that a speaker sends in one go.
+/// Packets said in one go.
 const BURST: usize = 32;
 const ROUNDS: usize = 40;
+/// How long a member saves up for a burst.
+const REST: Duration = Duration::from_millis(5 * BURST as u64 + 10);
 
 /// CPU time of this process' thread of that name, in nanoseconds.
 fn cpu(name: &str) -> u64 {
@@ -63,13 +66,12 @@ fn ipv4(address: SocketAddr) -> std::net::SocketAddrV4 {
     }
 }
 
-/// The first of `phones` speaks, and the others hear it all.
-fn round(phones: &mut [Phone], receiver: &mut Receiver) {
-    let (speaker, others) = phones.split_first_mut().unwrap();
+/// One of `phones` speaks, and the others hear it all.
+fn round(phones: &mut [Phone], speaker: usize, receiver: &mut Receiver) {
     for _ in 0..BURST {
-        speaker.say(b"sound");
+        phones[speaker].say(b"sound");
     }
-    for phone in others {
+    for (_, phone) in phones.iter().enumerate().filter(|(at, _)| *at != speaker) {
         let mut heard = 0;
         while heard < BURST {
             match receiver.receive(&phone.socket) {
@@ -100,13 +102,24 @@ fn voice_costs() {
             let run = thread::Builder::new().name(name.clone()).spawn(move || bare(&plain, &to, &told)).unwrap();
             let repeat = 20_000 / (members as usize * BURST) + 1;
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            // Members have a rate: they take turns, and each rests behind a burst.
+            let (mut turn, mut spoke) = (0, vec![Instant::now(); phones.len()]);
             for _ in 0..ROUNDS {
                 for (phones, name, costs) in
                     [(&mut phones, "voice", &mut ours), (&mut plain_phones, name.as_str(), &mut theirs)]
                 {
                     let before = cpu(name);
                     for _ in 0..repeat {
-                        round(phones, &mut receiver);
+                        if name != "voice" {
+                            round(phones, 0, &mut receiver);
+                            continue;
+                        }
+                        turn = (turn + 1) % phones.len();
+                        while spoke[turn].elapsed() < REST {
+                            thread::yield_now();
+                        }
+                        spoke[turn] = Instant::now();
+                        round(phones, turn, &mut receiver);
                     }
                     costs.push((cpu(name) - before) as f64 / (repeat * BURST * (members as usize - 1)) as f64);
                 }
@@ -147,7 +160,7 @@ fn memory() {
         let port = server.try_open(channel, true).unwrap();
         let phone = Phone::new(port, 1, true);
         for uid in 1..=4_096 {
-            server.order(Order::Join { channel, uid, terms: terms(uid, true), proven: None });
+            server.order(Order::Join { channel, uid, join: 1, terms: terms(uid, true), proven: None });
         }
         server.try_open(channel, true).unwrap();
         for uid in 1..=4_096 {
