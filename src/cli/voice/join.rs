@@ -26,6 +26,7 @@ use crate::cli::session::Target;
 use crate::cli::text;
 use crate::cli::work::placed;
 use crate::cli::work::Place;
+use crate::client::voice::jitter;
 use crate::client::voice::jitter::Count;
 use crate::client::voice::Frame;
 use crate::client::voice::Jitter;
@@ -117,6 +118,8 @@ struct Call {
     speakers: BTreeMap<u64, Speaker>,
     members: BTreeMap<u64, String>,
     recorder: Option<Recorder>,
+    /// How long what comes waits for what is late; milliseconds.
+    wait: u64,
     sent: u64,
     unsent: u64,
     /// Whether the microphone and the loudspeaker are to be turned on; None: that was done.
@@ -157,6 +160,7 @@ impl Join {
                 }
             };
             let recorder = self.record.as_deref().map(Recorder::new).transpose();
+            let patient = self.record.as_deref().is_some_and(|file| file != "-");
             let (began, speakers, members) = (Instant::now(), BTreeMap::new(), BTreeMap::new());
             let call = recorder.and_then(|recorder| {
                 let call = Call {
@@ -167,6 +171,7 @@ impl Join {
                     speakers,
                     members,
                     recorder,
+                    wait: if patient { jitter::PATIENT } else { jitter::START },
                     sent: 0,
                     unsent: 0,
                     #[cfg(feature = "sound-card")]
@@ -381,7 +386,7 @@ impl Call {
         let now = self.now();
         let speaker = self.speakers.entry(uid).or_insert_with(|| Speaker {
             person: Person { uid, user: self.members.get(&uid).cloned().unwrap_or_default() },
-            jitter: Jitter::default(),
+            jitter: Jitter::waiting(self.wait),
             heard: None,
             foreign: false,
         });

@@ -7,6 +7,8 @@ use super::frame::Frame;
 
 /// How long the first packet waits: so late may others be and still sound in time.
 pub const START: u64 = 60;
+/// The same where nobody waits for it, as for a file.
+pub const PATIENT: u64 = 500;
 /// Packets that are held, at most; when there are more, the oldest is given out at once. More come only after a standstill of the
 /// network, or from who sends too fast.
 const HELD: usize = 256;
@@ -48,8 +50,10 @@ pub struct Count {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Jitter {
+    /// How long the first packet waits.
+    wait: u64,
     held: BTreeMap<i64, (u32, Vec<u8>)>,
     /// The sequence of what was given out last, without its going round.
     last: Option<i64>,
@@ -62,7 +66,19 @@ pub struct Jitter {
     count: Count,
 }
 
+impl Default for Jitter {
+    fn default() -> Jitter {
+        Jitter::waiting(START)
+    }
+}
+
 impl Jitter {
+    /// One whose first packet waits for so long, in milliseconds.
+    pub fn waiting(wait: u64) -> Jitter {
+        let (last, clock, count) = (None, None, Count::default());
+        Jitter { wait, held: BTreeMap::new(), last, clock, came: 0, anew: false, count }
+    }
+
     /// So far.
     pub fn count(&self) -> Count {
         self.count
@@ -101,7 +117,7 @@ impl Jitter {
     }
 
     fn begin(&mut self, now: u64, timestamp: u32) {
-        self.clock = Some((timestamp, samples(now.saturating_add(START))));
+        self.clock = Some((timestamp, samples(now.saturating_add(self.wait))));
     }
 
     /// When what has this timestamp sounds.
